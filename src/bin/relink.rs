@@ -1,0 +1,2 @@
+//! The command `relink`.
+fn main() {}
