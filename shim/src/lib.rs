@@ -1,1 +1,150 @@
-//! librelink.so
+//! `librelink.so`: Relink as a library to be named in `LD_PRELOAD`.
+//!
+//! Its constructor does nothing unless `RELINK_*` variables ask for it and the process has a V8; then it starts one
+//! thread, on which everything else happens. Whatever goes wrong there, the host goes on.
+//!
+//! # Safety
+//! The constructor runs in ld.so before `main`, on the only thread; the thread that it starts never unwinds into
+//! foreign code.
+
+use relink_core::config::{self, Config};
+use relink_core::error::Error;
+use relink_core::host::detect;
+use relink_core::pipeline::{self, SharedReport};
+use relink_core::process::{Maps, Modules};
+use relink_core::report::log::{self, Level};
+use relink_core::report::{Failure, Report};
+use std::ffi::{c_char, OsString};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// Bytes aligned as the structures of an ELF file have to be.
+#[repr(C, align(16))]
+struct Aligned<Bytes: ?Sized>(Bytes);
+
+/// Relink's C++ between Node and the host's platform, compiled by build.rs.
+static BRIDGE: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/bridge.so")));
+
+/// Node's main thread needs as much as a process's main thread usually has, in bytes.
+const STACK: usize = 8 * 1024 * 1024;
+
+/// The version of this library, a NUL-terminated string that lives for ever.
+#[no_mangle]
+pub extern "C" fn relink_version() -> *const c_char {
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}
+
+/// ld.so calls what stands in this section when it has loaded the library (gABI chapter 5).
+#[used]
+#[link_section = ".init_array"]
+static CONSTRUCTOR: extern "C" fn() = on_load;
+
+extern "C" fn on_load() {
+    // A panic must not reach ld.so. There is nobody to be told but standard error, and the panic hook did that.
+    let _ = catch_unwind(arm);
+}
+
+/// Starts the thread, if that is asked for and this process is one with a V8.
+fn arm() {
+    let Some(config) = Config::read(|name| std::env::var_os(name)) else { return };
+    if !has_v8() {
+        return;
+    }
+    let report = new_report();
+    match config.and_then(settle) {
+        Ok(config) => start_thread(config, report),
+        Err(error) => fail(&error, &report, std::env::var_os(config::REPORT).map(PathBuf::from).as_deref()),
+    }
+}
+
+/// Wrappers such as shells and `timeout` have none, and must not notice that they were started with this library.
+fn has_v8() -> bool {
+    Maps::own().is_ok_and(|maps| detect::any(&Modules::observe(), &maps))
+}
+
+/// Makes paths independent of the host's working directory, and takes Relink out of the environment that the host's
+/// children get.
+fn settle(mut config: Config) -> Result<Config, Error> {
+    log::set_level(config.log);
+    for (name, path) in [(config::GUEST, &mut config.guest), (config::SCRIPT, &mut config.script)] {
+        let absolute = std::path::absolute(&*path);
+        *path = absolute.map_err(|e| Error::Setting { name, why: e.to_string() })?;
+    }
+    config.report = config.report.map(|path| std::path::absolute(&path).unwrap_or(path));
+    if !config.inherit {
+        config::VARIABLES.iter().for_each(|name| std::env::remove_var(name));
+        leave_preload();
+    }
+    Ok(config)
+}
+
+fn leave_preload() {
+    const PRELOAD: &str = "LD_PRELOAD";
+    let Some(preload) = std::env::var_os(PRELOAD) else { return };
+    match config::without_library(&preload.to_string_lossy()) {
+        Some(rest) => std::env::set_var(PRELOAD, OsString::from(rest)),
+        None => std::env::remove_var(PRELOAD),
+    }
+}
+
+fn new_report() -> SharedReport {
+    Arc::new(Mutex::new(Report {
+        relink: env!("CARGO_PKG_VERSION").into(),
+        pid: std::process::id(),
+        host: std::fs::read_link("/proc/self/exe").map(|p| p.display().to_string()).unwrap_or_default(),
+        ..Report::default()
+    }))
+}
+
+fn start_thread(config: Config, report: SharedReport) {
+    pipeline::lock(&report).guest = config.guest.display().to_string();
+    let told = Arc::clone(&report);
+    let file = config.report.clone();
+    let thread = std::thread::Builder::new().name("relink-node".into()).stack_size(STACK);
+    let spawned = with_signals_blocked(|| thread.spawn(move || run(&config, &report)));
+    if let Err(error) = spawned {
+        fail(&Error::Internal(format!("no thread for Node: {error}")), &told, file.as_deref());
+    }
+}
+
+fn run(config: &Config, report: &SharedReport) {
+    let attempt = AssertUnwindSafe(|| pipeline::run(config, &BRIDGE.0, report));
+    let result = catch_unwind(attempt).unwrap_or_else(|panic| Err(Error::Internal(panic_text(&*panic))));
+    if let Err(error) = result {
+        fail(&error, report, config.report.as_deref());
+    }
+}
+
+/// Tells why Node was not brought in: one line, and the report if one was asked for.
+fn fail(error: &Error, report: &SharedReport, file: Option<&Path>) {
+    log::tell(Level::Error, &format!("{}; the host goes on without Node", error.line()));
+    pipeline::lock(report).error = Some(Failure { code: error.code().into(), message: error.to_string() });
+    pipeline::finish(report, file, None);
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".into())
+}
+
+/// A thread inherits the signal mask of its maker. Signals for the process are the host's: with every signal blocked
+/// in our thread the kernel gives them to the host's, as before. Faults of the thread itself stay deliverable, for V8
+/// may have a handler for them.
+fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> T {
+    const FAULTS: [i32; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP];
+    // SAFETY: all zeroes is a valid sigset_t.
+    let (mut blocked, mut before): (libc::sigset_t, libc::sigset_t) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    // SAFETY: the sets are valid, the signal numbers too, and only this thread's mask is changed.
+    unsafe {
+        libc::sigfillset(&raw mut blocked);
+        for signal in FAULTS {
+            libc::sigdelset(&raw mut blocked, signal);
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const blocked, &raw mut before);
+    }
+    let result = work();
+    // SAFETY: `before` is this thread's mask from above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
+    result
+}

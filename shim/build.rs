@@ -1,0 +1,85 @@
+//! Compiles the C++ bridge to `bridge.so` in `OUT_DIR`; `librelink.so` embeds it.
+//!
+//! The bridge is a shared object of its own, so that librelink.so does not depend on libstdc++ and stays inert in a
+//! process without a V8. Its undefined `v8::` and `node::` symbols are bound by Relink's loader at run time.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Sources in `cpp/`.
+const SOURCES: [&str; 6] =
+    ["adapters.cc", "flags.cc", "platform.cc", "process_guard.cc", "run.cc", "state.cc"];
+
+/// Files that the sources include, and the version script.
+const INCLUDED: [&str; 5] = ["bridge.h", "bridge.map", "internal.h", "node_abi.h", "v8_abi.h"];
+
+/// How the bridge is compiled: nothing exported but what `bridge.map` names, nothing unique process-wide.
+const COMPILE: [&str; 11] = [
+    "-std=c++17",
+    "-O2",
+    "-fPIC",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-fvisibility=hidden",
+    "-fvisibility-inlines-hidden",
+    "-fno-gnu-unique",
+    "-fno-exceptions",
+    "-fno-rtti",
+];
+
+/// How it is linked: lazily, for nothing of it can be bound before the loader has found host and guest.
+const LINK: [&str; 6] = [
+    "-shared",
+    "-Wl,-soname,relink-bridge.so",
+    "-Wl,-Bsymbolic",
+    "-Wl,-z,lazy",
+    "-Wl,--as-needed",
+    "-Wl,--build-id",
+];
+
+fn main() {
+    let cpp = Path::new("cpp");
+    for file in SOURCES.iter().chain(&INCLUDED) {
+        println!("cargo:rerun-if-changed={}", cpp.join(file).display());
+    }
+    println!("cargo:rerun-if-changed=build.rs");
+    let Some(out) = std::env::var_os("OUT_DIR") else {
+        fail("OUT_DIR is not set: run this through cargo");
+    };
+    compile(cpp, &PathBuf::from(out).join("bridge.so"));
+}
+
+/// Compiles and links the sources in `cpp` to the shared object `output`.
+fn compile(cpp: &Path, output: &Path) {
+    let mut command = compiler();
+    command.args(COMPILE).args(LINK);
+    command.arg(format!("-Wl,--version-script={}", cpp.join("bridge.map").display()));
+    command.args(SOURCES.map(|source| cpp.join(source)));
+    command.arg("-o").arg(output);
+    match command.status() {
+        Ok(status) if status.success() => {}
+        Ok(status) => {
+            fail(&format!("the C++ bridge did not compile ({status}): see the compiler's messages above"))
+        }
+        Err(error) => {
+            fail(&format!("cannot run the C++ compiler {command:?}: {error}; on Debian: apt install g++"))
+        }
+    }
+}
+
+/// The machine's C++ compiler, as the `cc` crate finds it ($CXX, cross prefixes).
+fn compiler() -> Command {
+    let mut build = cc::Build::new();
+    build.cpp(true).cargo_metadata(false).no_default_flags(true);
+    match build.try_get_compiler() {
+        Ok(tool) => tool.to_command(),
+        Err(error) => fail(&format!("no C++ compiler: {error}; on Debian: apt install g++")),
+    }
+}
+
+/// Ends the build with one clear line.
+fn fail(message: &str) -> ! {
+    eprintln!("relink-shim: {message}");
+    std::process::exit(1);
+}

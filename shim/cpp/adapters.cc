@@ -1,0 +1,106 @@
+// adapters.cc: functions that stand in for V8's in the guest's slots.
+#include "internal.h"
+
+namespace relink {
+namespace {
+
+// Memory of an isolate's allocator, lent to a backing store.
+struct Loan {
+  v8::ArrayBuffer::Allocator* allocator;
+  // An empty store made for the isolate: it shares the ownership of the isolate's allocator, so that a buffer that was
+  // transferred can be freed after its isolate, a worker's, is gone.
+  std::unique_ptr<v8::BackingStore> keeper;
+};
+
+void give_back(void* data, size_t length, void* loan_pointer) {
+  std::unique_ptr<Loan> loan(static_cast<Loan*>(loan_pointer));
+  loan->allocator->Free(data, length);
+}
+
+void* allocate(v8::Isolate* isolate, v8::ArrayBuffer::Allocator* allocator, size_t length) {
+  if (void* data = allocator->AllocateUninitialized(length)) return data;
+  isolate->LowMemoryNotification();  // V8 collects garbage before it gives up, too
+  return allocator->AllocateUninitialized(length);
+}
+
+void withheld(const char* call) {
+  report(RELINK_EVENT_CALL_WITHHELD, 0, call);
+  logf(RELINK_LOG_DEBUG, "%s is the host's own: not passed on", call);
+}
+
+}  // namespace
+}  // namespace relink
+
+extern "C" {
+
+// Debian's addition to V8 10.2: like NewBackingStore, but the memory is not cleared and failure is null instead of the
+// end of the process.
+RELINK_BRIDGE_API std::unique_ptr<v8::BackingStore> relink_adapter_NewBackingStoreForNodeLTS(v8::Isolate* isolate,
+                                                                                            size_t byte_length) {
+  auto keeper = v8::ArrayBuffer::NewBackingStore(isolate, 0);
+  if (byte_length == 0) return keeper;
+  v8::ArrayBuffer::Allocator* allocator = isolate->GetArrayBufferAllocator();
+  void* data = relink::allocate(isolate, allocator, byte_length);
+  if (data == nullptr) return nullptr;
+  auto* loan = new relink::Loan{allocator, std::move(keeper)};
+  return v8::ArrayBuffer::NewBackingStore(data, byte_length, relink::give_back, loan);
+}
+
+RELINK_BRIDGE_API v8::Isolate* relink_adapter_Isolate_Allocate() {
+  v8::Isolate* isolate = v8::Isolate::Allocate();
+  if (isolate == nullptr) return nullptr;
+  if (!relink::registry::add(isolate)) {
+    relink::logf(RELINK_LOG_ERROR, "more than %d isolates of the guest: V8 will ask the host's platform for this one",
+                 relink::registry::kMaxIsolates);
+  }
+  relink::report(RELINK_EVENT_ISOLATE_ADDED, reinterpret_cast<intptr_t>(isolate));
+  return isolate;
+}
+
+// Forgotten first: once V8 has freed it, the same address may be an isolate of the host's.
+RELINK_BRIDGE_API void relink_adapter_Isolate_Dispose(v8::Isolate* isolate) {
+  relink::registry::remove(isolate);
+  {
+    relink::DisposingScope scope(isolate);
+    isolate->Dispose();
+  }
+  relink::report(RELINK_EVENT_ISOLATE_REMOVED, reinterpret_cast<intptr_t>(isolate));
+}
+
+// Node offers the platform that it made: V8 has one, so it only gets the guest's share.
+RELINK_BRIDGE_API void relink_adapter_V8_InitializePlatform(v8::Platform* platform) {
+  relink::set_node_platform(platform);
+  relink::withheld("v8::V8::InitializePlatform");
+}
+
+RELINK_BRIDGE_API void relink_adapter_V8_DisposePlatform() { relink::withheld("v8::V8::DisposePlatform"); }
+
+RELINK_BRIDGE_API bool relink_adapter_V8_Initialize(int) {
+  relink::withheld("v8::V8::Initialize");
+  return true;
+}
+
+RELINK_BRIDGE_API bool relink_adapter_V8_Dispose() {
+  relink::withheld("v8::V8::Dispose");
+  return true;
+}
+
+// The trap handler needs the process's SIGSEGV handler, which is the host's. Without it WebAssembly checks bounds.
+RELINK_BRIDGE_API bool relink_adapter_V8_EnableWebAssemblyTrapHandler(bool) {
+  relink::withheld("v8::V8::EnableWebAssemblyTrapHandler");
+  return false;
+}
+
+// The host's isolates would take their random seeds from the guest's OpenSSL.
+RELINK_BRIDGE_API void relink_adapter_V8_SetEntropySource(bool (*)(unsigned char*, size_t)) {
+  relink::withheld("v8::V8::SetEntropySource");
+}
+
+// For the host's own slot: V8 must not be disposed under a running guest.
+RELINK_BRIDGE_API bool relink_adapter_Host_V8_Dispose() {
+  if (relink_bridge_host_leaving() == 0) return v8::V8::Dispose();
+  relink::logf(RELINK_LOG_WARN, "the guest still runs: the host's V8 is left standing instead of being disposed");
+  return true;
+}
+
+}  // extern "C"

@@ -1,0 +1,193 @@
+/*
+ * bridge.h: what Relink's Rust side and its C++ bridge say to each other.
+ *
+ * The bridge is a small shared object (soname relink-bridge.so) that the loader stages together with the guest.
+ * Its undefined v8:: symbols are bound to the host's V8 and its undefined node:: symbols to the guest; until both
+ * are bound nothing here may be called. Every function is extern "C", never throws and may be called from any
+ * thread unless it says otherwise. All addresses are run-time addresses. Times are microseconds.
+ *
+ * C99. The structures are mirrored by hand in Rust: the sizes below are asserted on both sides (LP64).
+ */
+#ifndef RELINK_BRIDGE_H_
+#define RELINK_BRIDGE_H_
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define RELINK_BRIDGE_API __attribute__((visibility("default")))
+#else
+#define RELINK_BRIDGE_API
+#endif
+
+/* Sizes of the three structures on LP64. */
+#define RELINK_BRIDGE_HOST_SIZE 56
+#define RELINK_BRIDGE_OPTIONS_SIZE 40
+#define RELINK_BRIDGE_RESULT_SIZE 568
+
+/* What the functions return: 0 or one of these. A number is never used again for something else. */
+enum relink_bridge_error {
+  RELINK_BRIDGE_E_SIZE = -1,         /* a structure's `size` is not the one this bridge was built with */
+  RELINK_BRIDGE_E_ARGUMENT = -2,     /* a pointer is null, argc is 0 or platform_slots is too small */
+  RELINK_BRIDGE_E_ATTACHED = -3,     /* the hook is already installed */
+  RELINK_BRIDGE_E_NO_PLATFORM = -4,  /* the host's V8 has no platform (yet, or any more) */
+  RELINK_BRIDGE_E_NOT_ATTACHED = -5, /* attach first */
+  RELINK_BRIDGE_E_GUEST_ALIVE = -6,  /* an isolate of the guest still lives */
+  RELINK_BRIDGE_E_BUSY = -7,         /* an environment is already running */
+  RELINK_BRIDGE_E_ONCE = -8,         /* Node parses its options once per process: no second run with options */
+  RELINK_BRIDGE_E_NOT_RUNNING = -9,  /* nothing to stop */
+  RELINK_BRIDGE_E_LEAVING = -10,     /* the host is leaving: nothing is started any more */
+  RELINK_BRIDGE_E_MEMORY = -11,      /* out of memory */
+  RELINK_BRIDGE_E_FOREIGN_VTABLE = -12, /* the host replaced the platform's vtable after us: left as it is */
+  RELINK_BRIDGE_E_TIMEOUT = -13      /* the guest did not end in time */
+};
+
+/* Levels of `log`. */
+enum relink_bridge_level {
+  RELINK_LOG_ERROR = 1,
+  RELINK_LOG_WARN = 2,
+  RELINK_LOG_INFO = 3,
+  RELINK_LOG_DEBUG = 4
+};
+
+/* Kinds of `event`; `a` is 0 and `text` null where not said otherwise. */
+enum relink_bridge_event {
+  RELINK_EVENT_FLAG_FILTERED = 1,  /* text: a V8 flag that the host's V8 does not know and that was dropped */
+  RELINK_EVENT_FLAG_SET = 2,       /* text: a V8 flag that was set for the whole process */
+  RELINK_EVENT_HOST_LEAVING = 3,   /* a: 1 the guest was stopped in time (or did not run), 0 it was not */
+  RELINK_EVENT_ISOLATE_ADDED = 4,  /* a: address of an isolate of the guest */
+  RELINK_EVENT_ISOLATE_REMOVED = 5,/* a: address of an isolate of the guest */
+  RELINK_EVENT_CALL_WITHHELD = 6,  /* text: a process-wide call of the guest's that was not passed to the host */
+  RELINK_EVENT_SIGNAL_SHARED = 7   /* a: number of a signal whose handler guest and host now share */
+};
+
+/* How a run ended. */
+enum relink_bridge_how {
+  RELINK_HOW_FINISHED = 0,     /* the event loop ran dry */
+  RELINK_HOW_EXIT = 1,         /* process.exit() */
+  RELINK_HOW_UNCAUGHT = 2,     /* an exception or rejection that nobody handled; Node printed it */
+  RELINK_HOW_STOPPED = 3,      /* relink_bridge_stop(), or the host is leaving */
+  RELINK_HOW_INIT_FAILED = 4,  /* no environment: see message */
+  RELINK_HOW_EARLY = 5         /* Node had nothing to run, as for --version; exit_code is Node's */
+};
+
+/* Bits of relink_bridge_host.flags. */
+enum relink_bridge_host_flag {
+  /* The guest's slots of every relink_adapter_* below are bound to it, V8::InitializePlatform's in particular.
+     Node then makes its own platform with its tracing agent; without this bit trace_events does not work. */
+  RELINK_HOST_GUEST_ADAPTED = 1
+};
+
+/* What the Rust side resolved in the host. Copied by relink_bridge_attach; the pointers in it must live for ever. */
+typedef struct relink_bridge_host {
+  uint32_t size;                   /* sizeof(relink_bridge_host) */
+  uint32_t flags;                  /* RELINK_HOST_*, else 0 */
+  void **platform_cell;            /* address of v8::internal::V8::platform_ in the host: holds a v8::Platform* */
+  uint32_t platform_slots;         /* slots of the host platform's vtable to copy: at least 20 for V8 10.2, and all
+                                      of them where the host's own subclass has more (26 for Node 18's) */
+  int32_t unregister_isolate_slot; /* slot of node::MultiIsolatePlatform::UnregisterIsolate when the host is a Node of
+                                      the same line (24 for Node 18), else -1 */
+  void (*log)(int level, const char *message);          /* any thread; never null */
+  int (*guest_thread)(void);                            /* 1 if the calling thread belongs to the guest; never null */
+  void (*event)(int kind, int64_t a, const char *text); /* notable things for the report; any thread; never null */
+  const char *const *foreign_flags; /* ends with NULL: V8 flags, as "--harmony-import-attributes", that Node may set
+                                       and that are dropped and reported if the host's V8 does not know them */
+} relink_bridge_host;
+
+/* Installs the platform hook. 0, or SIZE, ARGUMENT, ATTACHED, NO_PLATFORM, MEMORY. */
+RELINK_BRIDGE_API int relink_bridge_attach(const relink_bridge_host *host);
+
+/* Puts the host platform's vtable pointer back. 0, or NOT_ATTACHED, GUEST_ALIVE, BUSY, FOREIGN_VTABLE. */
+RELINK_BRIDGE_API int relink_bridge_detach(void);
+
+/* What to run. */
+typedef struct relink_bridge_options {
+  uint32_t size;            /* sizeof(relink_bridge_options) */
+  uint32_t flags;           /* reserved, 0 */
+  int argc;                 /* at least 1 */
+  const char *const *argv;  /* like node's command line: name, node options, script, script's arguments */
+  void (*ready)(void *ctx); /* may be null: called on the running thread when the main script was loaded */
+  void *ctx;                /* given to ready */
+} relink_bridge_options;
+
+/* How it went. */
+typedef struct relink_bridge_result {
+  uint32_t size;           /* in: sizeof(relink_bridge_result) */
+  int32_t exit_code;       /* what node's process would have exited with */
+  uint32_t how;            /* RELINK_HOW_* */
+  uint64_t us_init;        /* per-process initialisation and platform */
+  uint64_t us_environment; /* isolate, context, bootstrap */
+  uint64_t us_load;        /* main script, up to `ready` */
+  uint64_t us_loop;        /* event loop */
+  uint64_t us_teardown;    /* environment and isolate freed */
+  char message[512];       /* NUL-terminated; why, when how is INIT_FAILED; else empty */
+} relink_bridge_result;
+
+/* Runs Node on the calling thread, which becomes its main thread, until it ends. Give that thread 8 MiB of stack, as
+   Node's own main thread has. Asynchronous signals are blocked in it and in every thread that it starts, so that they
+   go to the host's threads as before, and a closed pipe is EPIPE instead of SIGPIPE; the mask is put back at the end.
+   0 when `result` was filled, else SIZE, ARGUMENT, NOT_ATTACHED, BUSY, ONCE, LEAVING.
+   Can be called again after it returned, if neither the first call nor this one has node options. */
+RELINK_BRIDGE_API int relink_bridge_run(const relink_bridge_options *options, relink_bridge_result *result);
+
+/* Asks the running environment to end, also when it is busy or blocked in the loop. Any thread; returns at once.
+   0, or NOT_RUNNING. */
+RELINK_BRIDGE_API int relink_bridge_stop(void);
+
+/* Waits until relink_bridge_run has returned, at most timeout_ms milliseconds. 0, or TIMEOUT. Not on the thread that
+   runs it: TIMEOUT at once. */
+RELINK_BRIDGE_API int relink_bridge_wait(uint32_t timeout_ms);
+
+/* The host is about to dispose its V8 or to leave: stops the guest, waits at most 5 s, starts nothing any more.
+   The platform hook calls it by itself when the host destroys its platform, when a Node host unregisters its main
+   isolate, and at exit(). 0, or TIMEOUT. */
+RELINK_BRIDGE_API int relink_bridge_host_leaving(void);
+
+/*
+ * Adapters: the loader binds the guest's slots of the named symbol to them. They have the C++ ABI of the function
+ * they replace, so C cannot call them; only their addresses matter here.
+ *
+ *   relink_adapter_NewBackingStoreForNodeLTS   v8::ArrayBuffer::NewBackingStoreForNodeLTS(Isolate*, size_t)
+ *       _ZN2v811ArrayBuffer25NewBackingStoreForNodeLTSEPNS_7IsolateEm      (only where the host lacks it)
+ *   relink_adapter_SetFlagsFromString          v8::V8::SetFlagsFromString(char const*)
+ *       _ZN2v82V818SetFlagsFromStringEPKc
+ *   relink_adapter_SetFlagsFromStringLength    v8::V8::SetFlagsFromString(char const*, size_t)
+ *       _ZN2v82V818SetFlagsFromStringEPKcm
+ *   relink_adapter_SetFlagsFromCommandLine     v8::V8::SetFlagsFromCommandLine(int*, char**, bool)
+ *       _ZN2v82V823SetFlagsFromCommandLineEPiPPcb
+ *   relink_adapter_Isolate_Allocate            v8::Isolate::Allocate()
+ *       _ZN2v87Isolate8AllocateEv
+ *   relink_adapter_Isolate_Dispose             v8::Isolate::Dispose()
+ *       _ZN2v87Isolate7DisposeEv
+ *   relink_adapter_V8_InitializePlatform       v8::V8::InitializePlatform(v8::Platform*)
+ *       _ZN2v82V818InitializePlatformEPNS_8PlatformE
+ *   relink_adapter_V8_DisposePlatform          v8::V8::DisposePlatform()
+ *       _ZN2v82V815DisposePlatformEv
+ *   relink_adapter_V8_Initialize               v8::V8::Initialize(int)
+ *       _ZN2v82V810InitializeEi
+ *   relink_adapter_V8_Dispose                  v8::V8::Dispose()
+ *       _ZN2v82V87DisposeEv
+ *   relink_adapter_V8_EnableWebAssemblyTrapHandler  v8::V8::EnableWebAssemblyTrapHandler(bool)
+ *       _ZN2v82V828EnableWebAssemblyTrapHandlerEb
+ *   relink_adapter_V8_SetEntropySource         v8::V8::SetEntropySource(bool (*)(unsigned char*, size_t))
+ *       _ZN2v82V816SetEntropySourceEPFbPhmE
+ *   relink_adapter_sigaction                   libc's sigaction: guest and host share a signal
+ *   relink_adapter_ioctl                       libc's ioctl: the host's stdio stays blocking
+ *   relink_adapter_cxa_atexit                  libc's __cxa_atexit: the guest's destructors never run. To be bound
+ *                                              before its constructors run; its fini_array must not run either
+ *
+ * And for slots of the *host* that call its V8 through a PLT (an embedder of a libv8.so), if the loader may write them:
+ *   relink_adapter_Host_V8_Dispose             v8::V8::Dispose(): relink_bridge_host_leaving() first
+ */
+
+#ifdef __cplusplus
+}
+static_assert(sizeof(relink_bridge_host) == RELINK_BRIDGE_HOST_SIZE, "mirrored in Rust");
+static_assert(sizeof(relink_bridge_options) == RELINK_BRIDGE_OPTIONS_SIZE, "mirrored in Rust");
+static_assert(sizeof(relink_bridge_result) == RELINK_BRIDGE_RESULT_SIZE, "mirrored in Rust");
+#endif
+
+#endif /* RELINK_BRIDGE_H_ */

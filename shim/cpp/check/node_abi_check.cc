@@ -1,0 +1,89 @@
+// node_abi_check.cc: is ../node_abi.h what node.h says? Works as v8_abi_check.cc does.
+#include <cstdio>
+
+#ifdef RELINK_REAL
+#include <node.h>
+#else
+#include "../node_abi.h"
+#endif
+
+#include "symbols.h"
+
+using namespace node;
+
+#ifndef RELINK_NUMBERS
+
+using Strings = std::vector<std::string>;
+using Setup = CommonEnvironmentSetup;
+using ParentHandle = std::unique_ptr<InspectorParentHandle>;
+
+TAKE(1, &InitializeOncePerProcess, std::unique_ptr<InitializationResult> (*)(const Strings&, ProcessFlags::Flags));
+TAKE(2, &MultiIsolatePlatform::Create, std::unique_ptr<MultiIsolatePlatform> (*)(int, v8::TracingController*, v8::PageAllocator*));
+TAKE(3, &CreateEnvironment, Environment* (*)(IsolateData*, v8::Local<v8::Context>, const Strings&, const Strings&, EnvironmentFlags::Flags,
+                         ThreadId, ParentHandle));
+TAKE(4, &LoadEnvironment, v8::MaybeLocal<v8::Value> (*)(Environment*, StartExecutionCallback));
+TAKE(5, &SpinEventLoop, v8::Maybe<int> (*)(Environment*));
+TAKE(6, &Stop, int (*)(Environment*));
+TAKE(7, &SetProcessExitHandler, void (*)(Environment*, std::function<void(Environment*, int)>&&));
+TAKE(8, &Setup::isolate, v8::Isolate* (Setup::*)() const);
+TAKE(9, &Setup::isolate_data, IsolateData* (Setup::*)() const);
+TAKE(10, &Setup::env, Environment* (Setup::*)() const);
+TAKE(11, &Setup::context, v8::Local<v8::Context> (Setup::*)() const);
+
+// The private constructor is reached through node.h's own template, which also shows how it is meant to be called.
+std::unique_ptr<Setup> relink_use(MultiIsolatePlatform* platform, Strings* errors, const Strings& args) {
+#ifdef RELINK_REAL
+  return Setup::Create(platform, errors, args, args, EnvironmentFlags::kOwnsProcessState, ThreadId{}, nullptr);
+#else
+  auto make = [&](const Setup* setup) {
+    return CreateEnvironment(setup->isolate_data(), setup->context(), args, args, EnvironmentFlags::kOwnsProcessState,
+                             ThreadId{}, nullptr);
+  };
+  std::unique_ptr<Setup> setup(new Setup(platform, errors, make));
+  if (!errors->empty()) setup.reset();
+  return setup;
+#endif
+}
+
+#else
+
+namespace {
+
+const relink_check::Number kNumbers[] = {
+    SIZE(CommonEnvironmentSetup),
+    SIZE(ThreadId),
+    SIZE(ProcessFlags::Flags),
+    SIZE(EnvironmentFlags::Flags),
+    relink_check::Number{"ThreadId{}", ThreadId{}.id},
+    VALUE(ProcessFlags::kNoFlags),
+    VALUE(ProcessFlags::kNoStdioInitialization),
+    VALUE(ProcessFlags::kNoDefaultSignalHandling),
+    VALUE(ProcessFlags::kNoInitializeV8),
+    VALUE(ProcessFlags::kNoInitializeNodeV8Platform),
+    VALUE(ProcessFlags::kNoAdjustResourceLimits),
+    VALUE(EnvironmentFlags::kNoFlags),
+    VALUE(EnvironmentFlags::kDefaultFlags),
+    VALUE(EnvironmentFlags::kOwnsProcessState),
+    VALUE(EnvironmentFlags::kOwnsInspector),
+    SLOT(InitializationResult, exit_code),
+    SLOT(InitializationResult, early_return),
+    SLOT(InitializationResult, args),
+    SLOT(InitializationResult, exec_args),
+    SLOT(InitializationResult, errors),
+    SLOT(InitializationResult, platform),
+    SLOT(MultiIsolatePlatform, FlushForegroundTasks),
+    SLOT(MultiIsolatePlatform, DrainTasks),
+    OVERLOAD(MultiIsolatePlatform, RegisterIsolate, void (MultiIsolatePlatform::*)(v8::Isolate*, uv_loop_s*)),
+    OVERLOAD(MultiIsolatePlatform, RegisterIsolate,
+             void (MultiIsolatePlatform::*)(v8::Isolate*, IsolatePlatformDelegate*)),
+    SLOT(MultiIsolatePlatform, UnregisterIsolate),
+    SLOT(MultiIsolatePlatform, AddIsolateFinishedCallback),
+};
+
+}  // namespace
+
+int main() {
+  for (const relink_check::Number& number : kNumbers) std::printf("%s %llu\n", number.what, (unsigned long long)number.value);
+}
+
+#endif

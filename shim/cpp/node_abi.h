@@ -1,0 +1,117 @@
+// node_abi.h: the part of Node 18's embedder interface (node.h) that the bridge uses, declared by hand.
+//
+// No Node header is needed to build the bridge. check/node_abi_check.cc compares all of it with the real node.h.
+#ifndef RELINK_NODE_ABI_H_
+#define RELINK_NODE_ABI_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "v8_abi.h"
+
+struct uv_loop_s;
+
+namespace node {
+
+class Environment;
+class IsolateData;
+class IsolatePlatformDelegate;
+
+// namespace ProcessFlags; node.h calls it ProcessInitializationFlags, too.
+namespace ProcessFlags {
+enum Flags : uint64_t {
+  kNoFlags = 0,
+  kNoStdioInitialization = 1 << 4,
+  kNoDefaultSignalHandling = 1 << 5,
+  kNoInitializeV8 = 1 << 6,
+  kNoInitializeNodeV8Platform = 1 << 7,
+  kNoAdjustResourceLimits = 1 << 10,
+};
+}  // namespace ProcessFlags
+
+namespace EnvironmentFlags {
+enum Flags : uint64_t {
+  kNoFlags = 0,
+  kDefaultFlags = 1 << 0,
+  kOwnsProcessState = 1 << 1,
+  kOwnsInspector = 1 << 2,
+};
+}  // namespace EnvironmentFlags
+
+// A platform that knows several isolates. Adds six slots to v8::Platform's twenty.
+class MultiIsolatePlatform : public v8::Platform {
+ public:
+  ~MultiIsolatePlatform() override = default;
+  virtual bool FlushForegroundTasks(v8::Isolate* isolate) = 0;                                          // 20
+  virtual void DrainTasks(v8::Isolate* isolate) = 0;                                                    // 21
+  virtual void RegisterIsolate(v8::Isolate* isolate, uv_loop_s* loop) = 0;                              // 22
+  virtual void RegisterIsolate(v8::Isolate* isolate, IsolatePlatformDelegate* delegate) = 0;            // 23
+  virtual void UnregisterIsolate(v8::Isolate* isolate) = 0;                                             // 24
+  virtual void AddIsolateFinishedCallback(v8::Isolate* isolate, void (*callback)(void*), void* data) = 0;  // 25
+  static std::unique_ptr<MultiIsolatePlatform> Create(int thread_pool_size, v8::TracingController* tracing_controller,
+                                                      v8::PageAllocator* page_allocator);
+};
+
+// What InitializeOncePerProcess found in the command line.
+class InitializationResult {
+ public:
+  virtual ~InitializationResult() = default;
+  virtual int exit_code() const = 0;
+  virtual bool early_return() const = 0;
+  virtual const std::vector<std::string>& args() const = 0;
+  virtual const std::vector<std::string>& exec_args() const = 0;
+  virtual const std::vector<std::string>& errors() const = 0;
+  virtual MultiIsolatePlatform* platform() const = 0;
+};
+
+std::unique_ptr<InitializationResult> InitializeOncePerProcess(const std::vector<std::string>& args,
+                                                               ProcessFlags::Flags flags);
+
+struct ThreadId {
+  uint64_t id = static_cast<uint64_t>(-1);  // -1: Node allocates one
+};
+
+struct InspectorParentHandle {
+  virtual ~InspectorParentHandle();
+};
+
+Environment* CreateEnvironment(IsolateData* isolate_data, v8::Local<v8::Context> context,
+                               const std::vector<std::string>& args, const std::vector<std::string>& exec_args,
+                               EnvironmentFlags::Flags flags, ThreadId thread_id,
+                               std::unique_ptr<InspectorParentHandle> inspector_parent_handle);
+
+struct StartExecutionCallbackInfo;
+using StartExecutionCallback = std::function<v8::MaybeLocal<v8::Value>(const StartExecutionCallbackInfo&)>;
+
+v8::MaybeLocal<v8::Value> LoadEnvironment(Environment* env, StartExecutionCallback cb);
+v8::Maybe<int> SpinEventLoop(Environment* env);
+int Stop(Environment* env);
+void SetProcessExitHandler(Environment* env, std::function<void(Environment*, int)>&& handler);
+
+// Loop, isolate, context and environment of one Node instance. The constructor is private in node.h: its inline
+// template Create() calls it with a function that makes the environment, as the bridge does.
+class CommonEnvironmentSetup {
+ public:
+  using MakeEnvironment = std::function<Environment*(const CommonEnvironmentSetup*)>;
+  CommonEnvironmentSetup(MultiIsolatePlatform* platform, std::vector<std::string>* errors, MakeEnvironment make_env);
+  ~CommonEnvironmentSetup();
+  CommonEnvironmentSetup(const CommonEnvironmentSetup&) = delete;
+  CommonEnvironmentSetup& operator=(const CommonEnvironmentSetup&) = delete;
+  v8::Isolate* isolate() const;
+  IsolateData* isolate_data() const;
+  Environment* env() const;
+  v8::Local<v8::Context> context() const;
+
+ private:
+  void* impl_;
+};
+
+static_assert(sizeof(CommonEnvironmentSetup) == sizeof(void*), "node.h");
+static_assert(sizeof(ThreadId) == 8, "node.h");
+
+}  // namespace node
+
+#endif  // RELINK_NODE_ABI_H_

@@ -1,0 +1,225 @@
+// platform.cc: the host's v8::Platform, shared by isolate.
+//
+// V8 has one platform per process and asks it for every isolate; the host's does not know the guest's isolates. The
+// host's platform object gets a copy of its vtable in which a few slots lead here: calls for the guest's isolates go to
+// Node's platform, all others to the functions that stood there before. Only the object's vtable pointer is written,
+// atomically; either value is right for a thread that reads it meanwhile. The copy is never freed.
+#include <unistd.h>
+
+#include <atomic>
+#include <new>
+
+#include "internal.h"
+
+namespace relink {
+
+relink_bridge_host g_host;
+
+namespace {
+
+using v8::Isolate;
+using v8::Platform;
+
+// Slots of v8::Platform in V8 10.2; check/v8_abi_check.cc reads them off the real header.
+enum Slot : uint32_t {
+  kCompleteDestructor = 0,
+  kDeletingDestructor = 1,
+  kGetForegroundTaskRunner = 7,
+  kCallOnWorkerThread = 8,
+  kCallBlockingTaskOnWorkerThread = 9,
+  kCallLowPriorityTaskOnWorkerThread = 10,
+  kCallDelayedOnWorkerThread = 11,
+  kIdleTasksEnabled = 12,
+  kPostJob = 13,
+  kSlots = 20,
+};
+
+// Words before a vtable's first slot: offset to top, type information.
+constexpr uint32_t kPrefix = 2;
+
+std::atomic<Platform*> g_node_platform{nullptr};
+std::atomic<bool> g_attached{false};
+std::atomic<bool> g_installing{false};  // serialises attach and detach
+Platform* g_host_platform = nullptr;
+void** g_original = nullptr;  // the host's vtable: its slot 0
+void** g_shadow = nullptr;    // ours: its slot 0
+
+template <class Function>
+Function original(uint32_t slot) {
+  return reinterpret_cast<Function>(g_original[slot]);
+}
+
+// V8 may ask for a runner while an isolate is being disposed, when Node's platform has already forgotten it.
+class DiscardingRunner final : public v8::TaskRunner {
+ public:
+  void PostTask(std::unique_ptr<v8::Task>) override {}
+  void PostNonNestableTask(std::unique_ptr<v8::Task>) override {}
+  void PostDelayedTask(std::unique_ptr<v8::Task>, double) override {}
+  void PostNonNestableDelayedTask(std::unique_ptr<v8::Task>, double) override {}
+  void PostIdleTask(std::unique_ptr<v8::IdleTask>) override {}
+  bool IdleTasksEnabled() override { return false; }
+  bool NonNestableTasksEnabled() const override { return true; }
+  bool NonNestableDelayedTasksEnabled() const override { return true; }
+};
+
+// Node's platform if `isolate` is the guest's, else null.
+Platform* guest_platform(Isolate* isolate) { return registry::contains(isolate) ? node_platform() : nullptr; }
+
+// Worker tasks and jobs carry no isolate: the thread that posts them tells whose they are. Node must have its own, or
+// its loop ends while they still run.
+Platform* worker_platform() {
+  if (g_host.guest_thread() != 0) return node_platform();
+  return guest_platform(Isolate::TryGetCurrent());
+}
+
+std::shared_ptr<v8::TaskRunner> foreground_runner(Platform* self, Isolate* isolate) {
+  if (Platform* node = guest_platform(isolate)) return node->GetForegroundTaskRunner(isolate);
+  if (DisposingScope::covers(isolate)) return std::make_shared<DiscardingRunner>();
+  return original<decltype(&foreground_runner)>(kGetForegroundTaskRunner)(self, isolate);
+}
+
+bool idle_tasks_enabled(Platform* self, Isolate* isolate) {
+  if (Platform* node = guest_platform(isolate)) return node->IdleTasksEnabled(isolate);
+  if (DisposingScope::covers(isolate)) return false;
+  return original<decltype(&idle_tasks_enabled)>(kIdleTasksEnabled)(self, isolate);
+}
+
+void call_on_worker(Platform* self, std::unique_ptr<v8::Task> task) {
+  if (Platform* node = worker_platform()) return node->CallOnWorkerThread(std::move(task));
+  original<decltype(&call_on_worker)>(kCallOnWorkerThread)(self, std::move(task));
+}
+
+void call_blocking_on_worker(Platform* self, std::unique_ptr<v8::Task> task) {
+  if (Platform* node = worker_platform()) return node->CallBlockingTaskOnWorkerThread(std::move(task));
+  original<decltype(&call_blocking_on_worker)>(kCallBlockingTaskOnWorkerThread)(self, std::move(task));
+}
+
+void call_low_priority_on_worker(Platform* self, std::unique_ptr<v8::Task> task) {
+  if (Platform* node = worker_platform()) return node->CallLowPriorityTaskOnWorkerThread(std::move(task));
+  original<decltype(&call_low_priority_on_worker)>(kCallLowPriorityTaskOnWorkerThread)(self, std::move(task));
+}
+
+void call_delayed_on_worker(Platform* self, std::unique_ptr<v8::Task> task, double delay) {
+  if (Platform* node = worker_platform()) return node->CallDelayedOnWorkerThread(std::move(task), delay);
+  original<decltype(&call_delayed_on_worker)>(kCallDelayedOnWorkerThread)(self, std::move(task), delay);
+}
+
+std::unique_ptr<v8::JobHandle> post_job(Platform* self, v8::TaskPriority priority, std::unique_ptr<v8::JobTask> job) {
+  if (Platform* node = worker_platform()) return node->PostJob(priority, std::move(job));
+  return original<decltype(&post_job)>(kPostJob)(self, priority, std::move(job));
+}
+
+// The host destroys its platform: it is leaving, and after this V8 must not be used.
+template <uint32_t slot>
+void destroy(Platform* self) {
+  if (!stop_for_leaving_host()) {
+    logf(RELINK_LOG_WARN, "the guest still runs: the host's platform is left standing instead of being destroyed");
+    return;
+  }
+  g_attached.store(false);
+  g_host_platform = nullptr;
+  original<void (*)(Platform*)>(slot)(self);
+}
+
+// node::MultiIsolatePlatform::UnregisterIsolate of a Node host: on the main thread it is the end of its main isolate.
+void unregister_isolate(Platform* self, Isolate* isolate) {
+  if (gettid() == getpid() && !registry::contains(isolate)) stop_for_leaving_host();
+  original<decltype(&unregister_isolate)>(static_cast<uint32_t>(g_host.unregister_isolate_slot))(self, isolate);
+}
+
+template <class Function>
+void put(Slot slot, Function* function) {
+  g_shadow[slot] = reinterpret_cast<void*>(function);
+}
+
+void fill_shadow() {
+  put(kCompleteDestructor, &destroy<kCompleteDestructor>);
+  put(kDeletingDestructor, &destroy<kDeletingDestructor>);
+  put(kGetForegroundTaskRunner, &foreground_runner);
+  put(kCallOnWorkerThread, &call_on_worker);
+  put(kCallBlockingTaskOnWorkerThread, &call_blocking_on_worker);
+  put(kCallLowPriorityTaskOnWorkerThread, &call_low_priority_on_worker);
+  put(kCallDelayedOnWorkerThread, &call_delayed_on_worker);
+  put(kIdleTasksEnabled, &idle_tasks_enabled);
+  put(kPostJob, &post_job);
+  if (g_host.unregister_isolate_slot >= 0) {
+    put(static_cast<Slot>(g_host.unregister_isolate_slot), &unregister_isolate);
+  }
+}
+
+// An object's first word.
+void*** vtable_pointer(Platform* object) { return reinterpret_cast<void***>(object); }
+
+bool make_shadow(void** vtable, uint32_t slots) {
+  void** words = new (std::nothrow) void*[kPrefix + slots];
+  if (words == nullptr) return false;
+  for (uint32_t i = 0; i < kPrefix + slots; i++) words[i] = vtable[i - static_cast<int64_t>(kPrefix)];
+  g_original = vtable;
+  g_shadow = words + kPrefix;
+  fill_shadow();
+  return true;
+}
+
+int check(const relink_bridge_host* host) {
+  if (host == nullptr) return RELINK_BRIDGE_E_ARGUMENT;
+  if (host->size != sizeof(relink_bridge_host)) return RELINK_BRIDGE_E_SIZE;
+  bool complete = host->platform_cell != nullptr && host->log != nullptr && host->guest_thread != nullptr &&
+                  host->event != nullptr && host->platform_slots >= kSlots &&
+                  host->unregister_isolate_slot < static_cast<int64_t>(host->platform_slots);
+  return complete ? 0 : RELINK_BRIDGE_E_ARGUMENT;
+}
+
+int install(const relink_bridge_host& host) {
+  if (g_attached.load()) return RELINK_BRIDGE_E_ATTACHED;
+  auto* platform = static_cast<Platform*>(__atomic_load_n(host.platform_cell, __ATOMIC_ACQUIRE));
+  if (platform == nullptr) return RELINK_BRIDGE_E_NO_PLATFORM;
+  if (g_original == nullptr) stop_at_exit();
+  g_host = host;
+  void** vtable = __atomic_load_n(vtable_pointer(platform), __ATOMIC_ACQUIRE);
+  if (vtable != g_shadow && !make_shadow(vtable, host.platform_slots)) return RELINK_BRIDGE_E_MEMORY;
+  g_host_platform = platform;
+  g_attached.store(true);
+  __atomic_store_n(vtable_pointer(platform), g_shadow, __ATOMIC_RELEASE);
+  return 0;
+}
+
+int uninstall() {
+  if (!g_attached.load() || g_host_platform == nullptr) return RELINK_BRIDGE_E_NOT_ATTACHED;
+  if (relink_bridge_wait(0) != 0) return RELINK_BRIDGE_E_BUSY;
+  if (!registry::empty()) return RELINK_BRIDGE_E_GUEST_ALIVE;
+  void** expected = g_shadow;
+  if (!__atomic_compare_exchange_n(vtable_pointer(g_host_platform), &expected, g_original, false, __ATOMIC_ACQ_REL,
+                                   __ATOMIC_ACQUIRE)) {
+    return RELINK_BRIDGE_E_FOREIGN_VTABLE;
+  }
+  g_attached.store(false);
+  return 0;
+}
+
+// Runs `action` while no other thread attaches or detaches.
+template <class Action>
+int exclusively(Action action) {
+  if (g_installing.exchange(true)) return RELINK_BRIDGE_E_BUSY;
+  int outcome = action();
+  g_installing.store(false);
+  return outcome;
+}
+
+}  // namespace
+
+Platform* node_platform() { return g_node_platform.load(std::memory_order_acquire); }
+
+void set_node_platform(Platform* platform) { g_node_platform.store(platform, std::memory_order_release); }
+
+bool attached() { return g_attached.load(); }
+
+}  // namespace relink
+
+extern "C" int relink_bridge_attach(const relink_bridge_host* host) {
+  if (int error = relink::check(host)) return error;
+  return relink::exclusively([&] { return relink::install(*host); });
+}
+
+extern "C" int relink_bridge_detach(void) {
+  return relink::exclusively([] { return relink::uninstall(); });
+}

@@ -1,0 +1,233 @@
+// v8_abi.h: the part of V8 10.2's public interface that the bridge uses, declared by hand.
+//
+// No V8 header is needed to build the bridge. Each declaration names the header that it mirrors; only what is used is
+// declared, but virtual functions are declared completely and in order, for their slots matter.
+// check/v8_abi_check.cc compares all of it with the real headers.
+#ifndef RELINK_V8_ABI_H_
+#define RELINK_V8_ABI_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <type_traits>
+
+namespace v8 {
+
+class Context;
+class HighAllocationThroughputObserver;
+class Isolate;
+class PageAllocator;
+class String;
+class TracingController;
+class Value;
+class ZoneBackingAllocator;
+
+// v8-local-handle.h: one pointer, passed in a register.
+template <class T>
+class Local {
+ public:
+  T* operator->() const { return val_; }
+  bool IsEmpty() const { return val_ == nullptr; }
+
+ private:
+  T* val_ = nullptr;
+};
+
+// v8-local-handle.h
+template <class T>
+class MaybeLocal {
+ public:
+  bool IsEmpty() const { return val_ == nullptr; }
+
+ private:
+  T* val_ = nullptr;
+};
+
+// v8-maybe.h: for int it is returned in one register.
+template <class T>
+class Maybe {
+ public:
+  bool IsNothing() const { return !has_value_; }
+  T FromMaybe(const T& otherwise) const { return has_value_ ? value_ : otherwise; }
+
+ private:
+  bool has_value_;
+  T value_;
+};
+
+// v8-local-handle.h
+class HandleScope {
+ public:
+  explicit HandleScope(Isolate* isolate);
+  ~HandleScope();
+  HandleScope(const HandleScope&) = delete;
+  void operator=(const HandleScope&) = delete;
+
+ private:
+  void* isolate_;
+  void* prev_next_;
+  void* prev_limit_;
+};
+
+// v8-locker.h: the constructor is inline there and calls Initialize.
+class Locker {
+ public:
+  explicit Locker(Isolate* isolate) { Initialize(isolate); }
+  ~Locker();
+  Locker(const Locker&) = delete;
+  void operator=(const Locker&) = delete;
+
+ private:
+  void Initialize(Isolate* isolate);
+  bool has_lock_;
+  bool top_level_;
+  void* isolate_;
+};
+
+// v8-array-buffer.h. V8's object is larger than the class and must be freed without a size.
+class BackingStore {
+ public:
+  using DeleterCallback = void (*)(void* data, size_t length, void* deleter_data);
+  ~BackingStore();
+  void operator delete(void* ptr) { ::operator delete(ptr); }
+};
+
+// v8-array-buffer.h
+class ArrayBuffer {
+ public:
+  class Allocator {
+   public:
+    virtual ~Allocator() = default;
+    virtual void* Allocate(size_t length) = 0;
+    virtual void* AllocateUninitialized(size_t length) = 0;
+    virtual void Free(void* data, size_t length) = 0;
+    virtual void* Reallocate(void* data, size_t old_length, size_t new_length) = 0;
+  };
+  static std::unique_ptr<BackingStore> NewBackingStore(Isolate* isolate, size_t byte_length);
+  static std::unique_ptr<BackingStore> NewBackingStore(void* data, size_t byte_length,
+                                                       BackingStore::DeleterCallback deleter, void* deleter_data);
+};
+
+// v8-isolate.h
+class Isolate {
+ public:
+  static Isolate* Allocate();
+  static Isolate* TryGetCurrent();
+  void Dispose();
+  void Enter();
+  void Exit();
+  void LowMemoryNotification();
+  ArrayBuffer::Allocator* GetArrayBufferAllocator();
+};
+
+// v8-context.h
+class Context {
+ public:
+  void Enter();
+  void Exit();
+};
+
+// v8-primitive.h
+class String {
+ public:
+  int WriteUtf8(Isolate* isolate, char* buffer, int length, int* nchars_ref, int options) const;
+};
+
+// v8-debug.h
+class StackTrace {
+ public:
+  static Local<String> CurrentScriptNameOrSourceURL(Isolate* isolate);
+};
+
+// v8-platform.h
+enum class TaskPriority : uint8_t { kBestEffort, kUserVisible, kUserBlocking };
+
+// v8-platform.h
+class Task {
+ public:
+  virtual ~Task() = default;
+  virtual void Run() = 0;
+};
+
+// v8-platform.h
+class IdleTask {
+ public:
+  virtual ~IdleTask() = default;
+  virtual void Run(double deadline_in_seconds) = 0;
+};
+
+// v8-platform.h
+class JobHandle {
+ public:
+  virtual ~JobHandle() = default;
+  // Six more follow; the bridge only passes handles on.
+};
+
+// v8-platform.h: only moved along, so its other virtual functions are left out. The destructor comes first.
+class JobTask {
+ public:
+  virtual ~JobTask() = default;
+};
+
+// v8-platform.h. The destructor comes last: it is declared last.
+class TaskRunner {
+ public:
+  virtual void PostTask(std::unique_ptr<Task> task) = 0;
+  virtual void PostNonNestableTask(std::unique_ptr<Task> task) = 0;
+  virtual void PostDelayedTask(std::unique_ptr<Task> task, double delay_in_seconds) = 0;
+  virtual void PostNonNestableDelayedTask(std::unique_ptr<Task> task, double delay_in_seconds) = 0;
+  virtual void PostIdleTask(std::unique_ptr<IdleTask> task) = 0;
+  virtual bool IdleTasksEnabled() = 0;
+  virtual bool NonNestableTasksEnabled() const = 0;
+  virtual bool NonNestableDelayedTasksEnabled() const = 0;
+  TaskRunner() = default;
+  virtual ~TaskRunner() = default;
+  TaskRunner(const TaskRunner&) = delete;
+  TaskRunner& operator=(const TaskRunner&) = delete;
+};
+
+// v8-platform.h. Never implemented here: the bridge calls Node's and shadows the host's.
+class Platform {
+ public:
+  using StackTracePrinter = void (*)();
+  virtual ~Platform() = default;                                                              // 0, 1
+  virtual PageAllocator* GetPageAllocator() = 0;                                                       // 2
+  virtual ZoneBackingAllocator* GetZoneBackingAllocator() = 0;                                                // 3
+  virtual void OnCriticalMemoryPressure() = 0;                                                // 4
+  virtual bool OnCriticalMemoryPressure(size_t length) = 0;                                   // 5
+  virtual int NumberOfWorkerThreads() = 0;                                                    // 6
+  virtual std::shared_ptr<TaskRunner> GetForegroundTaskRunner(Isolate* isolate) = 0;          // 7
+  virtual void CallOnWorkerThread(std::unique_ptr<Task> task) = 0;                            // 8
+  virtual void CallBlockingTaskOnWorkerThread(std::unique_ptr<Task> task) = 0;                // 9
+  virtual void CallLowPriorityTaskOnWorkerThread(std::unique_ptr<Task> task) = 0;             // 10
+  virtual void CallDelayedOnWorkerThread(std::unique_ptr<Task> task, double delay) = 0;       // 11
+  virtual bool IdleTasksEnabled(Isolate* isolate) = 0;                                        // 12
+  virtual std::unique_ptr<JobHandle> PostJob(TaskPriority priority, std::unique_ptr<JobTask> job) = 0;  // 13
+  virtual double MonotonicallyIncreasingTime() = 0;                                           // 14
+  virtual double CurrentClockTimeMillis() = 0;                                                // 15
+  virtual StackTracePrinter GetStackTracePrinter() = 0;                                                   // 16
+  virtual TracingController* GetTracingController() = 0;                                                   // 17
+  virtual void DumpWithoutCrashing() = 0;                                                     // 18
+  virtual HighAllocationThroughputObserver* GetHighAllocationThroughputObserver() = 0;                                    // 19
+};
+
+// v8-initialization.h
+class V8 {
+ public:
+  static void SetFlagsFromString(const char* str);
+  static void SetFlagsFromCommandLine(int* argc, char** argv, bool remove_flags);
+  static bool Dispose();
+};
+
+static_assert(sizeof(Local<Value>) == sizeof(void*), "v8-local-handle.h");
+static_assert(sizeof(MaybeLocal<Value>) == sizeof(void*), "v8-local-handle.h");
+static_assert(std::is_trivially_copyable<Local<Value>>::value, "passed in a register");
+static_assert(std::is_trivially_copyable<MaybeLocal<Value>>::value, "returned in a register");
+static_assert(sizeof(Maybe<int>) == 8 && std::is_trivially_copyable<Maybe<int>>::value, "v8-maybe.h");
+static_assert(sizeof(HandleScope) == 3 * sizeof(void*), "v8-local-handle.h");
+static_assert(sizeof(Locker) == 2 * sizeof(void*), "v8-locker.h");
+static_assert(sizeof(BackingStore) == 1, "v8-array-buffer.h");
+
+}  // namespace v8
+
+#endif  // RELINK_V8_ABI_H_

@@ -1,0 +1,83 @@
+//! The catalogue of adapters: functions that stand in for a V8 symbol. Their code is in shim/cpp.
+
+/// When an adapter is used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum When {
+    /// Only where the host's V8 lacks the symbol.
+    Missing,
+    /// Always: it stands before the host's function.
+    Always,
+}
+
+/// One adapter.
+#[derive(Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Adapter {
+    /// The V8 symbol (mangled) in whose place it is bound in the guest.
+    pub symbol: &'static str,
+    /// The bridge's symbol.
+    pub stands_in: &'static str,
+    /// When it is used.
+    pub when: When,
+    /// What it answers to.
+    pub reason: &'static str,
+}
+
+const fn missing(symbol: &'static str, stands_in: &'static str, reason: &'static str) -> Adapter {
+    Adapter { symbol, stands_in, when: When::Missing, reason }
+}
+
+const fn always(symbol: &'static str, stands_in: &'static str, reason: &'static str) -> Adapter {
+    Adapter { symbol, stands_in, when: When::Always, reason }
+}
+
+const FLAGS: &str = "V8's flags are process-wide: what Node sets is reported, what the host's V8 does not know is dropped";
+const ONCE: &str = "V8 and its platform belong to the host, which has set them up and will take them down";
+
+/// The adapters for a guest and a host of V8 10.2.
+pub const V8_10_2: [Adapter; 12] = [
+    missing(
+        "_ZN2v811ArrayBuffer25NewBackingStoreForNodeLTSEPNS_7IsolateEm",
+        "relink_adapter_NewBackingStoreForNodeLTS",
+        "a function that Debian's V8 has and official executables lack; NewBackingStore does the same there",
+    ),
+    always(
+        "_ZN2v87Isolate8AllocateEv",
+        "relink_adapter_Isolate_Allocate",
+        "the platform bridge must know the guest's isolates before V8 asks the platform for them",
+    ),
+    always(
+        "_ZN2v87Isolate7DisposeEv",
+        "relink_adapter_Isolate_Dispose",
+        "the platform bridge forgets an isolate when V8 does",
+    ),
+    always("_ZN2v82V818SetFlagsFromStringEPKc", "relink_adapter_SetFlagsFromString", FLAGS),
+    always("_ZN2v82V818SetFlagsFromStringEPKcm", "relink_adapter_SetFlagsFromStringLength", FLAGS),
+    always("_ZN2v82V823SetFlagsFromCommandLineEPiPPcb", "relink_adapter_SetFlagsFromCommandLine", FLAGS),
+    always("_ZN2v82V818InitializePlatformEPNS_8PlatformE", "relink_adapter_V8_InitializePlatform", ONCE),
+    always("_ZN2v82V815DisposePlatformEv", "relink_adapter_V8_DisposePlatform", ONCE),
+    always("_ZN2v82V810InitializeEi", "relink_adapter_V8_Initialize", ONCE),
+    always("_ZN2v82V87DisposeEv", "relink_adapter_V8_Dispose", ONCE),
+    always(
+        "_ZN2v82V828EnableWebAssemblyTrapHandlerEb",
+        "relink_adapter_V8_EnableWebAssemblyTrapHandler",
+        "the trap handler needs a SIGSEGV handler, and the host's signal dispositions stay as they are",
+    ),
+    always("_ZN2v82V816SetEntropySourceEPFbPhmE", "relink_adapter_V8_SetEntropySource", ONCE),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_symbol_has_one_adapter_and_each_adapter_one_symbol() {
+        let mut symbols: Vec<_> = V8_10_2.iter().map(|a| a.symbol).collect();
+        let mut functions: Vec<_> = V8_10_2.iter().map(|a| a.stands_in).collect();
+        for names in [&mut symbols, &mut functions] {
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), V8_10_2.len());
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Facts about V8 as data: the only place that names V8's own symbols and versions. Another runtime would be another
+//! set of such facts.
+
+mod names;
+mod profiles;
+
+pub use names::*;
+pub use profiles::{profile_of, Profile, PROFILES};

@@ -1,0 +1,47 @@
+//! Profiles: ranges of V8 versions whose public headers inline the same numbers.
+
+use crate::abi::version::V8Version;
+
+/// V8 versions that share one inlined ABI, and what is known of them besides.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// A name for messages.
+    pub name: &'static str,
+    /// The first version.
+    pub first: V8Version,
+    /// The last version.
+    pub last: V8Version,
+    /// How it was established.
+    pub evidence: &'static str,
+    /// V8 flags that Node of this line sets by itself and that an older V8 of the profile may not know.
+    pub node_flags: &'static [&'static str],
+}
+
+/// All profiles. Versions between two profiles are unknown, never guessed.
+pub const PROFILES: [Profile; 1] = [Profile {
+    name: "V8 10.2 (Node 18.12 to 18.20)",
+    first: V8Version::new(10, 2, 154, 15),
+    last: V8Version::new(10, 2, 154, 26),
+    evidence: "117 of 117 inline API functions compile to the same code with the headers of Node 18.12.1 and 18.20.8",
+    node_flags: &["--harmony-import-attributes", "--harmony-import-assertions", "--no-harmony-import-assertions"],
+}];
+
+/// The profile that a version belongs to.
+pub fn profile_of(version: V8Version) -> Option<&'static Profile> {
+    PROFILES.iter().find(|p| (p.first..=p.last).contains(&version))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_proven_versions_have_a_profile() {
+        let of = |text: &str| V8Version::parse(text).and_then(profile_of).map(|p| p.name);
+        assert_eq!(of("10.2.154.15"), of("10.2.154.26"));
+        assert!(of("10.2.154.26").is_some());
+        for other in ["10.2.154.4", "10.2.154.27", "10.1.124.8", "11.3.244.8", "10.3.1.1"] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+}

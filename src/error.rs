@@ -1,0 +1,247 @@
+//! Everything that can go wrong on the way in, with codes that scripts may rely on.
+//!
+//! A code is never used again for another meaning. docs/DIAGNOSTICS.md has one entry per code, with the remedy.
+
+use crate::address::{LinkAddr, RunAddr};
+use crate::elf::ElfError;
+use std::io;
+use std::path::PathBuf;
+
+/// Why the guest was not brought in. The message is one line: what, where, and what would cure it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A `RELINK_*` variable or an option holds something unusable.
+    #[error("{name}: {why}")]
+    Setting {
+        /// The variable or option.
+        name: &'static str,
+        /// What is wrong with its value.
+        why: String,
+    },
+    /// The script to run can't be read.
+    #[error("script \"{}\": {source}; RELINK_SCRIPT must name a readable JavaScript file", path.display())]
+    Script {
+        /// The script.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// `/proc` can't be read.
+    #[error("cannot read {what}: {source}; Relink needs a mounted /proc")]
+    Proc {
+        /// The file.
+        what: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+
+    /// No module of the process provides V8.
+    #[error("no V8 in this process: none of its {modules} modules defines {marker} in its dynamic symbol table")]
+    NoProvider {
+        /// How many modules were looked at.
+        modules: usize,
+        /// The symbol looked for.
+        marker: &'static str,
+    },
+    /// Several modules provide V8 and nothing says which one to take.
+    #[error("several modules provide V8 ({}); name one in RELINK_PROVIDER", names.join(", "))]
+    SeveralProviders {
+        /// Their paths.
+        names: Vec<String>,
+    },
+    /// The host's V8 was not initialised in time.
+    #[error("the V8 of {provider} was not ready after {waited_ms} ms (no platform or no isolate); raise RELINK_WAIT_MS or start the guest later")]
+    NotReady {
+        /// The module.
+        provider: String,
+        /// How long was waited, in milliseconds.
+        waited_ms: u64,
+    },
+    /// The module that provides V8 can't be read.
+    #[error("provider \"{}\": {source}", path.display())]
+    ProviderImage {
+        /// The module.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ElfError,
+    },
+    /// A fact about the host's V8 that is needed can't be found.
+    #[error("provider \"{}\": {what} cannot be determined ({symbol} is not among its symbols); this V8 is unknown to Relink", path.display())]
+    UnknownFact {
+        /// The module.
+        path: PathBuf,
+        /// The fact.
+        what: &'static str,
+        /// The symbol that would tell.
+        symbol: &'static str,
+    },
+
+    /// The guest's file can't be opened.
+    #[error("guest \"{}\": {source}; `relink guest path` prints where the built guest lies", path.display())]
+    GuestFile {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The guest's file is not a usable ELF shared object.
+    #[error("guest \"{}\": {source}", path.display())]
+    GuestImage {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ElfError,
+    },
+    /// The guest does not say which V8 it was compiled for.
+    #[error("guest \"{}\": no Relink note ({why}), so the V8 it was compiled for is unknown; build one with `relink guest build`", path.display())]
+    NoNote {
+        /// The file.
+        path: PathBuf,
+        /// What was found instead.
+        why: String,
+    },
+    /// The guest brings a V8 of its own.
+    #[error("guest \"{}\" defines {count} V8 symbols of its own (for example {example}); only a guest without V8 is supported, build one with `relink guest build`", path.display())]
+    GuestHasV8 {
+        /// The file.
+        path: PathBuf,
+        /// How many.
+        count: usize,
+        /// One of them.
+        example: String,
+    },
+
+    /// The guest was compiled for another V8 ABI than the host's.
+    #[error("refused: {}", differences.join("; "))]
+    Refused {
+        /// Each fact that differs, with what would cure it.
+        differences: Vec<String>,
+    },
+    /// The host's V8 lacks symbols that the guest needs.
+    #[error("refused: the host's V8 in {provider} lacks {} symbols that the guest needs and no adapter stands in for: {}", names.len(), shorten(names))]
+    MissingSymbols {
+        /// The module that was searched.
+        provider: String,
+        /// The mangled names.
+        names: Vec<String>,
+    },
+    /// A slot of a kind that cannot be bound.
+    #[error("refused: the slot at {offset} for {symbol} is of kind {kind}, which has no binding rule")]
+    UnsupportedSlot {
+        /// Link-time address of the slot in its image.
+        offset: LinkAddr,
+        /// The symbol.
+        symbol: String,
+        /// The relocation kind.
+        kind: String,
+    },
+
+    /// The guest's private copy could not be made or loaded.
+    #[error("cannot stage {what}: {why}")]
+    Stage {
+        /// Which image.
+        what: String,
+        /// The reason, from the system or from ld.so.
+        why: String,
+    },
+    /// A slot did not hold what its file says, so the plan does not fit the loaded image. Nothing was changed.
+    #[error("the slot at {slot} holds {found:#x} instead of {expected:#x}: the loaded image is not the one that was planned for; nothing was changed")]
+    UnexpectedSlot {
+        /// Run-time address of the slot.
+        slot: RunAddr,
+        /// What it holds.
+        found: u64,
+        /// What it should hold before binding.
+        expected: u64,
+    },
+    /// Writing slots failed and every change was taken back.
+    #[error("writing slots failed at {at}: {why}; everything was put back")]
+    RolledBack {
+        /// Run-time address of the page or slot.
+        at: RunAddr,
+        /// The reason.
+        why: String,
+    },
+    /// Writing slots failed, and so did taking the changes back. The image is left loaded and never entered.
+    #[error("writing slots failed at {at}: {why}; putting it back failed too ({rollback}): the guest's image stays loaded and is never entered")]
+    RollbackFailed {
+        /// Run-time address of the page or slot.
+        at: RunAddr,
+        /// The reason of the first failure.
+        why: String,
+        /// The reason of the second.
+        rollback: String,
+    },
+
+    /// The bridge between Node and the host's platform refused.
+    #[error("the platform bridge could not be attached (code {code}): {why}")]
+    Bridge {
+        /// Its own code.
+        code: i32,
+        /// What the code means.
+        why: &'static str,
+    },
+    /// A symbol that Relink itself needs is missing from an image.
+    #[error("{image} does not export {symbol}")]
+    MissingEntry {
+        /// The image.
+        image: String,
+        /// The symbol.
+        symbol: String,
+    },
+    /// Node could not be started.
+    #[error("Node did not start: {0}")]
+    NodeStart(String),
+    /// A panic of Relink's own code was caught.
+    #[error("internal error: {0}; please report it")]
+    Internal(String),
+}
+
+impl Error {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Setting { .. } => "E0101",
+            Self::Script { .. } => "E0102",
+            Self::Proc { .. } => "E0103",
+            Self::NoProvider { .. } => "E0201",
+            Self::SeveralProviders { .. } => "E0202",
+            Self::NotReady { .. } => "E0203",
+            Self::ProviderImage { .. } => "E0204",
+            Self::UnknownFact { .. } => "E0205",
+            Self::GuestFile { .. } => "E0301",
+            Self::GuestImage { source: ElfError::NotElf { .. }, .. } => "E0302",
+            Self::GuestImage { source: ElfError::Unsuitable { .. }, .. } => "E0303",
+            Self::GuestImage { source: ElfError::Truncated { .. }, .. } => "E0304",
+            Self::GuestImage { .. } => "E0305",
+            Self::NoNote { .. } => "E0306",
+            Self::GuestHasV8 { .. } => "E0307",
+            Self::Refused { .. } => "E0401",
+            Self::MissingSymbols { .. } => "E0402",
+            Self::UnsupportedSlot { .. } => "E0403",
+            Self::Stage { .. } => "E0501",
+            Self::UnexpectedSlot { .. } => "E0502",
+            Self::RolledBack { .. } => "E0503",
+            Self::RollbackFailed { .. } => "E0504",
+            Self::Bridge { .. } => "E0601",
+            Self::MissingEntry { .. } => "E0602",
+            Self::NodeStart(_) => "E0603",
+            Self::Internal(_) => "E0901",
+        }
+    }
+
+    /// The line that a user sees: the code and the message.
+    pub fn line(&self) -> String {
+        format!("{} {self}", self.code())
+    }
+}
+
+/// The first few of many names.
+fn shorten(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let mut text = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN {
+        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+    }
+    text
+}

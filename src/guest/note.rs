@@ -1,0 +1,122 @@
+//! The note in which a guest says what it was built from (gABI chapter 5, "Note Section").
+
+use crate::elf::{ElfError, Image};
+use crate::address::LinkAddr;
+use object::elf;
+use object::{LittleEndian as LE, U32};
+use serde::{Deserialize, Serialize};
+
+/// Owner name of the note, with its terminating NUL.
+pub const OWNER: &[u8] = b"Relink\0";
+/// Type of the note.
+pub const TYPE: u32 = 1;
+/// The `schema` that this version writes and reads.
+pub const SCHEMA: u32 = 1;
+
+/// What the note says, as JSON in its descriptor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestNote {
+    /// Version of the note's own form.
+    pub schema: u32,
+    /// Node's version.
+    pub node: String,
+    /// Version of the V8 headers the guest was compiled with, `MAJOR.MINOR.BUILD.PATCH`.
+    pub v8: String,
+    /// The embedder's suffix in those headers.
+    #[serde(default)]
+    pub v8_embedder: String,
+    /// `NODE_MODULE_VERSION`.
+    pub module_version: u32,
+    /// SHA-256 of those headers, in hexadecimal.
+    pub headers: String,
+    /// The compiler that built the guest.
+    pub compiler: String,
+    /// The C++ library it was compiled with.
+    pub cxx: String,
+    /// Whether it was compiled for pointer compression.
+    pub pointer_compression: bool,
+    /// Bits of a small integer it was compiled for.
+    pub smi_bits: u32,
+    /// The key under which the build kit keeps it.
+    #[serde(default)]
+    pub key: String,
+}
+
+/// Finds the note in `image`. `Ok(Err(why))` says that there is none that can be used.
+pub fn find(image: &Image) -> Result<Result<GuestNote, String>, ElfError> {
+    for header in image.headers().iter().filter(|h| h.p_type.get(LE) == elf::PT_NOTE) {
+        let bytes = image.bytes("a note", LinkAddr(header.p_vaddr.get(LE)), header.p_filesz.get(LE))?;
+        if let Some(descriptor) = descriptor(bytes) {
+            return Ok(parse(descriptor));
+        }
+    }
+    Ok(Err("it has no such note".into()))
+}
+
+fn parse(descriptor: &[u8]) -> Result<GuestNote, String> {
+    let text = descriptor.strip_suffix(b"\0").unwrap_or(descriptor);
+    let note: GuestNote = serde_json::from_slice(text).map_err(|e| format!("its note is malformed: {e}"))?;
+    if note.schema == SCHEMA {
+        Ok(note)
+    } else {
+        Err(format!("its note has schema {}, this version reads {SCHEMA}", note.schema))
+    }
+}
+
+/// The descriptor of Relink's note among the notes in `bytes`.
+fn descriptor(mut bytes: &[u8]) -> Option<&[u8]> {
+    const HEADER: usize = 12;
+    while bytes.len() >= HEADER {
+        let (words, _) = object::pod::slice_from_bytes::<U32<LE>>(bytes, 3).ok()?;
+        let (name, size, kind) = (words[0].get(LE) as usize, words[1].get(LE) as usize, words[2].get(LE));
+        let name_end = HEADER.checked_add(name)?;
+        let start = name_end.checked_next_multiple_of(4)?;
+        let end = start.checked_add(size)?;
+        let found = bytes.get(start..end)?;
+        if kind == TYPE && bytes.get(HEADER..name_end) == Some(OWNER) {
+            return Some(found);
+        }
+        bytes = bytes.get(end.checked_next_multiple_of(4)?..)?;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(owner: &[u8], kind: u32, descriptor: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for word in [owner.len() as u32, descriptor.len() as u32, kind] {
+            bytes.extend(word.to_le_bytes());
+        }
+        for part in [owner, descriptor] {
+            bytes.extend(part);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        bytes
+    }
+
+    #[test]
+    fn the_note_is_found_behind_others() {
+        let mut bytes = note(b"GNU\0", 3, &[1; 20]);
+        bytes.extend(note(OWNER, 7, b"other type"));
+        bytes.extend(note(OWNER, TYPE, b"mine"));
+        assert_eq!(descriptor(&bytes), Some(&b"mine"[..]));
+    }
+
+    #[test]
+    fn a_cut_off_note_is_none() {
+        let bytes = note(OWNER, TYPE, b"mine mine mine");
+        for length in 0..bytes.len() - 2 {
+            assert_eq!(descriptor(&bytes[..length]), None, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_note_of_another_schema_is_refused_with_a_reason() {
+        let text = br#"{"schema":9,"node":"1","v8":"1","module_version":1,"headers":"","compiler":"","cxx":"","pointer_compression":false,"smi_bits":32}"#;
+        assert!(parse(text).unwrap_err().contains("schema 9"));
+        assert!(parse(b"{").unwrap_err().contains("malformed"));
+    }
+}

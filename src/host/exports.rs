@@ -1,0 +1,96 @@
+//! What a provider defines: its dynamic symbols, then, for names hidden from them, the `.symtab` of its file.
+
+use crate::address::{LinkAddr, LoadBias, RunAddr};
+use crate::elf::{Dynamic, ElfError, FileImage, Image, Symbol, SymbolTable, Versions};
+use object::elf;
+use object::read::elf::{FileHeader as _, Sym as _};
+use object::LittleEndian as LE;
+use std::collections::{HashMap, HashSet};
+
+/// Where a definition was found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Visibility {
+    /// In the dynamic symbol table.
+    Dynsym,
+    /// Only in the full symbol table of the file.
+    Symtab,
+}
+
+/// A definition that a slot can be bound to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Definition {
+    /// Run-time address.
+    pub address: RunAddr,
+    /// Whether it is code; data and code must not be confused.
+    pub is_function: bool,
+    /// Where it was found.
+    pub visibility: Visibility,
+}
+
+/// The definitions of one loaded image.
+pub struct Exports<'i, 'd> {
+    image: &'i Image<'d>,
+    symbols: SymbolTable<'i, 'd>,
+    versions: Versions<'d>,
+    bias: LoadBias,
+    hidden: HashMap<String, (LinkAddr, bool)>,
+}
+
+impl<'i, 'd> Exports<'i, 'd> {
+    /// The dynamic symbols of `image`, loaded at `bias`.
+    pub fn new(image: &'i Image<'d>, dynamic: &'i Dynamic<'i, 'd>, bias: LoadBias) -> Result<Self, ElfError> {
+        let symbols = SymbolTable::parse(image, dynamic)?;
+        let versions = Versions::parse(image, dynamic)?;
+        Ok(Self { image, symbols, versions, bias, hidden: HashMap::new() })
+    }
+
+    /// The definition of `name`. `version` is what the reference asks for: a definition that has another version is
+    /// not it; one without a version serves every reference, as in ld.so.
+    pub fn find(&self, name: &str, version: Option<&str>) -> Result<Option<Definition>, ElfError> {
+        if let Some(symbol) = self.symbols.lookup(name)? {
+            if bindable(&symbol) && self.version_fits(&symbol, version)? {
+                return Ok(Some(self.definition(symbol.value, symbol.kind == elf::STT_FUNC, Visibility::Dynsym)));
+            }
+        }
+        let hidden = self.hidden.get(name);
+        Ok(hidden.map(|(value, is_function)| self.definition(*value, *is_function, Visibility::Symtab)))
+    }
+
+    fn version_fits(&self, symbol: &Symbol<'d>, wanted: Option<&str>) -> Result<bool, ElfError> {
+        let Some(wanted) = wanted else { return Ok(true) };
+        let defined = self.versions.of(self.image, symbol.index)?;
+        Ok(defined.is_none_or(|defined| defined == wanted))
+    }
+
+    fn definition(&self, value: LinkAddr, is_function: bool, visibility: Visibility) -> Definition {
+        Definition { address: self.bias.run(value), is_function, visibility }
+    }
+
+    /// Looks for `wanted` names, those that the dynamic symbols lack, in the `.symtab` of the provider's own file.
+    /// One pass over the table, however many names. A stripped file simply has none of them.
+    pub fn add_hidden(&mut self, file: &FileImage<'d>, wanted: &HashSet<&str>) -> Result<usize, ElfError> {
+        let unreadable = |_| ElfError::Missing("a readable section header table");
+        let header = elf::FileHeader64::<LE>::parse(file.bytes).map_err(unreadable)?;
+        let sections = header.sections(LE, file.bytes).map_err(unreadable)?;
+        let table = sections.symbols(LE, file.bytes, elf::SHT_SYMTAB).map_err(unreadable)?;
+        for symbol in table.iter() {
+            let Ok(name) = symbol.name(LE, table.strings()) else { continue };
+            let Ok(name) = std::str::from_utf8(name) else { continue };
+            if symbol.st_shndx(LE) != elf::SHN_UNDEF && wanted.contains(name) {
+                let is_function = symbol.st_type() == elf::STT_FUNC;
+                self.hidden.insert(name.to_owned(), (LinkAddr(symbol.st_value(LE)), is_function));
+            }
+        }
+        Ok(self.hidden.len())
+    }
+}
+
+/// Whether a slot may be bound to the symbol: defined, global or weak, and neither thread-local nor an IFUNC (whose
+/// value is a resolver, not the function).
+fn bindable(symbol: &Symbol) -> bool {
+    symbol.defined
+        && symbol.bind != elf::STB_LOCAL
+        && symbol.kind != elf::STT_TLS
+        && symbol.kind != elf::STT_GNU_IFUNC
+}

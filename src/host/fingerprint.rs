@@ -1,0 +1,90 @@
+//! What a V8 is, read from its data symbols; no code of it runs.
+
+use crate::abi::catalogue::{CXX_WITNESSES, SMI_SHIFT, TAGGED_SIZE, VERSION_EMBEDDER, VERSION_NUMBERS};
+use crate::abi::version::V8Version;
+use crate::address::LinkAddr;
+use crate::elf::{ElfError, Image, SymbolTable};
+use object::{LittleEndian as LE, I32, U64};
+
+/// The C++ standard library that V8's API was compiled with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct CxxLibrary(pub &'static str);
+
+/// What is known of a V8. `None` means unknown, never "no".
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct Fingerprint {
+    /// Its version.
+    pub version: Option<V8Version>,
+    /// The embedder's suffix to the version, such as `-node.26`.
+    pub embedder: Option<String>,
+    /// Size of a tagged word in bytes: 8, or 4 with pointer compression.
+    pub tagged_size: Option<u32>,
+    /// Bits of a small integer: 32, or 31.
+    pub smi_bits: Option<u32>,
+    /// The C++ library.
+    pub cxx: Option<CxxLibrary>,
+}
+
+impl Fingerprint {
+    /// Reads what the symbols of `image` tell.
+    pub fn read(image: &Image, symbols: &SymbolTable) -> Result<Self, ElfError> {
+        let facts = Facts { image, symbols };
+        let mut numbers = [0; 4];
+        let mut known = true;
+        for (number, name) in numbers.iter_mut().zip(VERSION_NUMBERS) {
+            match facts.int(name)? {
+                Some(value) => *number = value,
+                None => known = false,
+            }
+        }
+        let [major, minor, build, patch] = numbers;
+        Ok(Self {
+            version: known.then_some(V8Version { major, minor, build, patch }),
+            embedder: facts.string(VERSION_EMBEDDER)?,
+            tagged_size: facts.int(TAGGED_SIZE)?,
+            smi_bits: facts.int(SMI_SHIFT)?.map(|shift| shift + 1),
+            cxx: facts.cxx()?,
+        })
+    }
+
+    /// Version and suffix as V8 prints them, for messages.
+    pub fn version_text(&self) -> String {
+        let version = self.version.map_or_else(|| "unknown".into(), |v| v.to_string());
+        format!("{version}{}", self.embedder.as_deref().unwrap_or(""))
+    }
+}
+
+struct Facts<'a, 'i, 'd> {
+    image: &'a Image<'d>,
+    symbols: &'a SymbolTable<'i, 'd>,
+}
+
+impl Facts<'_, '_, '_> {
+    /// The non-negative `int` that the symbol names.
+    fn int(&self, name: &str) -> Result<Option<u32>, ElfError> {
+        let Some(symbol) = self.symbols.lookup(name)? else { return Ok(None) };
+        let value: &I32<LE> = self.image.value("a fact about V8", symbol.value)?;
+        Ok(u32::try_from(value.get(LE)).ok())
+    }
+
+    /// The string that the `const char*` of this name points at. In a file the pointer is not relocated yet; then
+    /// nothing is known.
+    fn string(&self, name: &str) -> Result<Option<String>, ElfError> {
+        const LONGEST: usize = 64;
+        let Some(symbol) = self.symbols.lookup(name)? else { return Ok(None) };
+        let pointer: &U64<LE> = self.image.value("a fact about V8", symbol.value)?;
+        let at: LinkAddr = self.image.dynamic_address(pointer.get(LE));
+        let Ok(bytes) = self.image.tail("V8's version suffix", at) else { return Ok(None) };
+        let text = bytes.iter().take(LONGEST).position(|b| *b == 0).map(|end| &bytes[..end]);
+        Ok(text.and_then(|t| std::str::from_utf8(t).ok()).map(str::to_owned))
+    }
+
+    fn cxx(&self) -> Result<Option<CxxLibrary>, ElfError> {
+        for (name, library) in CXX_WITNESSES {
+            if self.symbols.lookup(name)?.is_some() {
+                return Ok(Some(CxxLibrary(library)));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,9 @@
+//! The host: which module provides V8, and what that V8 is.
+
+pub mod detect;
+pub mod exports;
+pub mod fingerprint;
+
+pub use detect::{providers, Provider};
+pub use exports::Exports;
+pub use fingerprint::{CxxLibrary, Fingerprint};

@@ -1,0 +1,210 @@
+//! What can go wrong in the build kit, with stable codes.
+//!
+//! | code | meaning |
+//! |---|---|
+//! | E0701 | a file or folder of the cache cannot be read or written |
+//! | E0702 | no place for the cache folder is known, or its path cannot be used in a build |
+//! | E0703 | programs that the step needs are not installed |
+//! | E0704 | a program that was started failed |
+//! | E0705 | the machine has no Debian archive (bookworm) among its apt sources, or no apt |
+//! | E0706 | apt offers no version of a package, or none that can be downloaded |
+//! | E0707 | an npm package could not be fetched or does not match the integrity that npm reports |
+//! | E0708 | a source folder, header folder or program given is not what it should be |
+//! | E0709 | a patch of the source package does not apply |
+//! | E0710 | compiling failed |
+//! | E0711 | the library that was built does not meet the requirements on a guest |
+//! | E0712 | the thing asked for has not been built or fetched yet |
+//! | E0713 | interrupted by a signal; what was done is kept |
+//! | E0714 | this machine (architecture, system) is not supported |
+
+use std::io;
+use std::path::PathBuf;
+
+/// Result of a step of the kit.
+pub type Result<T> = std::result::Result<T, KitError>;
+
+/// A failure of the build kit. Each message says what, where, and what would cure it.
+#[derive(Debug, thiserror::Error)]
+pub enum KitError {
+    /// A file operation in the cache failed (E0701).
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb phrase: "read", "create".
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The cache folder cannot be used (E0702).
+    #[error("cache folder: {why}; set RELINK_CACHE to an absolute path without blanks")]
+    CachePlace {
+        /// What is wrong.
+        why: String,
+    },
+    /// Programs are missing (E0703).
+    #[error("{} needed but not installed: {}; install with: {remedy}", if tools.len() == 1 { "a program is" } else { "programs are" }, tools.join(", "))]
+    MissingTools {
+        /// The programs' names.
+        tools: Vec<String>,
+        /// The one command that installs them.
+        remedy: String,
+    },
+    /// A program failed (E0704).
+    #[error("{program} failed ({status}): {message}")]
+    Program {
+        /// What was run.
+        program: String,
+        /// Its exit status in words.
+        status: String,
+        /// The last line that says something, and where the rest is.
+        message: String,
+    },
+    /// No Debian archive is known (E0705).
+    #[error("{why}; the parts come from Debian 12: add \"deb <mirror>/debian bookworm main\" to /etc/apt/sources.list, or name a Node source with --source")]
+    NoDebian {
+        /// What was looked for and not found.
+        why: String,
+    },
+    /// A package cannot be had (E0706).
+    #[error("package {package}: {why}; try `apt-get update` with a working mirror, then run this again")]
+    Package {
+        /// Its name.
+        package: String,
+        /// Which versions were tried and how they failed.
+        why: String,
+    },
+    /// An npm package cannot be had (E0707).
+    #[error("npm package {package}: {why}; check that `npm view {package} version` works, then run this again")]
+    Npm {
+        /// Name and version, `NAME@VERSION`.
+        package: String,
+        /// What went wrong.
+        why: String,
+    },
+    /// Something given by the user is not what it should be (E0708).
+    #[error("{option} {}: {why}", path.display())]
+    Input {
+        /// The option, or the thing's name.
+        option: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What is missing in it.
+        why: String,
+    },
+    /// A patch failed (E0709).
+    #[error("patch {patch} does not apply to {}: {why}; run again with --rebuild to start from fresh sources", tree.display())]
+    Patch {
+        /// Its name in debian/patches/series.
+        patch: String,
+        /// The tree.
+        tree: PathBuf,
+        /// First line of patch's own complaint.
+        why: String,
+    },
+    /// Compiling failed (E0710).
+    #[error("{what} does not compile: {first_error}; full log: {}", log.display())]
+    Compile {
+        /// What was compiled, and against which headers.
+        what: String,
+        /// The compiler's first error line.
+        first_error: String,
+        /// The log file.
+        log: PathBuf,
+    },
+    /// The result is not a proper guest (E0711).
+    #[error("{} is no usable guest: {}; log: {}", library.display(), faults.join("; "), log.display())]
+    BadGuest {
+        /// The library.
+        library: PathBuf,
+        /// Each requirement that it misses.
+        faults: Vec<String>,
+        /// The build's log.
+        log: PathBuf,
+    },
+    /// Not there yet (E0712).
+    #[error("{what} is not there yet; run `{remedy}`")]
+    NotBuilt {
+        /// The thing.
+        what: &'static str,
+        /// The command that makes it.
+        remedy: &'static str,
+    },
+    /// Stopped by SIGINT or SIGTERM (E0713).
+    #[error("interrupted by {signal}; run the same command again to go on from here")]
+    Interrupted {
+        /// Its name.
+        signal: &'static str,
+        /// Its number.
+        number: i32,
+    },
+    /// Not this machine (E0714).
+    #[error("{why}")]
+    Unsupported {
+        /// What is not supported.
+        why: String,
+    },
+}
+
+impl KitError {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "E0701",
+            Self::CachePlace { .. } => "E0702",
+            Self::MissingTools { .. } => "E0703",
+            Self::Program { .. } => "E0704",
+            Self::NoDebian { .. } => "E0705",
+            Self::Package { .. } => "E0706",
+            Self::Npm { .. } => "E0707",
+            Self::Input { .. } => "E0708",
+            Self::Patch { .. } => "E0709",
+            Self::Compile { .. } => "E0710",
+            Self::BadGuest { .. } => "E0711",
+            Self::NotBuilt { .. } => "E0712",
+            Self::Interrupted { .. } => "E0713",
+            Self::Unsupported { .. } => "E0714",
+        }
+    }
+
+    /// Exit status for a command that ends with this error: 3 something must be installed or is not reachable,
+    /// 4 not built yet, 2 wrong input, 128 + N stopped by signal N, 1 everything else.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::MissingTools { .. } | Self::NoDebian { .. } | Self::Package { .. } | Self::Npm { .. } => 3,
+            Self::NotBuilt { .. } => 4,
+            Self::Input { .. } | Self::CachePlace { .. } | Self::Unsupported { .. } => 2,
+            Self::Interrupted { number, .. } => 128 + number,
+            _ => 1,
+        }
+    }
+}
+
+/// Turns an I/O failure into a [`KitError::Io`] that says what was tried on which file.
+pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> KitError {
+    let path = path.into();
+    move |source| KitError::Io { action, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_at_the_top_lists_the_codes_that_are_used() {
+        let text = include_str!("error.rs");
+        let table: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("//! | E")).map(|l| &l[..4]).collect();
+        let arms: Vec<&str> = text.lines().filter_map(|l| l.split_once("=> \"E")).map(|(_, l)| &l[..4]).collect();
+        assert_eq!(table, arms);
+        assert_eq!(table.len(), 14);
+    }
+
+    #[test]
+    fn messages_name_thing_and_remedy() {
+        let error = KitError::MissingTools { tools: vec!["g++".into()], remedy: "apt-get install g++".into() };
+        assert_eq!(error.to_string(), "a program is needed but not installed: g++; install with: apt-get install g++");
+        assert_eq!((error.code(), error.exit_code()), ("E0703", 3));
+        let error = KitError::Interrupted { signal: "SIGINT", number: 2 };
+        assert_eq!(error.exit_code(), 130);
+    }
+}

@@ -1,0 +1,420 @@
+//! The way in, from the observed process to the running guest. The only place where the stages meet.
+//!
+//! # Safety
+//! Loading, writing slots and starting are unsafe by nature; what each asks for is established by the stage before it,
+//! and the types let no stage be left out: only a [`VerifiedPlan`] is applied, only applied slots are entered.
+
+use crate::abi::adapters::V8_10_2;
+use crate::abi::catalogue::{FIRST_ISOLATE_CELL, PLATFORM_CELL, WITNESSES};
+use crate::abi::gate::{self, VerifiedPlan};
+use crate::address::RunAddr;
+use crate::config::Config;
+use crate::elf::arch::Arch;
+use crate::elf::{Dynamic, FileImage, Image};
+use crate::error::Error;
+use crate::guest::stage::{self, Staged};
+use crate::guest::{closure, note, GuestNote, Inventory};
+use crate::host::{detect, Exports, Provider};
+use crate::patch::live::LiveMemory;
+use crate::patch::{apply, by_page, Applied, Memory, SlotWrite};
+use crate::plan::{plan, Binding, Definitions, Guard, Request, StagedImage, Target, Why};
+use crate::process::{Maps, Modules};
+use crate::report::log::{self, Level};
+use crate::report::{AdapterUse, Outcome, Report, Witness};
+use crate::runtime::bridge::{self, Bridge};
+use crate::runtime::readiness::Cells;
+use crate::runtime::{guards, lifecycle, platform};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// The report of this process, filled as the stages go.
+pub type SharedReport = Arc<Mutex<Report>>;
+
+/// Reads a report that another thread may be filling.
+pub fn lock(report: &SharedReport) -> MutexGuard<'_, Report> {
+    report.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An image file and what was found in it.
+pub struct GuestFile<'d> {
+    /// The file.
+    pub file: FileImage<'d>,
+    /// Its slots, definitions and needs.
+    pub inventory: Inventory<'d>,
+}
+
+/// Both images, loaded and bound.
+struct Bound {
+    guest: Staged,
+    bridge: Staged,
+    applied: Applied,
+}
+
+/// Brings the guest in and runs it on the calling thread, which has 8 MiB of stack, until it ends. `bridge` is the
+/// bridge's shared object.
+pub fn run(config: &Config, bridge: &[u8], report: &SharedReport) -> Result<(), Error> {
+    let mut clock = Clock(report);
+    readable_script(config)?;
+    let guest_bytes = map_file(&config.guest)?;
+
+    let (modules, maps) = clock.time("observe", observe)?;
+    let provider = clock.time("detect", || find_provider(&modules, &maps, config))?;
+    lock(report).host_v8 = Some(provider.fingerprint.version_text());
+    lock(report).provider = Some(provider.module.path.display().to_string());
+    let (guest, note) = clock.time("read", || read_guest(&guest_bytes, &config.guest))?;
+    let bridge = read_bridge(bridge)?;
+    lock(report).node = Some(note.node.clone());
+    lock(report).guest_v8 = Some(note.v8.clone());
+
+    let image = provider.module.image(&maps);
+    let unreadable = |source| Error::ProviderImage { path: provider.module.path.clone(), source };
+    let dynamic = Dynamic::parse(&image).map_err(unreadable)?;
+    let exports = Exports::new(&image, &dynamic, provider.module.bias).map_err(unreadable)?;
+    // A guest for another V8 lacks symbols as a rule; what the user must hear is the version.
+    gate::admit(&note, &provider.fingerprint)?;
+    let guards = guards::all();
+    let planned = clock.time("plan", || make_plan(&guest.inventory, &bridge.inventory, &exports, &provider, &guards))?;
+    let verified = clock.time("verify", || gate::verify(planned, &note, &provider.fingerprint))?;
+    describe(&verified, &mut lock(report));
+
+    clock.time("wait", || wait_until_ready(&exports, &provider, config))?;
+    let (guest_image, bridge_image) = clock.time("load", || load(config, &guest, &bridge, &verified))?;
+    let writes = clock.time("place", || place(&verified, &guest_image, &bridge_image));
+    let bound = clock.time("apply", || bind(guest_image, bridge_image, writes))?;
+    lock(report).pages = bound.applied.pages();
+    lock(report).witnesses = witnesses(&verified, &bound)?;
+    start(&guest.inventory, &bridge.inventory, &exports, &verified, bound, config, report)
+}
+
+fn readable_script(config: &Config) -> Result<(), Error> {
+    let opened = std::fs::File::open(&config.script).and_then(|f| f.metadata());
+    let failed = |source| Error::Script { path: config.script.clone(), source };
+    if opened.map_err(failed)?.is_dir() {
+        return Err(failed(std::io::Error::from_raw_os_error(libc::EISDIR)));
+    }
+    Ok(())
+}
+
+/// Maps a file read-only. The mapping is private: an image that someone rewrites meanwhile may be seen torn, and is
+/// then refused by the checks that follow or by ld.so.
+pub fn map_file(path: &Path) -> Result<memmap2::Mmap, Error> {
+    let failed = |source| Error::GuestFile { path: path.to_owned(), source };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(failed(std::io::Error::other("not a regular file")));
+    }
+    // SAFETY: the file is only read through the mapping; shrinking it meanwhile could fault, as for every library
+    // that ld.so maps.
+    unsafe { memmap2::Mmap::map(&file) }.map_err(failed)
+}
+
+fn observe() -> Result<(Modules, Maps), Error> {
+    let maps = Maps::own().map_err(|source| Error::Proc { what: "/proc/self/maps", source })?;
+    Ok((Modules::observe(), maps))
+}
+
+fn find_provider(modules: &Modules, maps: &Maps, config: &Config) -> Result<Provider, Error> {
+    let found = detect::providers(modules, maps)?;
+    detect::choose(found, config.provider.as_deref(), modules.0.len())
+}
+
+/// Reads a guest's file and its note.
+pub fn read_guest<'d>(bytes: &'d [u8], path: &Path) -> Result<(GuestFile<'d>, GuestNote), Error> {
+    let broken = |source| Error::GuestImage { path: path.to_owned(), source };
+    let file = FileImage::parse(bytes, Arch::native()).map_err(broken)?;
+    let inventory = Inventory::read(&file).map_err(broken)?;
+    let own_v8 = inventory.own_v8();
+    if let Some(example) = own_v8.first() {
+        return Err(Error::GuestHasV8 { path: path.to_owned(), count: own_v8.len(), example: (*example).to_owned() });
+    }
+    let note = note::find(&file.image).map_err(broken)?;
+    let note = note.map_err(|why| Error::NoNote { path: path.to_owned(), why })?;
+    Ok((GuestFile { file, inventory }, note))
+}
+
+fn read_bridge(bytes: &[u8]) -> Result<GuestFile<'_>, Error> {
+    let broken = |source| Error::GuestImage { path: "the embedded bridge".into(), source };
+    let file = FileImage::parse(bytes, Arch::native()).map_err(broken)?;
+    Ok(GuestFile { inventory: Inventory::read(&file).map_err(broken)?, file })
+}
+
+fn make_plan<'d>(
+    guest: &Inventory<'d>,
+    bridge: &Inventory<'d>,
+    exports: &dyn Definitions,
+    provider: &Provider,
+    guards: &[Guard],
+) -> Result<crate::plan::Plan<'d>, Error> {
+    plan(&Request {
+        guest,
+        bridge: Some(bridge),
+        provider: exports,
+        provider_name: &provider.module.name(),
+        adapters: &V8_10_2,
+        guards,
+    })
+}
+
+fn wait_until_ready(exports: &Exports, provider: &Provider, config: &Config) -> Result<(), Error> {
+    let cells = [PLATFORM_CELL, FIRST_ISOLATE_CELL].map(|name| variable(exports, provider, "readiness", name));
+    let cells = cells.into_iter().collect::<Result<Vec<_>, _>>()?;
+    // SAFETY: both are pointer variables of the provider, which stays loaded.
+    if unsafe { Cells::new(cells) }.wait(config.wait) {
+        return Ok(());
+    }
+    Err(Error::NotReady { provider: provider.module.name(), waited_ms: config.wait.as_millis() as u64 })
+}
+
+fn variable(exports: &Exports, provider: &Provider, what: &'static str, symbol: &'static str) -> Result<RunAddr, Error> {
+    let unreadable = |source| Error::ProviderImage { path: provider.module.path.clone(), source };
+    let found = exports.find(symbol, None).map_err(unreadable)?;
+    let unknown = || Error::UnknownFact { path: provider.module.path.clone(), what, symbol };
+    found.filter(|d| !d.is_function).map(|d| d.address).ok_or_else(unknown)
+}
+
+/// Loads the guest's closure, the guest and the bridge, none of whose code runs.
+fn load(config: &Config, guest: &GuestFile, bridge: &GuestFile, verified: &VerifiedPlan) -> Result<(Staged, Staged), Error> {
+    let folder = config.guest.parent().unwrap_or(Path::new("."));
+    for library in closure::load_order(folder, &guest.inventory.needed, &mut needed_by)? {
+        // SAFETY: a library that the guest needs and that was put beside it.
+        unsafe { stage::load_dependency(&library) }?;
+    }
+    let guest_image = load_image(StagedImage::Guest, guest, verified)?;
+    match load_image(StagedImage::Bridge, bridge, verified) {
+        Ok(bridge_image) => Ok((guest_image, bridge_image)),
+        Err(error) => {
+            guest_image.discard();
+            Err(error)
+        }
+    }
+}
+
+fn load_image(image: StagedImage, source: &GuestFile, verified: &VerifiedPlan) -> Result<Staged, Error> {
+    let claimed = verified.plan().bindings.iter().filter(|b| b.image == image).map(|b| b.slot.entry);
+    let name = source.inventory.soname;
+    let copy = stage::private_copy(&source.file, &source.inventory, claimed).map_err(|at| Error::Stage {
+        what: name.to_owned(),
+        why: format!("its file has no bytes for link-time address {at}"),
+    })?;
+    // SAFETY: the copy calls no initialisers.
+    unsafe { stage::load(&copy, name, source.file.image.span()) }
+}
+
+/// What a library asks for, by its own dynamic section.
+fn needed_by(path: &Path) -> Result<Vec<String>, Error> {
+    let bytes = map_file(path)?;
+    let broken = |source| Error::GuestImage { path: path.to_owned(), source };
+    let file = FileImage::parse(&bytes, Arch::native()).map_err(broken)?;
+    let image: &Image = &file.image;
+    let dynamic = Dynamic::parse(image).map_err(broken)?;
+    Ok(dynamic.needed().map_err(broken)?.into_iter().map(str::to_owned).collect())
+}
+
+/// Turns the plan's bindings into words to be written, now that the load addresses are known. Pure.
+fn place(verified: &VerifiedPlan, guest: &Staged, bridge: &Staged) -> Vec<SlotWrite> {
+    let image = |which| match which {
+        StagedImage::Guest => guest.bias,
+        StagedImage::Bridge => bridge.bias,
+    };
+    let address = |binding: &Binding| match binding.target {
+        Target::Provider(definition) => definition.address,
+        Target::Staged(which, at) => image(which).run(at),
+        Target::Relink(at) => at,
+        Target::Null => RunAddr(0),
+    };
+    let write = |binding: &Binding| SlotWrite {
+        at: image(binding.image).run(binding.slot.at),
+        expected: binding.slot.initial,
+        value: if binding.target == Target::Null { 0 } else { address(binding).0.wrapping_add_signed(binding.slot.addend) },
+    };
+    verified.plan().bindings.iter().map(write).collect()
+}
+
+/// Writes the slots, or unloads both images again.
+fn bind(guest: Staged, bridge: Staged, writes: Vec<SlotWrite>) -> Result<Bound, Error> {
+    let written = (|| {
+        let proc = |source| Error::Proc { what: "/proc/self/maps", source };
+        // SAFETY: both images are loaded, none of their code has run, and nobody else knows them.
+        let mut memory = unsafe { LiveMemory::new(vec![guest.span.clone(), bridge.span.clone()]) }.map_err(proc)?;
+        let page_size = memory.page_size();
+        apply(&mut memory, &by_page(writes, page_size))
+    })();
+    match written {
+        Ok(applied) => Ok(Bound { guest, bridge, applied }),
+        Err(error) => {
+            bridge.discard();
+            guest.discard();
+            Err(error)
+        }
+    }
+}
+
+/// Where calls of the guest to V8 really go, read back from its slots.
+fn witnesses(verified: &VerifiedPlan, bound: &Bound) -> Result<Vec<Witness>, Error> {
+    let proc = |source| Error::Proc { what: "/proc/self/maps", source };
+    let maps = Maps::own().map_err(proc)?;
+    // SAFETY: the guest is loaded and its code has not run; the memory is only read.
+    let memory = unsafe { LiveMemory::new(vec![bound.guest.span.clone()]) }.map_err(proc)?;
+    let of_guest = verified.plan().bindings.iter().filter(|b| b.image == StagedImage::Guest);
+    let shown = of_guest.filter(|b| WITNESSES.contains(&b.slot.symbol));
+    Ok(shown.filter_map(|b| witness(b, bound.guest.bias.run(b.slot.at), &memory, &maps)).collect())
+}
+
+fn witness(binding: &Binding, slot: RunAddr, memory: &LiveMemory, maps: &Maps) -> Option<Witness> {
+    let address = RunAddr(memory.read(slot).ok()?);
+    let mapping = maps.at(address)?;
+    Some(Witness {
+        symbol: binding.slot.symbol.to_owned(),
+        address: address.to_string(),
+        module: mapping.name.display().to_string(),
+        protection: mapping.protection.to_string(),
+    })
+}
+
+/// Runs initialisers, attaches the platform bridge and runs Node to its end.
+fn start(
+    guest: &Inventory,
+    bridge_inventory: &Inventory,
+    exports: &Exports,
+    verified: &VerifiedPlan,
+    bound: Bound,
+    config: &Config,
+    report: &SharedReport,
+) -> Result<(), Error> {
+    let mut clock = Clock(report);
+    guards::enter_guest_thread();
+    // SAFETY: every slot of both images is bound; the guest first, for the bridge calls it.
+    clock.time("initialise", || unsafe {
+        bound.guest.initialise(guest);
+        bound.bridge.initialise(bridge_inventory);
+    });
+    // SAFETY: the inventory is that of the staged bridge, bound and initialised just now.
+    let bridge = unsafe { Bridge::find(bridge_inventory, bound.bridge.bias) }?;
+    clock.time("attach", || attach(bridge, exports, verified))?;
+    at_exit_of_the_host();
+    let told = Arc::clone(report);
+    let file = config.report.clone();
+    lifecycle::begin(bridge::stop, move |outcome| finish(&told, file.as_deref(), Some(outcome)));
+    log::tell(Level::Info, "Node starts");
+    match bridge.run(&config.command_line()) {
+        Ok((outcome, times)) => {
+            for (stage, us) in [
+                ("node-init", times.init),
+                ("node-environment", times.environment),
+                ("node-load", times.load),
+                ("node-loop", times.event_loop),
+                ("node-teardown", times.teardown),
+            ] {
+                lock(report).spent(stage, us);
+            }
+            leave(bridge, outcome);
+            Ok(())
+        }
+        Err(error) => {
+            let _ = bridge.detach();
+            lifecycle::end(Outcome { how: "init-failed".into(), exit_code: 1, message: error.line() });
+            Err(error)
+        }
+    }
+}
+
+fn attach(bridge: &Bridge, exports: &Exports, verified: &VerifiedPlan) -> Result<(), Error> {
+    let missing = || Error::MissingEntry { image: "the host's V8".into(), symbol: PLATFORM_CELL.into() };
+    let unreadable = |source| Error::ProviderImage { path: "the host's V8".into(), source };
+    let cell = exports.find(PLATFORM_CELL, None).map_err(unreadable)?.ok_or_else(missing)?;
+    // SAFETY: the cell is V8's own variable, seen set by the wait stage.
+    let platform = unsafe { platform::describe(cell.address, exports) }.map_err(unreadable)?;
+    // SAFETY: the platform was described from the host's own data.
+    unsafe { bridge.attach(platform, verified.profile().node_flags) }
+}
+
+/// Takes the platform hook out again, unless the host is on its way out: then its platform may be gone already.
+fn leave(bridge: &Bridge, outcome: Outcome) {
+    if !lifecycle::host_is_leaving() {
+        if let Err(error) = bridge.detach() {
+            log::tell(Level::Warn, &error.line());
+        }
+    }
+    lifecycle::end(outcome);
+}
+
+/// When the host calls exit(), the guest is stopped and its report written before anything is torn down: handlers run
+/// in reverse order of registration, and this one is registered late.
+fn at_exit_of_the_host() {
+    extern "C" fn stop_the_guest() {
+        const LONGEST: std::time::Duration = std::time::Duration::from_secs(1);
+        // In a forked child of the host there is no guest.
+        if guards::in_child() || lifecycle::wait(std::time::Duration::ZERO) {
+            return;
+        }
+        lifecycle::host_leaves();
+        bridge::host_leaving();
+        lifecycle::wait(LONGEST);
+    }
+    // SAFETY: the handler is a function of this library, which is never unloaded.
+    unsafe { libc::atexit(stop_the_guest) };
+}
+
+/// Completes the report and writes it where it was asked for.
+pub fn finish(report: &SharedReport, file: Option<&Path>, outcome: Option<Outcome>) {
+    let mut report = lock(report);
+    let events = bridge::events();
+    report.isolates = events.isolates.iter().map(|i| RunAddr(*i as u64).to_string()).collect();
+    report.flags_set = events.flags_set;
+    report.flags_dropped = events.flags_dropped;
+    report.notes.extend(events.notes);
+    report.outcome = outcome;
+    let Some(file) = file else { return };
+    if let Err(error) = write_report(&report, file) {
+        log::tell(Level::Error, &format!("report \"{}\": {error}", file.display()));
+    }
+}
+
+/// Replaces the file in one step, so that a reader sees a whole report or none.
+fn write_report(report: &Report, file: &Path) -> std::io::Result<()> {
+    let folder = file.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut whole = tempfile::NamedTempFile::new_in(folder)?;
+    serde_json::to_writer_pretty(&mut whole, report)?;
+    whole.persist(file).map(drop).map_err(|e| e.error)
+}
+
+fn describe(verified: &VerifiedPlan, report: &mut Report) {
+    report.verdict = Some(format!("identical: {}", verified.profile().name));
+    report.left_to_the_linker = verified.plan().left_to_the_linker;
+    for binding in verified.plan().bindings.iter().filter(|b| b.image == StagedImage::Guest) {
+        *report.slots.entry(format!("{:?}", binding.slot.kind)).or_default() += 1;
+        let why = match binding.why {
+            Why::HostsV8 => "host's V8",
+            Why::Adapter(_) => "adapter",
+            Why::GuestsNode => "guest's Node",
+            Why::Guarded(_) => "guard",
+            Why::WeakUndefined => "weak, undefined",
+        };
+        *report.reasons.entry(why.into()).or_default() += 1;
+        if let Why::Adapter(adapter) = binding.why {
+            let used = AdapterUse {
+                symbol: adapter.symbol.into(),
+                stands_in: adapter.stands_in.into(),
+                reason: adapter.reason.into(),
+            };
+            if !report.adapters.contains(&used) {
+                report.adapters.push(used);
+            }
+        }
+    }
+}
+
+/// Times stages into a report.
+struct Clock<'r>(&'r SharedReport);
+
+impl Clock<'_> {
+    fn time<T>(&mut self, stage: &str, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = work();
+        let us = start.elapsed().as_micros() as u64;
+        lock(self.0).spent(stage, us);
+        log::tell(Level::Debug, &format!("{stage}: {us} µs"));
+        result
+    }
+}

@@ -1,0 +1,67 @@
+//! The plan as text: why does this slot hold that address?
+
+use super::{Binding, Plan, StagedImage, Target, Why};
+use crate::host::exports::Visibility;
+use std::fmt::Write as _;
+
+impl Binding<'_> {
+    /// One line: image, slot, kind, symbol, destination and reason. Run-time addresses are left out unless `addresses`
+    /// is set, so that the text is the same in every process.
+    pub fn explain(&self, addresses: bool) -> String {
+        let image = match self.image {
+            StagedImage::Guest => "guest",
+            StagedImage::Bridge => "bridge",
+        };
+        let addend = if self.slot.addend == 0 { String::new() } else { format!("{:+}", self.slot.addend) };
+        let kind = format!("{:?}", self.slot.kind);
+        let goes = self.target.describe(addresses);
+        format!("{image}+{} {kind:<8} {}{addend} -> {goes}: {}", self.slot.at, self.slot.symbol, self.why.text())
+    }
+}
+
+impl Target {
+    fn describe(&self, addresses: bool) -> String {
+        match self {
+            Self::Provider(d) => {
+                let table = if d.visibility == Visibility::Dynsym { ".dynsym" } else { ".symtab" };
+                if addresses { format!("host's V8 at {} ({table})", d.address) } else { format!("host's V8 ({table})") }
+            }
+            Self::Staged(StagedImage::Guest, at) => format!("guest+{at}"),
+            Self::Staged(StagedImage::Bridge, at) => format!("bridge+{at}"),
+            Self::Relink(at) if addresses => format!("Relink at {at}"),
+            Self::Relink(_) => "Relink".into(),
+            Self::Null => "0".into(),
+        }
+    }
+}
+
+impl Why {
+    /// The reason in words.
+    pub fn text(&self) -> String {
+        match self {
+            Self::HostsV8 => "V8's names belong to the host's V8".into(),
+            Self::Adapter(adapter) => format!("adapter {}: {}", adapter.stands_in, adapter.reason),
+            Self::GuestsNode => "Node's names belong to the guest".into(),
+            Self::Guarded(keeps) => format!("guard: {keeps}"),
+            Self::WeakUndefined => "an undefined weak reference is 0".into(),
+        }
+    }
+}
+
+impl Plan<'_> {
+    /// The whole plan, a line per binding, then a line that counts.
+    pub fn explain(&self, addresses: bool) -> String {
+        let mut text = String::new();
+        for binding in &self.bindings {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{}", binding.explain(addresses));
+        }
+        let _ = writeln!(
+            text,
+            "{} slots bound by Relink, {} left to the dynamic linker",
+            self.bindings.len(),
+            self.left_to_the_linker
+        );
+        text
+    }
+}

@@ -1,0 +1,159 @@
+//! The modules that ld.so has loaded (`dl_iterate_phdr(3)`) and their memory.
+//!
+//! # Safety
+//! Memory of loaded modules is read through slices that borrow from a [`Modules`] value. That is sound as long as no
+//! module is unloaded while the slices live; Relink reads a host right away and on a thread of its own, and takes
+//! only modules that provide V8, which no host unloads while it runs JavaScript.
+
+use crate::address::{LinkAddr, LoadBias, RunAddr};
+use crate::elf::{Image, Segment};
+use crate::process::Maps;
+use object::elf::{self, ProgramHeader64};
+use object::{LittleEndian as LE, U32, U64};
+use std::ffi::{c_int, c_void, CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// One loaded module.
+#[derive(Clone, Debug)]
+pub struct LiveModule {
+    /// The path under which ld.so knows it; for the executable the target of `/proc/self/exe`.
+    pub path: PathBuf,
+    /// Whether it is the executable.
+    pub is_executable: bool,
+    /// Run-time minus link-time addresses.
+    pub bias: LoadBias,
+    headers: Vec<ProgramHeader64<LE>>,
+}
+
+/// All loaded modules at one moment, in ld.so's order (the executable first).
+#[derive(Clone, Debug, Default)]
+pub struct Modules(pub Vec<LiveModule>);
+
+impl Modules {
+    /// The modules of this process now.
+    pub fn observe() -> Self {
+        let mut modules = Self::default();
+        let sink = std::ptr::from_mut(&mut modules).cast::<c_void>();
+        // SAFETY: `note_module` has the type that the call wants and gets back exactly the pointer given here, which
+        // is valid and not otherwise used for the duration of the call.
+        unsafe { libc::dl_iterate_phdr(Some(note_module), sink) };
+        modules
+    }
+
+    /// The module whose loaded segments contain `address`.
+    pub fn containing(&self, address: RunAddr) -> Option<&LiveModule> {
+        self.0.iter().find(|m| m.contains(address))
+    }
+}
+
+impl LiveModule {
+    /// Whether `address` lies in one of its loaded segments.
+    pub fn contains(&self, address: RunAddr) -> bool {
+        let at = self.bias.link(address).0;
+        self.loads().any(|h| (h.p_vaddr.get(LE)..h.p_vaddr.get(LE).saturating_add(h.p_memsz.get(LE))).contains(&at))
+    }
+
+    /// The file name without folders, for messages.
+    pub fn name(&self) -> String {
+        self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
+    }
+
+    /// The module as an image over its own memory. Segments that `maps` does not show readable throughout are left
+    /// out, so that reading what the image gives cannot fault.
+    pub fn image<'m>(&'m self, maps: &Maps) -> Image<'m> {
+        let readable = |h: &&ProgramHeader64<LE>| {
+            let start = self.bias.run(LinkAddr(h.p_vaddr.get(LE)));
+            let end = RunAddr(start.0.saturating_add(h.p_memsz.get(LE)));
+            start < end && maps.covers(start, end, |p| p.read)
+        };
+        let segments = self.loads().filter(readable).map(|h| self.segment(h)).collect();
+        Image::from_segments(segments, self.headers.clone(), self.bias)
+    }
+
+    /// The bytes of one readable segment.
+    fn segment(&self, header: &ProgramHeader64<LE>) -> Segment<'_> {
+        let start = LinkAddr(header.p_vaddr.get(LE));
+        let memory = self.bias.run(start).0 as usize as *const u8;
+        // SAFETY: the caller has seen this whole range mapped and readable, and modules stay loaded while the slice
+        // lives (see the head of this file). Other threads may write data words meanwhile; only words that settle
+        // once (the tables of ld.so, version numbers) are read through it.
+        let bytes = unsafe { std::slice::from_raw_parts(memory, header.p_memsz.get(LE) as usize) };
+        Segment { start, bytes }
+    }
+
+    fn loads(&self) -> impl Iterator<Item = &ProgramHeader64<LE>> {
+        self.headers.iter().filter(|h| h.p_type.get(LE) == elf::PT_LOAD)
+    }
+}
+
+/// Takes down one module; called by `dl_iterate_phdr`.
+unsafe extern "C" fn note_module(info: *mut libc::dl_phdr_info, _size: usize, sink: *mut c_void) -> c_int {
+    // SAFETY: ld.so passes a valid, initialised structure for the duration of the call.
+    let info = unsafe { &*info };
+    // SAFETY: `sink` is the pointer that `observe` passed, to a value that nothing else uses during the call.
+    let modules = unsafe { &mut *sink.cast::<Modules>() };
+    let name = if info.dlpi_name.is_null() {
+        Path::new("")
+    } else {
+        // SAFETY: a non-null `dlpi_name` is a NUL-terminated string that lives as long as the module.
+        Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(info.dlpi_name) }.to_bytes()))
+    };
+    let headers = if info.dlpi_phdr.is_null() {
+        &[][..]
+    } else {
+        // SAFETY: `dlpi_phdr` points at `dlpi_phnum` program headers of the module.
+        unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) }
+    };
+    let is_executable = modules.0.is_empty();
+    let path = if is_executable { executable_path() } else { name.to_path_buf() };
+    let headers = headers.iter().map(copy_header).collect();
+    modules.0.push(LiveModule { path, is_executable, bias: LoadBias(info.dlpi_addr), headers });
+    0
+}
+
+fn executable_path() -> PathBuf {
+    std::fs::read_link("/proc/self/exe").unwrap_or_else(|_| PathBuf::from("/proc/self/exe"))
+}
+
+fn copy_header(h: &libc::Elf64_Phdr) -> ProgramHeader64<LE> {
+    ProgramHeader64 {
+        p_type: U32::new(LE, h.p_type),
+        p_flags: U32::new(LE, h.p_flags),
+        p_offset: U64::new(LE, h.p_offset),
+        p_vaddr: U64::new(LE, h.p_vaddr),
+        p_paddr: U64::new(LE, h.p_paddr),
+        p_filesz: U64::new(LE, h.p_filesz),
+        p_memsz: U64::new(LE, h.p_memsz),
+        p_align: U64::new(LE, h.p_align),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::elf::{Dynamic, SymbolTable};
+
+    #[test]
+    fn the_c_library_is_found_and_read_from_memory() {
+        let modules = Modules::observe();
+        let maps = Maps::own().expect("proc is mounted");
+        let getpid = RunAddr(libc::getpid as *const () as usize as u64);
+        let libc_module = modules.containing(getpid).expect("getpid lies in a module");
+        let image = libc_module.image(&maps);
+        let dynamic = Dynamic::parse(&image).expect("dynamic section");
+        assert_eq!(dynamic.soname(), Ok(Some("libc.so.6")));
+        let symbols = SymbolTable::parse(&image, &dynamic).expect("symbols");
+        let found = symbols.lookup("getpid").expect("readable").expect("defined");
+        assert_eq!(libc_module.bias.run(found.value), getpid);
+    }
+
+    #[test]
+    fn the_executable_comes_first() {
+        let modules = Modules::observe();
+        assert!(modules.0[0].is_executable);
+        assert_eq!(modules.0.iter().filter(|m| m.is_executable).count(), 1);
+        let here = RunAddr(executable_path as *const () as usize as u64);
+        assert!(modules.0[0].contains(here));
+    }
+}

@@ -1,0 +1,118 @@
+//! What Relink says: one line on standard error when it must, a report when it is asked for one.
+
+pub mod log;
+mod text;
+
+pub use text::render;
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The report of one attachment, written as JSON to the file named by `RELINK_REPORT`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Relink's version.
+    pub relink: String,
+    /// The process.
+    pub pid: u32,
+    /// The host's program.
+    pub host: String,
+    /// The module that provides V8.
+    pub provider: Option<String>,
+    /// The version that this V8 tells, with the embedder's suffix.
+    pub host_v8: Option<String>,
+    /// The guest's file.
+    pub guest: String,
+    /// Node's version, from the guest's note.
+    pub node: Option<String>,
+    /// The V8 that the guest was compiled for.
+    pub guest_v8: Option<String>,
+    /// The gate's verdict: "identical", or nothing when it was not reached or refused.
+    pub verdict: Option<String>,
+    /// Slots bound, by relocation kind.
+    pub slots: BTreeMap<String, usize>,
+    /// Slots bound, by reason.
+    pub reasons: BTreeMap<String, usize>,
+    /// Slots left to ld.so.
+    pub left_to_the_linker: usize,
+    /// Pages written.
+    pub pages: usize,
+    /// Adapters in force.
+    pub adapters: Vec<AdapterUse>,
+    /// Functions of the guest's slots as read back from memory, with the module whose code they are.
+    pub witnesses: Vec<Witness>,
+    /// Isolates of the guest, as addresses.
+    pub isolates: Vec<String>,
+    /// V8 flags that were set for the whole process.
+    pub flags_set: Vec<String>,
+    /// V8 flags that were dropped because the host's V8 does not know them.
+    pub flags_dropped: Vec<String>,
+    /// Other notable things.
+    pub notes: Vec<String>,
+    /// Time per stage in microseconds, in order.
+    pub stages: Vec<StageTime>,
+    /// How the guest ended; nothing when it was not started.
+    pub outcome: Option<Outcome>,
+    /// Why Node was not brought in: code and message.
+    pub error: Option<Failure>,
+}
+
+/// One adapter in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdapterUse {
+    /// The V8 symbol.
+    pub symbol: String,
+    /// The function in its place.
+    pub stands_in: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// One function of V8 that the guest calls, and where that call really goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Witness {
+    /// The symbol.
+    pub symbol: String,
+    /// Run-time address held by the guest's slot.
+    pub address: String,
+    /// The file whose text that address lies in.
+    pub module: String,
+    /// That mapping's protection.
+    pub protection: String,
+}
+
+/// One stage's time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageTime {
+    /// The stage.
+    pub stage: String,
+    /// Microseconds.
+    pub us: u64,
+}
+
+/// How the guest ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// finished, exit, uncaught, stopped, init-failed, early, signal, abort.
+    pub how: String,
+    /// What node's process would have exited with.
+    pub exit_code: i32,
+    /// Detail, if any.
+    pub message: String,
+}
+
+/// Why Node was not brought in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The stable code.
+    pub code: String,
+    /// One line.
+    pub message: String,
+}
+
+impl Report {
+    /// Adds `us` microseconds spent in `stage`.
+    pub fn spent(&mut self, stage: &str, us: u64) {
+        self.stages.push(StageTime { stage: stage.into(), us });
+    }
+}

@@ -1,0 +1,305 @@
+//! The C interface of the bridge (shim/cpp/bridge.h), mirrored by hand.
+//!
+//! # Safety
+//! The functions are found by name in the staged bridge and have the signatures that the header declares. They may be
+//! called once every slot of guest and bridge is bound and their initialisers have run.
+
+use super::{guards, lifecycle};
+use crate::address::{LinkAddr, LoadBias, RunAddr};
+use crate::error::Error;
+use crate::guest::Inventory;
+use crate::report::log::{self, Level};
+use crate::report::Outcome;
+use std::ffi::{c_char, c_int, c_void, CStr, CString};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// `relink_bridge_host`.
+#[repr(C)]
+struct Host {
+    size: u32,
+    flags: u32,
+    platform_cell: *mut *mut c_void,
+    platform_slots: u32,
+    unregister_isolate_slot: i32,
+    log: extern "C" fn(c_int, *const c_char),
+    guest_thread: extern "C" fn() -> c_int,
+    event: extern "C" fn(c_int, i64, *const c_char),
+    foreign_flags: *const *const c_char,
+}
+const _: () = assert!(size_of::<Host>() == 56);
+
+/// `relink_bridge_options`.
+#[repr(C)]
+struct Options {
+    size: u32,
+    flags: u32,
+    argc: c_int,
+    argv: *const *const c_char,
+    ready: Option<extern "C" fn(*mut c_void)>,
+    context: *mut c_void,
+}
+const _: () = assert!(size_of::<Options>() == 40);
+
+/// `relink_bridge_result`.
+#[repr(C)]
+struct RunResult {
+    size: u32,
+    exit_code: i32,
+    how: u32,
+    us_init: u64,
+    us_environment: u64,
+    us_load: u64,
+    us_loop: u64,
+    us_teardown: u64,
+    message: [u8; 512],
+}
+const _: () = assert!(size_of::<RunResult>() == 568);
+
+/// `RELINK_HOST_GUEST_ADAPTED`: the guest's slots of all adapters are bound.
+const GUEST_ADAPTED: u32 = 1;
+
+/// What is known of the host's platform.
+#[derive(Clone, Copy, Debug)]
+pub struct Platform {
+    /// Address of `v8::internal::V8::platform_`.
+    pub cell: RunAddr,
+    /// Slots of its vtable to be copied.
+    pub slots: u32,
+    /// Slot of `node::MultiIsolatePlatform::UnregisterIsolate`, if the host is a Node of the guest's line.
+    pub unregister_isolate: Option<u32>,
+}
+
+/// What the bridge told while it ran.
+#[derive(Clone, Debug, Default)]
+pub struct Events {
+    /// Addresses of the guest's isolates.
+    pub isolates: Vec<i64>,
+    /// V8 flags that were set.
+    pub flags_set: Vec<String>,
+    /// V8 flags that were dropped.
+    pub flags_dropped: Vec<String>,
+    /// The rest.
+    pub notes: Vec<String>,
+}
+
+static EVENTS: Mutex<Events> =
+    Mutex::new(Events { isolates: Vec::new(), flags_set: Vec::new(), flags_dropped: Vec::new(), notes: Vec::new() });
+static BRIDGE: OnceLock<Bridge> = OnceLock::new();
+
+/// Times of a run in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct RunTimes {
+    /// Initialisation of Node and its platform.
+    pub init: u64,
+    /// Isolate, context and bootstrap.
+    pub environment: u64,
+    /// The main script.
+    pub load: u64,
+    /// The event loop.
+    pub event_loop: u64,
+    /// Taking the environment down.
+    pub teardown: u64,
+}
+
+/// The functions of a staged bridge.
+#[derive(Debug)]
+pub struct Bridge {
+    attach: extern "C" fn(*const Host) -> c_int,
+    detach: extern "C" fn() -> c_int,
+    run: extern "C" fn(*const Options, *mut RunResult) -> c_int,
+    stop: extern "C" fn() -> c_int,
+    host_leaving: extern "C" fn() -> c_int,
+}
+
+impl Bridge {
+    /// Finds the functions of the bridge that was staged at `bias`.
+    ///
+    /// # Safety
+    /// `inventory` is that of the very image that was staged there; all slots are bound and initialisers have run.
+    pub unsafe fn find(inventory: &Inventory, bias: LoadBias) -> Result<&'static Self, Error> {
+        let address = |name: &str| -> Result<usize, Error> {
+            let at: Option<&LinkAddr> = inventory.definitions.get(name);
+            let missing = || Error::MissingEntry { image: "the bridge".into(), symbol: name.to_owned() };
+            at.map(|at| bias.run(*at).0 as usize).ok_or_else(missing)
+        };
+        // SAFETY: each is the address of the bridge's function of that name, whose signature the header declares.
+        let bridge = unsafe {
+            Self {
+                attach: std::mem::transmute::<usize, extern "C" fn(*const Host) -> c_int>(address("relink_bridge_attach")?),
+                detach: std::mem::transmute::<usize, extern "C" fn() -> c_int>(address("relink_bridge_detach")?),
+                run: std::mem::transmute::<usize, extern "C" fn(*const Options, *mut RunResult) -> c_int>(address("relink_bridge_run")?),
+                stop: std::mem::transmute::<usize, extern "C" fn() -> c_int>(address("relink_bridge_stop")?),
+                host_leaving: std::mem::transmute::<usize, extern "C" fn() -> c_int>(address("relink_bridge_host_leaving")?),
+            }
+        };
+        Ok(BRIDGE.get_or_init(|| bridge))
+    }
+
+    /// Installs the platform hook.
+    ///
+    /// # Safety
+    /// `platform` tells the truth about the host's V8.
+    pub unsafe fn attach(&self, platform: Platform, foreign_flags: &[&str]) -> Result<(), Error> {
+        let host = Host {
+            size: size_of::<Host>() as u32,
+            flags: GUEST_ADAPTED,
+            platform_cell: platform.cell.0 as usize as *mut *mut c_void,
+            platform_slots: platform.slots,
+            unregister_isolate_slot: platform.unregister_isolate.map_or(-1, |slot| slot as i32),
+            log: on_log,
+            guest_thread: on_guest_thread,
+            event: on_event,
+            foreign_flags: kept_for_ever(foreign_flags.iter().map(|f| (*f).to_owned())).1,
+        };
+        match (self.attach)(&raw const host) {
+            0 => Ok(()),
+            code => Err(refusal(code)),
+        }
+    }
+
+    /// Runs Node on the calling thread until it ends. `line` is its command line.
+    pub fn run(&self, line: &[String]) -> Result<(Outcome, RunTimes), Error> {
+        let (argc, argv) = kept_for_ever(line.iter().cloned());
+        let options = Options {
+            size: size_of::<Options>() as u32,
+            flags: 0,
+            argc,
+            argv,
+            ready: None,
+            context: std::ptr::null_mut(),
+        };
+        let mut result = RunResult {
+            size: size_of::<RunResult>() as u32,
+            exit_code: 0,
+            how: 0,
+            us_init: 0,
+            us_environment: 0,
+            us_load: 0,
+            us_loop: 0,
+            us_teardown: 0,
+            message: [0; 512],
+        };
+        match (self.run)(&raw const options, &raw mut result) {
+            0 => Ok((outcome(&result), times(&result))),
+            code => Err(refusal(code)),
+        }
+    }
+
+    /// Takes the platform hook out.
+    pub fn detach(&self) -> Result<(), Error> {
+        match (self.detach)() {
+            0 => Ok(()),
+            code => Err(refusal(code)),
+        }
+    }
+}
+
+/// Asks a running Node to stop, if there is a bridge.
+pub fn stop() {
+    if let Some(bridge) = BRIDGE.get() {
+        (bridge.stop)();
+    }
+}
+
+/// Tells the bridge that the host is leaving: it stops Node and waits for it, within bounds.
+pub fn host_leaving() {
+    if let Some(bridge) = BRIDGE.get() {
+        (bridge.host_leaving)();
+    }
+}
+
+/// What the bridge has told so far.
+pub fn events() -> Events {
+    EVENTS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// A NULL-terminated vector of C strings that lives for ever, as Node and the bridge expect of theirs.
+fn kept_for_ever(strings: impl Iterator<Item = String>) -> (c_int, *const *const c_char) {
+    let mut pointers: Vec<*const c_char> =
+        strings.filter_map(|s| CString::new(s).ok()).map(|s| s.into_raw().cast_const()).collect();
+    let count = pointers.len() as c_int;
+    pointers.push(std::ptr::null());
+    (count, Box::leak(pointers.into_boxed_slice()).as_ptr())
+}
+
+fn outcome(result: &RunResult) -> Outcome {
+    const HOW: [&str; 6] = ["finished", "exit", "uncaught", "stopped", "init-failed", "early"];
+    let message = CStr::from_bytes_until_nul(&result.message).map(|m| m.to_string_lossy().into_owned());
+    Outcome {
+        how: HOW.get(result.how as usize).copied().unwrap_or("unknown").into(),
+        exit_code: result.exit_code,
+        message: message.unwrap_or_default(),
+    }
+}
+
+fn times(result: &RunResult) -> RunTimes {
+    RunTimes {
+        init: result.us_init,
+        environment: result.us_environment,
+        load: result.us_load,
+        event_loop: result.us_loop,
+        teardown: result.us_teardown,
+    }
+}
+
+/// The meaning of the codes of `enum relink_bridge_error`.
+fn refusal(code: c_int) -> Error {
+    let why = match code {
+        -1 => "bridge and loader are of different versions",
+        -2 => "an argument is unusable",
+        -3 => "it is attached already",
+        -4 => "the host's V8 has no platform (any more)",
+        -5 => "it is not attached",
+        -6 => "an isolate of the guest still lives",
+        -7 => "a guest is running",
+        -8 => "Node reads its options once per process",
+        -9 => "nothing is running",
+        -10 => "the host is leaving",
+        -11 => "out of memory",
+        -12 => "the host has replaced its platform's virtual functions meanwhile",
+        -13 => "the guest did not end in time",
+        _ => "unknown code",
+    };
+    Error::Bridge { code, why }
+}
+
+extern "C" fn on_guest_thread() -> c_int {
+    c_int::from(guards::is_guest_thread())
+}
+
+extern "C" fn on_log(level: c_int, message: *const c_char) {
+    let level = match level {
+        1 => Level::Error,
+        2 => Level::Warn,
+        3 => Level::Info,
+        _ => Level::Debug,
+    };
+    log::tell(level, &text(message));
+}
+
+/// `enum relink_bridge_event`.
+extern "C" fn on_event(kind: c_int, value: i64, message: *const c_char) {
+    let message = text(message);
+    if kind == 3 {
+        lifecycle::host_leaves();
+    }
+    let mut events = EVENTS.lock().unwrap_or_else(PoisonError::into_inner);
+    match kind {
+        1 => events.flags_dropped.push(message),
+        2 => events.flags_set.push(message),
+        3 if value == 1 => events.notes.push("the host is leaving: the guest was stopped first".into()),
+        3 => events.notes.push("the host is leaving: the guest could not be stopped in time".into()),
+        4 => events.isolates.push(value),
+        5 => {}
+        6 => events.notes.push(format!("withheld from the host: {message}")),
+        other => events.notes.push(format!("event {other} ({value}) {message}")),
+    }
+}
+
+fn text(message: *const c_char) -> String {
+    if message.is_null() {
+        return String::new();
+    }
+    // SAFETY: not null; the bridge passes NUL-terminated strings that live for the call.
+    unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned()
+}

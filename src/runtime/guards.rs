@@ -1,0 +1,317 @@
+//! Guards: functions that take the place of libc's in the guest's slots, where libc's would act on the whole process.
+//!
+//! A forked child of the guest is a process of its own (libuv resets signals there, then calls exec), so every guard
+//! passes its call on to libc in a child.
+//!
+//! # Safety
+//! The guards have the signatures of the libc functions they replace and are called by the guest's code with arguments
+//! that libc would accept. Variadic libc functions are replaced by functions with a fixed third argument: the psABIs
+//! of x86-64 and AArch64 Linux pass it in the same register.
+
+use super::lifecycle;
+use super::signals::{self, Effect};
+use crate::address::RunAddr;
+use crate::plan::Guard;
+use std::cell::Cell;
+use std::ffi::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+thread_local! {
+    static OF_THE_GUEST: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The process in which the guest runs; a forked child has another number.
+static PROCESS: AtomicI32 = AtomicI32::new(0);
+
+/// All guards, for the plan. To be called in the process in which the guest will run.
+pub fn all() -> Vec<Guard> {
+    PROCESS.store(own_process(), Ordering::Relaxed);
+    let guard = |symbol, function: *const (), keeps| Guard { symbol, address: RunAddr(function as usize as u64), keeps };
+    vec![
+        guard("exit", exit as *const (), "exit() ends the guest, not the host"),
+        guard("_exit", exit_now as *const (), "_exit() ends the guest, not the host"),
+        guard("abort", abort as *const (), "abort() ends the guest, not the host"),
+        guard("__assert_fail", assert_fail as *const (), "a failed assertion ends the guest, not the host"),
+        guard("kill", kill as *const (), "a signal that the guest sends to itself reaches the guest only"),
+        guard("raise", raise as *const (), "a signal that the guest sends to itself reaches the guest only"),
+        guard("sigaction", sigaction as *const (), "the host's signal dispositions stay as they are"),
+        guard("signal", signal as *const (), "the host's signal dispositions stay as they are"),
+        guard("fork", fork as *const (), "the guest learns of its children without the host's SIGCHLD"),
+        guard("ioctl", ioctl as *const (), "the host's standard streams keep their blocking mode"),
+        guard("fcntl", fcntl as *const (), "the host's standard streams keep their blocking mode"),
+        guard("fcntl64", fcntl as *const (), "the host's standard streams keep their blocking mode"),
+        guard("setrlimit64", setrlimit64 as *const (), "the host's resource limits stay as they are"),
+        guard("__cxa_atexit", cxa_atexit as *const (), "the guest's destructors do not run in the host's exit()"),
+        guard("pthread_create", pthread_create as *const (), "threads of the guest are known as such"),
+    ]
+}
+
+/// Whether the calling thread belongs to the guest.
+pub fn is_guest_thread() -> bool {
+    OF_THE_GUEST.try_with(Cell::get).unwrap_or(false)
+}
+
+/// Marks the calling thread as one of the guest's.
+pub fn enter_guest_thread() {
+    // A thread that is past its thread-local storage runs nothing of the guest any more.
+    let _ = OF_THE_GUEST.try_with(|cell| cell.set(true));
+}
+
+fn own_process() -> i32 {
+    // SAFETY: getpid has no preconditions.
+    unsafe { libc::getpid() }
+}
+
+/// Whether this is a forked child, which is not the host.
+pub fn in_child() -> bool {
+    own_process() != PROCESS.load(Ordering::Relaxed)
+}
+
+extern "C" fn exit(code: c_int) {
+    if in_child() {
+        // SAFETY: as the guest asked, in its own child.
+        unsafe { libc::exit(code) }
+    }
+    lifecycle::abandon("exit", code, "exit() was called outside of process.exit()");
+}
+
+extern "C" fn exit_now(code: c_int) {
+    if in_child() {
+        // SAFETY: as the guest asked, in its own child.
+        unsafe { libc::_exit(code) }
+    }
+    lifecycle::abandon("exit", code, "_exit() was called");
+}
+
+extern "C" fn abort() {
+    if in_child() {
+        // SAFETY: as the guest asked, in its own child.
+        unsafe { libc::abort() }
+    }
+    lifecycle::abandon("abort", 128 + libc::SIGABRT, "Node aborted");
+}
+
+extern "C" fn assert_fail(what: *const c_char, file: *const c_char, line: c_uint, _function: *const c_char) {
+    let text = |p: *const c_char| {
+        if p.is_null() {
+            return String::new();
+        }
+        // SAFETY: not null; assert() passes string literals.
+        unsafe { std::ffi::CStr::from_ptr(p) }.to_string_lossy().into_owned()
+    };
+    lifecycle::abandon("abort", 128 + libc::SIGABRT, &format!("{}:{line}: assertion {} failed", text(file), text(what)));
+}
+
+extern "C" fn kill(process: libc::pid_t, number: c_int) -> c_int {
+    if number == 0 || process != own_process() || in_child() {
+        // SAFETY: another process, an existence check, or the guest's own child: the guest's right.
+        return unsafe { libc::kill(process, number) };
+    }
+    to_the_guest(number)
+}
+
+extern "C" fn raise(number: c_int) -> c_int {
+    if in_child() {
+        // SAFETY: as the guest asked, in its own child.
+        return unsafe { libc::raise(number) };
+    }
+    to_the_guest(number)
+}
+
+fn to_the_guest(number: c_int) -> c_int {
+    if signals::exchange(number, None).is_none() {
+        set_errno(libc::EINVAL);
+        return -1;
+    }
+    if signals::deliver(number) == Effect::EndsGuest {
+        lifecycle::stop("signal", 128 + number, &format!("the guest sent itself signal {number}"));
+    }
+    0
+}
+
+extern "C" fn sigaction(number: c_int, new: *const libc::sigaction, old: *mut libc::sigaction) -> c_int {
+    if in_child() {
+        // SAFETY: as the guest asked, in its own child.
+        return unsafe { libc::sigaction(number, new, old) };
+    }
+    // SAFETY: null, or a valid structure of the caller's.
+    let wanted = (!new.is_null()).then(|| unsafe { *new });
+    let Some(before) = signals::exchange(number, wanted) else {
+        set_errno(libc::EINVAL);
+        return -1;
+    };
+    if !old.is_null() {
+        // SAFETY: not null; the caller's structure to be filled.
+        unsafe { *old = before };
+    }
+    0
+}
+
+extern "C" fn signal(number: c_int, handler: libc::sighandler_t) -> libc::sighandler_t {
+    if in_child() {
+        // SAFETY: as the guest asked, in its own child.
+        return unsafe { libc::signal(number, handler) };
+    }
+    // SAFETY: all zeroes is a valid sigaction.
+    let mut wanted: libc::sigaction = unsafe { std::mem::zeroed() };
+    wanted.sa_sigaction = handler;
+    wanted.sa_flags = libc::SA_RESTART;
+    signals::exchange(number, Some(wanted)).map_or(libc::SIG_ERR, |before| before.sa_sigaction)
+}
+
+extern "C" fn fork() -> libc::pid_t {
+    // SAFETY: as the guest asked; libuv calls only async-signal-safe functions in the child.
+    let child = unsafe { libc::fork() };
+    if child > 0 {
+        watch_child(child);
+    }
+    child
+}
+
+/// Delivers SIGCHLD to the guest when its child has ended, which leaves the child to be reaped by the guest.
+fn watch_child(child: libc::pid_t) {
+    const STACK: usize = 64 * 1024;
+    let watcher = std::thread::Builder::new().name("relink-child".into()).stack_size(STACK);
+    let spawned = watcher.spawn(move || {
+        loop {
+            // SAFETY: all zeroes is a valid siginfo_t.
+            let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+            let options = libc::WEXITED | libc::WNOWAIT;
+            // SAFETY: `info` is filled; WNOWAIT leaves the child as it is.
+            let result = unsafe { libc::waitid(libc::P_PID, child as libc::id_t, &raw mut info, options) };
+            if result == 0 || errno() != libc::EINTR {
+                break;
+            }
+        }
+        signals::deliver(libc::SIGCHLD);
+    });
+    if spawned.is_err() {
+        crate::report::log::tell(crate::report::log::Level::Warn, &format!("no thread to watch the guest's child {child}: its end will not be seen"));
+    }
+}
+
+/// The standard streams are open file descriptions that the host shares; their flags are its own.
+fn is_standard_stream(fd: c_int) -> bool {
+    (0..=2).contains(&fd)
+}
+
+extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: *mut c_void) -> c_int {
+    if request == libc::FIONBIO as c_ulong && is_standard_stream(fd) && !in_child() {
+        return 0;
+    }
+    // SAFETY: passed on as the guest called it.
+    unsafe { libc::ioctl(fd, request, argument) }
+}
+
+extern "C" fn fcntl(fd: c_int, command: c_int, argument: c_long) -> c_int {
+    if command == libc::F_SETFL && is_standard_stream(fd) && !in_child() {
+        return 0;
+    }
+    // SAFETY: passed on as the guest called it.
+    unsafe { libc::fcntl(fd, command, argument) }
+}
+
+extern "C" fn setrlimit64(resource: libc::__rlimit_resource_t, limit: *const libc::rlimit64) -> c_int {
+    if in_child() {
+        // SAFETY: as the guest asked, in its own child.
+        return unsafe { libc::setrlimit64(resource, limit) };
+    }
+    0
+}
+
+/// Drops the registration: the guest's image stays loaded until the process ends, and the system takes back what its
+/// destructors would. Running them in the host's exit() would pull state from under Node's threads.
+extern "C" fn cxa_atexit(_function: *mut c_void, _argument: *mut c_void, _dso: *mut c_void) -> c_int {
+    0
+}
+
+/// A thread's start routine and its argument.
+struct Start {
+    routine: extern "C" fn(*mut c_void) -> *mut c_void,
+    argument: *mut c_void,
+}
+
+extern "C" fn pthread_create(
+    thread: *mut libc::pthread_t,
+    attributes: *const libc::pthread_attr_t,
+    routine: extern "C" fn(*mut c_void) -> *mut c_void,
+    argument: *mut c_void,
+) -> c_int {
+    let start = Box::into_raw(Box::new(Start { routine, argument }));
+    // SAFETY: as the guest called it, but for the start routine, which takes the box over.
+    let result = unsafe { libc::pthread_create(thread, attributes, start_of_the_guest, start.cast()) };
+    if result != 0 {
+        // SAFETY: no thread was made, so the box is still ours alone.
+        drop(unsafe { Box::from_raw(start) });
+    }
+    result
+}
+
+extern "C" fn start_of_the_guest(start: *mut c_void) -> *mut c_void {
+    enter_guest_thread();
+    // SAFETY: the box that `pthread_create` gave to this thread alone.
+    let start = unsafe { Box::from_raw(start.cast::<Start>()) };
+    let (routine, argument) = (start.routine, start.argument);
+    drop(start);
+    routine(argument)
+}
+
+fn set_errno(value: c_int) {
+    // SAFETY: the address of this thread's errno.
+    unsafe { *libc::__errno_location() = value };
+}
+
+fn errno() -> c_int {
+    // SAFETY: the address of this thread's errno.
+    unsafe { *libc::__errno_location() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_made_through_the_guard_is_the_guests() {
+        all();
+        extern "C" fn ask(_: *mut c_void) -> *mut c_void {
+            usize::from(is_guest_thread()) as *mut c_void
+        }
+        assert!(!is_guest_thread());
+        let mut thread = 0;
+        assert_eq!(pthread_create(&raw mut thread, std::ptr::null(), ask, std::ptr::null_mut()), 0);
+        let mut answer = std::ptr::null_mut();
+        // SAFETY: the thread was just made and is joined once.
+        assert_eq!(unsafe { libc::pthread_join(thread, &raw mut answer) }, 0);
+        assert_eq!(answer as usize, 1);
+    }
+
+    #[test]
+    fn standard_streams_keep_their_flags() {
+        all();
+        // SAFETY: F_GETFL takes no argument.
+        let flags = || unsafe { libc::fcntl(2, libc::F_GETFL) };
+        let before = flags();
+        assert_eq!(fcntl(2, libc::F_SETFL, c_long::from(before | libc::O_NONBLOCK)), 0);
+        let mut on: c_int = 1;
+        assert_eq!(ioctl(2, libc::FIONBIO as c_ulong, (&raw mut on).cast()), 0);
+        assert_eq!(flags(), before);
+    }
+
+    #[test]
+    fn limits_and_bad_signals() {
+        all();
+        // SAFETY: all zeroes is a valid rlimit64, filled by the call.
+        let mut before: libc::rlimit64 = unsafe { std::mem::zeroed() };
+        // SAFETY: as above.
+        unsafe { libc::getrlimit64(libc::RLIMIT_NOFILE, &raw mut before) };
+        let other = libc::rlimit64 { rlim_cur: before.rlim_cur - 1, ..before };
+        assert_eq!(setrlimit64(libc::RLIMIT_NOFILE, &raw const other), 0);
+        let mut after = other;
+        // SAFETY: as above.
+        unsafe { libc::getrlimit64(libc::RLIMIT_NOFILE, &raw mut after) };
+        assert_eq!(after.rlim_cur, before.rlim_cur);
+        assert_eq!(kill(own_process(), 99), -1);
+        assert_eq!(errno(), libc::EINVAL);
+        assert_eq!(kill(own_process(), 0), 0);
+    }
+}

@@ -1,0 +1,118 @@
+//! From the start of the guest to its end, however it ends: one guest per process, one end, told once.
+
+use crate::report::{log, Outcome};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What is done with the guest's end.
+type Finish = Box<dyn FnOnce(Outcome) + Send>;
+
+#[derive(Default)]
+struct State {
+    /// Asks the running Node to stop.
+    stopper: Option<fn()>,
+    /// An end that was decided from outside Node, and overrides what Node says.
+    decided: Option<Outcome>,
+    finish: Option<Finish>,
+    running: bool,
+    host_leaves: bool,
+}
+
+static STATE: Mutex<State> =
+    Mutex::new(State { stopper: None, decided: None, finish: None, running: false, host_leaves: false });
+static CHANGED: Condvar = Condvar::new();
+
+fn state() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The guest is about to start: `stopper` asks it to stop, `finish` is called once with its end.
+pub fn begin(stopper: fn(), finish: impl FnOnce(Outcome) + Send + 'static) {
+    let mut state = state();
+    state.stopper = Some(stopper);
+    state.finish = Some(Box::new(finish));
+    state.running = true;
+}
+
+/// The guest has ended by itself. An end that was decided before is told instead.
+pub fn end(outcome: Outcome) {
+    let (finish, outcome) = {
+        let mut state = state();
+        (state.finish.take(), state.decided.take().unwrap_or(outcome))
+    };
+    if let Some(finish) = finish {
+        finish(outcome);
+    }
+    state().running = false;
+    CHANGED.notify_all();
+}
+
+/// Asks the guest to stop and remembers why. Returns at once; [`end`] follows.
+pub fn stop(how: &str, exit_code: i32, message: &str) {
+    let stopper = {
+        let mut state = state();
+        state.decided.get_or_insert_with(|| outcome(how, exit_code, message));
+        state.stopper
+    };
+    if let Some(stopper) = stopper {
+        stopper();
+    }
+}
+
+/// The calling thread of the guest cannot go on: tells the end and parks the thread for ever, because it can neither
+/// return nor be ended without harm to the host.
+pub fn abandon(how: &str, exit_code: i32, message: &str) -> ! {
+    log::tell(log::Level::Error, &format!("the guest is abandoned: {message}; the host goes on"));
+    stop(how, exit_code, message);
+    end(outcome(how, exit_code, message));
+    loop {
+        std::thread::park();
+    }
+}
+
+/// The host is leaving: nothing of its V8 may be touched any more once it has gone on.
+pub fn host_leaves() {
+    state().host_leaves = true;
+}
+
+/// Whether the host was seen leaving.
+pub fn host_is_leaving() -> bool {
+    state().host_leaves
+}
+
+/// Waits until the guest's end was told, at most `limit`.
+pub fn wait(limit: Duration) -> bool {
+    let deadline = Instant::now() + limit;
+    let mut state = state();
+    while state.running {
+        let Some(left) = deadline.checked_duration_since(Instant::now()) else { return false };
+        state = CHANGED.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+    }
+    true
+}
+
+fn outcome(how: &str, exit_code: i32, message: &str) -> Outcome {
+    Outcome { how: how.into(), exit_code, message: message.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    /// One test, for the state is one per process.
+    #[test]
+    fn the_first_decision_is_told_once_and_waiters_go_on() {
+        let (sender, told) = mpsc::channel();
+        begin(|| {}, move |outcome| sender.send(outcome).expect("received"));
+        assert!(!wait(Duration::from_millis(5)));
+        stop("signal", 130, "first");
+        stop("signal", 143, "second");
+        let waiter = std::thread::spawn(|| wait(Duration::from_secs(10)));
+        end(outcome("finished", 0, ""));
+        assert!(waiter.join().expect("joined"));
+        assert_eq!(told.recv().expect("told").message, "first");
+        end(outcome("finished", 0, ""));
+        assert!(told.recv().is_err(), "the end is told once");
+    }
+}

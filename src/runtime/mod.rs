@@ -1,0 +1,8 @@
+//! Bringing Node up inside the host and seeing it to its end.
+
+pub mod bridge;
+pub mod guards;
+pub mod lifecycle;
+pub mod platform;
+pub mod readiness;
+pub mod signals;

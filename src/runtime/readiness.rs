@@ -1,0 +1,69 @@
+//! Is the host's V8 initialised? Observed in its data, for calls like `V8::Initialize` need no PLT.
+//!
+//! # Safety
+//! The cells that are read are words of the provider's data, found through its symbols; the provider stays loaded.
+
+use crate::address::RunAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Words of the host's V8 that are 0 until it is ready.
+#[derive(Clone, Debug)]
+pub struct Cells(Vec<RunAddr>);
+
+impl Cells {
+    /// Watches these words.
+    ///
+    /// # Safety
+    /// Each is the run-time address of an aligned, readable pointer variable of a module that stays loaded.
+    pub unsafe fn new(cells: Vec<RunAddr>) -> Self {
+        Self(cells)
+    }
+
+    /// Whether none of them is 0.
+    pub fn ready(&self) -> bool {
+        self.0.iter().all(|cell| {
+            // SAFETY: an aligned, readable pointer variable of a loaded module (promised to `new`); the host stores
+            // to it in one piece.
+            let word = unsafe { &*(cell.0 as usize as *const AtomicUsize) };
+            word.load(Ordering::Acquire) != 0
+        })
+    }
+
+    /// Waits until they are ready, at most `limit`. Looks often at first, then every few milliseconds: a thread that
+    /// sleeps costs the host nothing.
+    pub fn wait(&self, limit: Duration) -> bool {
+        const LONGEST: Duration = Duration::from_millis(5);
+        let start = Instant::now();
+        let mut pause = Duration::from_micros(100);
+        while !self.ready() {
+            if start.elapsed() >= limit {
+                return false;
+            }
+            sleep(pause);
+            pause = (pause * 2).min(LONGEST);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readiness_is_seen_when_another_thread_sets_the_last_word() {
+        static WORDS: [AtomicUsize; 2] = [AtomicUsize::new(1), AtomicUsize::new(0)];
+        let at = |word: &AtomicUsize| RunAddr(word.as_ptr() as usize as u64);
+        // SAFETY: the words are statics of this test.
+        let cells = unsafe { Cells::new(WORDS.iter().map(at).collect()) };
+        assert!(!cells.wait(Duration::from_millis(3)));
+        let setter = std::thread::spawn(|| {
+            sleep(Duration::from_millis(10));
+            WORDS[1].store(7, Ordering::Release);
+        });
+        assert!(cells.wait(Duration::from_secs(10)));
+        setter.join().expect("joined");
+    }
+}
