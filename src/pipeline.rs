@@ -84,6 +84,7 @@ pub fn run(config: &Config, bridge: &[u8], report: &SharedReport) -> Result<(), 
     let bound = clock.time("apply", || bind(guest_image, bridge_image, writes))?;
     lock(report).pages = bound.applied.pages();
     lock(report).witnesses = witnesses(&verified, &bound)?;
+    lock(report).v8_modules = v8_modules()?;
     start(&guest.inventory, &bridge.inventory, &exports, &verified, bound, config, report)
 }
 
@@ -270,6 +271,13 @@ fn witness(binding: &Binding, slot: RunAddr, memory: &LiveMemory, maps: &Maps) -
         module: mapping.name.display().to_string(),
         protection: mapping.protection.to_string(),
     })
+}
+
+/// All modules that define V8, now that the guest is loaded: one, where the guest brought none.
+fn v8_modules() -> Result<Vec<String>, Error> {
+    let (modules, maps) = observe()?;
+    let found = detect::providers(&modules, &maps)?;
+    Ok(found.into_iter().map(|p| p.module.path.display().to_string()).collect())
 }
 
 /// Runs initialisers, attaches the platform bridge and runs Node to its end.

@@ -43,6 +43,7 @@ std::atomic<bool> g_installing{false};  // serialises attach and detach
 Platform* g_host_platform = nullptr;
 void** g_original = nullptr;  // the host's vtable: its slot 0
 void** g_shadow = nullptr;    // ours: its slot 0
+uint32_t g_slots = 0;         // slots in it
 
 template <class Function>
 Function original(uint32_t slot) {
@@ -151,12 +152,13 @@ void fill_shadow() {
 void*** vtable_pointer(Platform* object) { return reinterpret_cast<void***>(object); }
 
 bool make_shadow(void** vtable, uint32_t slots) {
+  if (vtable == g_original && slots <= g_slots) return true;  // attached before
   void** words = new (std::nothrow) void*[kPrefix + slots];
   if (words == nullptr) return false;
   for (uint32_t i = 0; i < kPrefix + slots; i++) words[i] = vtable[i - static_cast<int64_t>(kPrefix)];
+  g_slots = slots;
   g_original = vtable;
   g_shadow = words + kPrefix;
-  fill_shadow();
   return true;
 }
 
@@ -176,7 +178,8 @@ int install(const relink_bridge_host& host) {
   if (g_original == nullptr) stop_at_exit();
   g_host = host;
   void** vtable = __atomic_load_n(vtable_pointer(platform), __ATOMIC_ACQUIRE);
-  if (vtable != g_shadow && !make_shadow(vtable, host.platform_slots)) return RELINK_BRIDGE_E_MEMORY;
+  if (!make_shadow(vtable, host.platform_slots)) return RELINK_BRIDGE_E_MEMORY;
+  fill_shadow();
   g_host_platform = platform;
   g_attached.store(true);
   __atomic_store_n(vtable_pointer(platform), g_shadow, __ATOMIC_RELEASE);

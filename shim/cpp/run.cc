@@ -73,11 +73,24 @@ class SignalMask {
     for (int open : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF}) sigdelset(&blocked, open);
     pthread_sigmask(SIG_BLOCK, &blocked, &before_);
   }
-  ~SignalMask() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  ~SignalMask() {
+    discard_pending(SIGPIPE);
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
   SignalMask(const SignalMask&) = delete;
   void operator=(const SignalMask&) = delete;
 
  private:
+  // A write to a closed pipe left it pending: unblocked, it would end the process after all.
+  static void discard_pending(int number) {
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, number);
+    timespec now = {0, 0};
+    while (sigtimedwait(&one, nullptr, &now) == number) {
+    }
+  }
+
   sigset_t before_;
 };
 

@@ -40,7 +40,7 @@ fn revision(version: &str) -> (&str, &str) {
 }
 
 /// Runs of other signs and runs of digits take turns.
-fn compare_part(mut a: &str, mut b: &str) -> Ordering {
+fn compare_part<'a>(mut a: &'a str, mut b: &'a str) -> Ordering {
     while !a.is_empty() || !b.is_empty() {
         let [(text_a, rest_a), (text_b, rest_b)] = [a, b].map(|s| split(s, |c| !c.is_ascii_digit()));
         let [(digits_a, next_a), (digits_b, next_b)] = [rest_a, rest_b].map(|s| split(s, |c| c.is_ascii_digit()));

@@ -1,8 +1,7 @@
 //! V8's public headers: which version they are, a hash of them, a copy without their neighbours.
 
-use super::cache::hex;
-use super::error::{io, KitError, Result};
-use sha2::{Digest, Sha256};
+use super::error::{KitError, Result};
+use super::files;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -27,22 +26,14 @@ impl V8Headers {
         }
         let text = fs::read_to_string(dir.join("v8-version.h")).map_err(|e| bad(&format!("v8-version.h: {e}")))?;
         let version = version(&text).ok_or_else(|| bad("v8-version.h does not define V8_MAJOR_VERSION and so on"))?;
-        let mut files = Vec::new();
-        collect(dir, Path::new(""), &mut files)?;
-        files.sort();
-        Ok(Self { version, sha256: hash(dir, &files)?, files, dir: dir.into() })
+        let files = own_headers(dir)?;
+        Ok(Self { version, sha256: files::hash(dir, &files)?, files, dir: dir.into() })
     }
 
     /// Copies the headers to `to`. Their neighbours in an installed include/node (uv.h, openssl/) would shadow the
     /// guest's own.
     pub fn copy_to(&self, to: &Path) -> Result<()> {
-        for file in &self.files {
-            let target = to.join(file);
-            let parent = target.parent().unwrap_or(to);
-            fs::create_dir_all(parent).map_err(io("create", parent))?;
-            fs::copy(self.dir.join(file), &target).map_err(io("write", &target))?;
-        }
-        Ok(())
+        files::copy(&self.dir, &self.files, to)
     }
 }
 
@@ -57,31 +48,14 @@ fn version(text: &str) -> Option<String> {
 }
 
 /// V8's own headers below `dir`: v8*.h at the top, everything in cppgc/ and libplatform/.
-fn collect(dir: &Path, below: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let here = dir.join(below);
-    for entry in fs::read_dir(&here).map_err(io("read", &here))? {
-        let entry = entry.map_err(io("read", &here))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let top = below.as_os_str().is_empty();
-        let is_dir = entry.path().is_dir();
-        if is_dir && (!top || ["cppgc", "libplatform"].contains(&name.as_str())) {
-            collect(dir, &below.join(&name), files)?;
-        } else if !is_dir && name.ends_with(".h") && (!top || name.starts_with("v8")) {
-            files.push(below.join(&name));
-        }
-    }
-    Ok(())
-}
-
-fn hash(dir: &Path, files: &[PathBuf]) -> Result<String> {
-    let mut sha = Sha256::new();
-    for file in files {
-        let path = dir.join(file);
-        let bytes = fs::read(&path).map_err(io("read", &path))?;
-        sha.update(format!("{} {}\n", file.display(), bytes.len()));
-        sha.update(bytes);
-    }
-    Ok(hex(&sha.finalize()))
+fn own_headers(dir: &Path) -> Result<Vec<PathBuf>> {
+    let keep = |path: &Path| {
+        let name = path.to_string_lossy();
+        path.components().count() > 1 || name.starts_with("v8") || name == "cppgc" || name == "libplatform"
+    };
+    let mut files = files::list(dir, &keep)?;
+    files.retain(|path| path.extension().is_some_and(|e| e == "h"));
+    Ok(files)
 }
 
 #[cfg(test)]

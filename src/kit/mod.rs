@@ -1,1 +1,21 @@
-//! Placeholder
+//! The kit: builds the guest and fetches real hosts, from package registries, into a cache folder.
+//!
+//! Nothing here is needed at run time in a host; the loader only takes the finished library. Needs no root and
+//! changes nothing outside the cache folder (see [`cache`]).
+
+pub mod apt;
+pub mod cache;
+pub mod cli;
+pub mod debian;
+pub mod error;
+mod files;
+pub mod guest;
+pub mod headers;
+pub mod hosts;
+pub mod npm;
+pub mod progress;
+pub mod run;
+pub mod sources;
+
+pub use error::{KitError, Result};
+pub use progress::Progress;

@@ -38,7 +38,7 @@ impl Signals {
 
     /// An [`KitError::Interrupted`] if one of the signals has come since.
     pub fn check(&mut self) -> Result<()> {
-        let Some(Ok(Some(info))) = self.fd.as_mut().map(SignalFd::read_signal) else { return Ok(()) };
+        let Some(Ok(Some(info))) = self.fd.as_ref().map(SignalFd::read_signal) else { return Ok(()) };
         let number = info.ssi_signo as i32;
         let signal = Signal::try_from(number).map_or("a signal", Signal::as_str);
         Err(KitError::Interrupted { signal, number })
@@ -86,6 +86,12 @@ impl Program {
     /// Sets a variable.
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// Removes a variable.
+    pub fn without_env(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
         self
     }
 
@@ -261,8 +267,10 @@ mod tests {
     fn a_signal_ends_the_whole_group() {
         let dir = tempfile::tempdir().unwrap();
         let mark = dir.path().join("late");
-        let script = format!("(sleep 1; touch {}) & kill -TERM {}; wait", mark.display(), nix::unistd::gettid());
-        // The signal is sent to this thread only, which holds it back while the program runs.
+        let script = format!("(sleep 1; touch {}) & wait", mark.display());
+        // Only this thread gets the signal, and it holds it back: the other tests' threads go on.
+        let _held = Signals::hold();
+        nix::sys::signal::raise(Signal::SIGTERM).unwrap();
         let error = Program::new("sh").args(["-c", &script]).output();
         assert!(matches!(error, Err(KitError::Interrupted { signal: "SIGTERM", number: 15 })), "{error:?}");
         sleep(Duration::from_millis(1200));

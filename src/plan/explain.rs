@@ -65,3 +65,20 @@ impl Plan<'_> {
         text
     }
 }
+
+impl Binding<'_> {
+    /// The binding as JSON. Addresses are link-time addresses of the named image, but for the host's, which are
+    /// run-time addresses in a process and link-time addresses in a plan made from files.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "image": self.image,
+            "slot": self.slot.at.to_string(),
+            "kind": self.slot.kind,
+            "symbol": self.slot.symbol,
+            "version": self.slot.version,
+            "addend": self.slot.addend,
+            "target": self.target.describe(true),
+            "why": self.why.text(),
+        })
+    }
+}

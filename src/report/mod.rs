@@ -41,6 +41,8 @@ pub struct Report {
     pub adapters: Vec<AdapterUse>,
     /// Functions of the guest's slots as read back from memory, with the module whose code they are.
     pub witnesses: Vec<Witness>,
+    /// All modules of the process that define V8, looked for after the guest was loaded.
+    pub v8_modules: Vec<String>,
     /// Isolates of the guest, as addresses.
     pub isolates: Vec<String>,
     /// V8 flags that were set for the whole process.

@@ -22,6 +22,9 @@ pub fn render(report: &Report) -> String {
     for witness in &report.witnesses {
         let _ = writeln!(text, "proof     {} = {} in {} ({})", witness.symbol, witness.address, witness.module, witness.protection);
     }
+    if !report.v8_modules.is_empty() {
+        let _ = writeln!(text, "proof     modules with a V8 in this process, guest included: {}", report.v8_modules.join(", "));
+    }
     for adapter in &report.adapters {
         let _ = writeln!(text, "adapter   {} for {}", adapter.stands_in, adapter.symbol);
     }

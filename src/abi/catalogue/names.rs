@@ -38,7 +38,7 @@ pub const CXX_WITNESSES: [(&str, &str); 3] = [
 
 /// Functions whose addresses are shown as the proof that host and guest run on one V8.
 pub const WITNESSES: [&str; 4] = [
-    MARKER,
+    "_ZN2v87Isolate13TryGetCurrentEv",
     "_ZN2v87Isolate10InitializeEPS0_RKNS0_12CreateParamsE",
     "_ZN2v87Isolate5EnterEv",
     "_ZN2v86Script3RunENS_5LocalINS_7ContextEEE",

@@ -1,2 +1,0 @@
-//! The command `relink`.
-fn main() {}

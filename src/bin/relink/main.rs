@@ -1,0 +1,87 @@
+//! The command `relink`.
+
+mod demo;
+mod library;
+mod plan;
+mod run;
+
+use clap::{Parser, Subcommand};
+use relink::kit::cli::KitCommand;
+use relink::kit::KitError;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Run Node.js on the V8 that a process already has.
+#[derive(Parser)]
+#[command(name = "relink", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start a program with Node relinked into it
+    Run(run::Options),
+    /// Say for every slot of a guest where it would go in a host, and why; runs nothing
+    Plan(plan::Options),
+    #[command(flatten)]
+    Kit(KitCommand),
+    /// Show the whole way on real parts: fetch, build, and run Node inside two hosts
+    Demo(demo::Options),
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// On the way in.
+    #[error("{}", .0.line())]
+    Relink(#[from] relink::Error),
+    /// In the kit.
+    #[error("{code} {0}", code = .0.code())]
+    Kit(#[from] KitError),
+    /// The program to be started can't be.
+    #[error("E0801 \"{program}\": {why}")]
+    Host { program: String, why: String, status: u8 },
+    /// librelink.so is not where it should be.
+    #[error("E0802 {0}")]
+    Library(String),
+    /// What the demo showed is not what it should have shown.
+    #[error("E0803 {0}")]
+    Demo(String),
+}
+
+/// The guest that was asked for, or the one that the kit has built.
+fn guest_or_default(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    let missing = KitError::NotBuilt { what: "the guest", remedy: "relink guest build" };
+    named.map(Path::to_owned).or_else(relink::kit::guest::path).ok_or(Failure::Kit(missing))
+}
+
+impl Failure {
+    /// The exit status: 2 for what the user can cure by calling differently, 126 and 127 as shells have them for a
+    /// program that can't be started, else 1.
+    fn status(&self) -> u8 {
+        match self {
+            Self::Relink(_) | Self::Demo(_) => 1,
+            Self::Kit(error) => error.exit_code() as u8,
+            Self::Host { status, .. } => *status,
+            Self::Library(_) => 2,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(options) => run::run(&options),
+        Command::Plan(options) => plan::run(&options),
+        Command::Kit(command) => relink::kit::cli::run(command).map_err(Failure::from),
+        Command::Demo(options) => demo::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("relink: {failure}");
+            ExitCode::from(failure.status())
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! `relink run`: sets the environment up and becomes the host.
+
+use super::{guest_or_default, library, Failure};
+use clap::Args;
+use relink::config;
+use relink::kit::progress::Silent;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Node runs beside the host, on a thread of its own, as soon as the host's V8 is ready. The exit status is the host's.
+#[derive(Args)]
+pub struct Options {
+    /// The libnode to relink [default: the one that `relink guest build` made]
+    #[arg(long, env = config::GUEST)]
+    guest: Option<PathBuf>,
+    /// The script that Node runs
+    #[arg(long, env = config::SCRIPT)]
+    script: PathBuf,
+    /// An argument for the script; may be repeated
+    #[arg(long = "arg", value_name = "ARG", allow_hyphen_values = true)]
+    args: Vec<String>,
+    /// An option for Node, such as --no-warnings; may be repeated
+    #[arg(long = "node-arg", value_name = "OPTION", allow_hyphen_values = true)]
+    node_args: Vec<String>,
+    /// Write a report (JSON) here when Node has ended
+    #[arg(long, env = config::REPORT)]
+    report: Option<PathBuf>,
+    /// What is told on standard error
+    #[arg(long, env = config::LOG, value_parser = ["off", "error", "warn", "info", "debug"])]
+    log: Option<String>,
+    /// A part of the path of the module whose V8 is to be used, if the host has several
+    #[arg(long, env = config::PROVIDER)]
+    provider: Option<String>,
+    /// How long to wait for the host's V8, in milliseconds
+    #[arg(long, env = config::WAIT_MS)]
+    wait_ms: Option<u64>,
+    /// Children of the host get Node as well
+    #[arg(long)]
+    inherit: bool,
+    /// librelink.so [default: the one installed with this command]
+    #[arg(long, env = "RELINK_LIBRARY")]
+    library: Option<PathBuf>,
+    /// The host and its arguments
+    #[arg(last = true, required = true, value_name = "HOST")]
+    host: Vec<OsString>,
+}
+
+/// Replaces this process by the host; returns only if that fails.
+pub fn run(options: &Options) -> Result<(), Failure> {
+    let Some((program, args)) = options.host.split_first() else {
+        return Err(cannot_start(OsStr::new(""), "no program was given", 2));
+    };
+    let library = library::find(options.library.as_deref(), &Silent)?;
+    check_program(program)?;
+    let mut command = Command::new(program);
+    command.args(args);
+    set_environment(&mut command, options, &library)?;
+    let error = command.exec();
+    let status = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
+    Err(cannot_start(program, &error.to_string(), status))
+}
+
+fn set_environment(command: &mut Command, options: &Options, library: &Path) -> Result<(), Failure> {
+    let guest = guest_or_default(options.guest.as_deref())?;
+    command.env(config::GUEST, absolute(&guest)).env(config::SCRIPT, absolute(&options.script));
+    for (name, list) in [(config::ARGS, &options.args), (config::NODE_ARGS, &options.node_args)] {
+        if !list.is_empty() {
+            command.env(name, serde_json::Value::from(list.clone()).to_string());
+        }
+    }
+    if let Some(report) = &options.report {
+        command.env(config::REPORT, absolute(report));
+    }
+    let texts = [
+        (config::LOG, options.log.clone()),
+        (config::PROVIDER, options.provider.clone()),
+        (config::WAIT_MS, options.wait_ms.map(|ms| ms.to_string())),
+        (config::INHERIT, options.inherit.then(|| "1".to_owned())),
+    ];
+    for (name, value) in texts {
+        if let Some(value) = value {
+            command.env(name, value);
+        }
+    }
+    command.env("LD_PRELOAD", preload(library));
+    Ok(())
+}
+
+/// `LD_PRELOAD` with the library first and whatever the user has in it after.
+fn preload(library: &Path) -> OsString {
+    let mut list = library.as_os_str().to_owned();
+    if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|v| !v.is_empty()) {
+        list.push(":");
+        list.push(others);
+    }
+    list
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// A statically linked program has no dynamic linker, so nothing can be preloaded into it; it would run without Node
+/// and without a word.
+fn check_program(program: &OsStr) -> Result<(), Failure> {
+    use relink::elf::{arch::Arch, FileImage};
+    let Some(path) = in_path(program) else { return Ok(()) };
+    let Ok(bytes) = relink::pipeline::map_file(&path) else { return Ok(()) };
+    // Scripts and programs of other kinds are the system's to judge.
+    let Ok(file) = FileImage::parse(&bytes, Arch::native()) else { return Ok(()) };
+    if file.image.header(object::elf::PT_INTERP).is_some() {
+        return Ok(());
+    }
+    let why = "is statically linked, so Relink cannot be loaded into it; use a dynamically linked build";
+    Err(cannot_start(path.as_os_str(), why, 126))
+}
+
+fn in_path(program: &OsStr) -> Option<PathBuf> {
+    let path = Path::new(program);
+    if path.components().count() > 1 {
+        return Some(path.to_owned());
+    }
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|p| p.is_file())
+}
+
+fn cannot_start(program: &OsStr, why: &str, status: u8) -> Failure {
+    Failure::Host { program: program.to_string_lossy().into_owned(), why: why.to_owned(), status }
+}

@@ -1,0 +1,150 @@
+//! The commands `relink guest …` and `relink host …`. Results go to stdout, everything else to stderr.
+
+use super::error::{KitError, Result};
+use super::guest::{self, BuildOptions, Guest};
+use super::{hosts, progress};
+use clap::{Args, Subcommand, ValueEnum};
+use std::io::Write;
+use std::path::PathBuf;
+
+/// What the kit can be told to do.
+#[derive(Debug, Subcommand)]
+pub enum KitCommand {
+    /// Build or find the guest: Node as a shared library without V8
+    Guest {
+        /// What to do with the guest
+        #[command(subcommand)]
+        command: GuestCommand,
+    },
+    /// Fetch or find real hosts: processes with a V8 of their own
+    Host {
+        /// What to do with the hosts
+        #[command(subcommand)]
+        command: HostCommand,
+    },
+}
+
+/// `relink guest …`
+#[derive(Debug, Subcommand)]
+pub enum GuestCommand {
+    /// Build the guest, or take it from the cache; prints its path
+    Build(BuildArgs),
+    /// Print the path of the guest that was built last without --source and --v8-headers
+    Path,
+}
+
+/// `relink guest build …`
+#[derive(Debug, Default, Args)]
+pub struct BuildArgs {
+    /// Unpacked Node source to build [default: Debian's source package of Node 18.20.4]
+    #[arg(long, value_name = "DIR")]
+    pub source: Option<PathBuf>,
+    /// Folder with v8.h of another V8 [default: the source's own headers]
+    #[arg(long, value_name = "DIR")]
+    pub v8_headers: Option<PathBuf>,
+    /// Compilers at once [default: one per processor]
+    #[arg(long, short, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Build again from fresh sources even if the cache has it
+    #[arg(long)]
+    pub rebuild: bool,
+    /// Print all that is known of the guest as JSON instead of its path
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `relink host …`
+#[derive(Debug, Subcommand)]
+pub enum HostCommand {
+    /// Fetch and compile all hosts
+    Fetch,
+    /// Print where a host lies
+    Path {
+        /// Which one
+        host: Host,
+    },
+}
+
+/// The hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Host {
+    /// Small C++ program with a frame loop and V8 as a shared library
+    Gameserver,
+    /// Official Node executable
+    Node,
+    /// Shared library with the game server's V8
+    Libv8,
+}
+
+impl Host {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gameserver => "gameserver",
+            Self::Node => "node",
+            Self::Libv8 => "libv8",
+        }
+    }
+}
+
+/// Runs a command of the kit. The caller prints the error with its code and exits with its exit code.
+pub fn run(command: KitCommand) -> Result<()> {
+    match command {
+        KitCommand::Guest { command: GuestCommand::Build(args) } => build(args),
+        KitCommand::Guest { command: GuestCommand::Path } => guest_path(),
+        KitCommand::Host { command: HostCommand::Fetch } => fetch_hosts(),
+        KitCommand::Host { command: HostCommand::Path { host } } => print(hosts::path(host.name())?.display()),
+    }
+}
+
+fn build(args: BuildArgs) -> Result<()> {
+    let progress = progress::terminal();
+    let options =
+        BuildOptions { source: args.source, v8_headers: args.v8_headers, jobs: args.jobs, rebuild: args.rebuild };
+    let guest = guest::build(&options, progress.as_ref())?;
+    progress.note(&summary(&guest));
+    if !args.json {
+        return print(guest.library.display());
+    }
+    let json = serde_json::to_string_pretty(&guest)
+        .map_err(|e| KitError::Unsupported { why: format!("the guest's facts are no JSON: {e}") })?;
+    print(json)
+}
+
+fn summary(guest: &Guest) -> String {
+    let facts = &guest.facts;
+    format!(
+        "Node {} for V8 {}: {} V8 symbols ({} jump slots, {} GOT, {} in data), {} exports, {:.1} MB{}",
+        facts.note.node,
+        facts.note.v8,
+        facts.v8_symbols,
+        facts.jump_slots,
+        facts.glob_dat,
+        facts.abs64,
+        facts.exports,
+        facts.bytes as f64 / 1e6,
+        if guest.cached { "; from the cache" } else { "" }
+    )
+}
+
+fn guest_path() -> Result<()> {
+    let missing = KitError::NotBuilt { what: "the guest", remedy: "relink guest build" };
+    print(guest::path().ok_or(missing)?.display())
+}
+
+fn fetch_hosts() -> Result<()> {
+    let progress = progress::terminal();
+    let gameserver = hosts::gameserver(progress.as_ref())?;
+    let node = hosts::plain_node(progress.as_ref())?;
+    print(format!(
+        "gameserver {}\nnode {}\nlibv8 {}",
+        gameserver.executable.display(),
+        node.display(),
+        gameserver.v8.library.display()
+    ))
+}
+
+/// One result on stdout. A reader that has gone away is no failure of ours.
+fn print(text: impl std::fmt::Display) -> Result<()> {
+    let _ = writeln!(std::io::stdout(), "{text}");
+    Ok(())
+}

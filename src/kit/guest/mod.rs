@@ -1,0 +1,329 @@
+//! The guest build kit: Node as a shared library without V8's implementation.
+//!
+//! [`build`] fetches the source, makes the tree ready, compiles it, checks the result and keeps it in the cache under a
+//! key of everything it was made from. The change of Node's own build is fixtures/guests/node18/, embedded in this
+//! program; fixtures/guests/README.md says why each setting is needed.
+
+mod check;
+mod compile;
+mod recipe;
+mod tree;
+
+pub use check::GuestFacts;
+
+use super::apt::{self, Apt, Deb};
+use super::cache::{remove, write_whole, Cache, Key};
+use super::error::{io, KitError, Result};
+use super::headers::V8Headers;
+use super::progress::Progress;
+use super::run::{missing, Program};
+use crate::guest::{note, GuestNote};
+use compile::Compilation;
+use recipe::Places;
+use std::fs;
+use std::path::{Path, PathBuf};
+pub(super) use tree::triplet;
+use tree::{NodeFacts, Origin};
+
+/// What to build a guest from.
+#[derive(Clone, Debug, Default)]
+pub struct BuildOptions {
+    /// An unpacked Node source; Debian's source package of 18.20.4 if `None`.
+    pub source: Option<PathBuf>,
+    /// A folder with v8.h; the source's own if `None`.
+    pub v8_headers: Option<PathBuf>,
+    /// Compilers at once; as many as there are processors if `None`.
+    pub jobs: Option<usize>,
+    /// Build even if the cache has it, from fresh sources.
+    pub rebuild: bool,
+}
+
+impl BuildOptions {
+    fn is_default(&self) -> bool {
+        self.source.is_none() && self.v8_headers.is_none()
+    }
+}
+
+/// A finished guest.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Guest {
+    /// The library. ICU lies beside it, licences in the folder `licenses`.
+    pub library: PathBuf,
+    /// What was counted in it.
+    pub facts: GuestFacts,
+    /// The log of its build.
+    pub log: PathBuf,
+    /// Whether it was in the cache already.
+    pub cached: bool,
+}
+
+/// The file that names the default guest, beside the entries of the cache.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct DefaultGuest {
+    recipe: String,
+    key: String,
+    library: PathBuf,
+}
+
+/// The kind of the cache entries.
+const KIND: &str = "guest";
+const DEFAULT_FILE: &str = "default-guest.json";
+
+/// Builds the guest, or takes it from the cache.
+pub fn build(options: &BuildOptions, progress: &dyn Progress) -> Result<Guest> {
+    require_tools()?;
+    let cache = Cache::locate()?;
+    let inputs = Inputs::gather(&cache, options, progress)?;
+    if options.rebuild {
+        cache.forget(KIND, &inputs.key, progress)?;
+    }
+    let cached = cache.get(KIND, &inputs.key).is_some();
+    let log = cache.folder("logs")?.join(format!("guest-{}.log", &inputs.key.hex()[..20]));
+    let jobs = options.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
+    let build = Build { inputs: &inputs, log: &log, jobs, progress };
+    let dir = cache.get_or_make(KIND, &inputs.key, progress, |work| build.run(work))?;
+    progress.finish();
+    let guest = Guest { facts: stored_facts(&dir)?, library: library_in(&dir)?, log, cached };
+    if options.is_default() {
+        remember(&cache, &guest)?;
+    }
+    Ok(guest)
+}
+
+/// The default guest that is in the cache, made by this program's recipe. Builds nothing and asks no network.
+pub fn path() -> Option<PathBuf> {
+    let cache = Cache::locate().ok()?;
+    let text = fs::read_to_string(cache.root().join(DEFAULT_FILE)).ok()?;
+    let default: DefaultGuest = serde_json::from_str(&text).ok()?;
+    let key = fs::read_to_string(default.library.parent()?.join("KEY")).ok()?;
+    let current = default.recipe == recipe::fingerprint() && key == default.key && default.library.is_file();
+    current.then_some(default.library)
+}
+
+fn remember(cache: &Cache, guest: &Guest) -> Result<()> {
+    let default =
+        DefaultGuest { recipe: recipe::fingerprint(), key: guest.facts.note.key.clone(), library: guest.library.clone() };
+    write_whole(&cache.root().join(DEFAULT_FILE), &to_json(&default)?)
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string_pretty(value).map_err(|e| KitError::Unsupported { why: format!("JSON: {e}") })
+}
+
+/// Facts and library's name, written when the guest was checked.
+fn stored_facts(dir: &Path) -> Result<GuestFacts> {
+    let bytes = read(&library_in(dir)?)?;
+    let file = dir.join("note.json");
+    let text = fs::read_to_string(&file).map_err(io("read", &file))?;
+    let expected: GuestNote = serde_json::from_str(&text).map_err(|e| io("read", &file)(e.into()))?;
+    check::check(&bytes, &expected).map_err(|faults| bad_guest(&library_in(dir), faults, dir))
+}
+
+fn bad_guest(library: &Result<PathBuf>, faults: Vec<String>, log: &Path) -> KitError {
+    let library = library.as_ref().map_or_else(|_| PathBuf::new(), Clone::clone);
+    KitError::BadGuest { library, faults, log: log.into() }
+}
+
+fn library_in(dir: &Path) -> Result<PathBuf> {
+    let prefix = format!("lib{}.so.", recipe::TARGET);
+    let entries = fs::read_dir(dir).map_err(io("read", dir))?;
+    let names = entries.flatten().filter(|e| e.file_name().to_string_lossy().starts_with(&prefix));
+    let not_built = KitError::NotBuilt { what: "the guest", remedy: "relink guest build --rebuild" };
+    names.map(|e| e.path()).next().ok_or(not_built)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(io("read", path))
+}
+
+fn require_tools() -> Result<()> {
+    let names: Vec<&str> = recipe::TOOLS.iter().map(|(program, _)| *program).collect();
+    let missing: Vec<String> = missing(&names).into_iter().map(String::from).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut packages: Vec<&str> =
+        recipe::TOOLS.iter().filter(|(p, _)| missing.iter().any(|m| m == p)).map(|(_, package)| *package).collect();
+    packages.dedup();
+    Err(KitError::MissingTools { remedy: format!("apt-get install -y {}", packages.join(" ")), tools: missing })
+}
+
+/// Everything a guest is made from, and its key.
+struct Inputs {
+    origin: Origin,
+    headers: Option<V8Headers>,
+    headers_dir: Option<PathBuf>,
+    debs: Vec<Deb>,
+    compiler: String,
+    key: Key,
+}
+
+impl Inputs {
+    fn gather(cache: &Cache, options: &BuildOptions, progress: &dyn Progress) -> Result<Self> {
+        let headers = options.v8_headers.as_deref().map(|dir| V8Headers::read("--v8-headers", dir)).transpose()?;
+        let folder = options.source.as_deref().map(Origin::folder).transpose()?;
+        let apt = Apt::open(cache, progress)?;
+        progress.step("fetching Node's source and the libraries it needs");
+        let origin = match folder {
+            Some(folder) => folder,
+            None => Origin::Debian(apt.source(recipe::SOURCE_PACKAGE, recipe::NODE_VERSION)?),
+        };
+        let needs_gyp = options.source.as_deref().is_some_and(|dir| !dir.join("tools/gyp/pylib").is_dir());
+        let debs = tree::packages(&apt, needs_gyp)?;
+        let compiler = first_line("g++")?;
+        let mut key = origin.add_to(recipe::key())?.add("compiler", &compiler).add("linker", first_line("ld")?);
+        key = key.add("headers", headers.as_ref().map_or("the source's", |h| &h.sha256));
+        for deb in &debs {
+            key = key.add(&deb.package, &deb.sha256);
+        }
+        Ok(Self { origin, headers, headers_dir: options.v8_headers.clone(), debs, compiler, key: key.finish() })
+    }
+}
+
+fn first_line(program: &str) -> Result<String> {
+    let text = Program::new(program).args(["--version"]).output()?;
+    Ok(text.lines().next().unwrap_or_default().to_string())
+}
+
+/// One run of the build in a work folder that may hold what an earlier run left.
+struct Build<'a> {
+    inputs: &'a Inputs,
+    log: &'a Path,
+    jobs: usize,
+    progress: &'a dyn Progress,
+}
+
+impl Build<'_> {
+    fn run(&self, work: &Path) -> Result<()> {
+        let tree = work.join("node");
+        self.progress.note(&format!("building the guest; log: {}", self.log.display()));
+        self.once(work, "unpacked", || self.unpack(work, &tree))?;
+        let own = work.join("deps/include/v8-inc");
+        let headers = V8Headers::read("--v8-headers", &own)?;
+        let node = tree::node_facts(&tree)?;
+        let note = self.note(&tree, &node, &headers);
+        let [deps, recipe] = [work.join("deps"), work.join("recipe")];
+        let places = Places { work, v8_include: &own, deps: &deps, recipe: &recipe };
+        let what = self.what(&node, &headers);
+        let compilation = Compilation { tree: &tree, places, log: self.log, jobs: self.jobs, what };
+        self.once(work, "configured", || {
+            self.progress.step("configuring Node");
+            compilation.write_recipe(&note)?;
+            compilation.configure()
+        })?;
+        self.progress.step("compiling Node");
+        let built = compilation.make(node.module_version, self.progress)?;
+        self.progress.step("checking the guest");
+        self.finish(work, &built, &note)
+    }
+
+    /// Does a step unless an earlier run did it.
+    fn once(&self, work: &Path, stamp: &str, step: impl FnOnce() -> Result<()>) -> Result<()> {
+        let stamp = work.join(stamp);
+        if !stamp.exists() {
+            step()?;
+            write_whole(&stamp, "")?;
+        }
+        Ok(())
+    }
+
+    fn unpack(&self, work: &Path, tree: &Path) -> Result<()> {
+        self.progress.step("unpacking Node's source");
+        let [root, deps] = [work.join("root"), work.join("deps")];
+        for dir in [tree, &root, &deps] {
+            remove(dir)?;
+            fs::create_dir_all(dir).map_err(io("create", dir))?;
+        }
+        self.inputs.origin.unpack(tree, self.log)?;
+        apt::unpack(&self.inputs.debs, &root)?;
+        tree::add_builtins(tree, &root)?;
+        tree::add_dependencies(&root, &deps)?;
+        let headers = match &self.inputs.headers {
+            Some(headers) => headers.clone(),
+            None => V8Headers::read("--source", &tree.join("deps/v8/include"))?,
+        };
+        headers.copy_to(&deps.join("include/v8-inc"))
+    }
+
+    fn note(&self, tree: &Path, node: &NodeFacts, headers: &V8Headers) -> GuestNote {
+        // Headers installed with a Node have its common.gypi beside them.
+        let gypi = self.inputs.headers_dir.as_deref().unwrap_or(tree).join("common.gypi");
+        GuestNote {
+            schema: note::SCHEMA,
+            node: node.version.clone(),
+            v8: headers.version.clone(),
+            v8_embedder: tree::v8_embedder(&gypi),
+            module_version: node.module_version,
+            headers: headers.sha256.clone(),
+            compiler: self.inputs.compiler.clone(),
+            cxx: "libstdc++".into(),
+            pointer_compression: false,
+            smi_bits: 32,
+            key: self.inputs.key.hex().into(),
+        }
+    }
+
+    fn what(&self, node: &NodeFacts, headers: &V8Headers) -> String {
+        let given = self.inputs.headers_dir.as_deref().map(|d| format!(" (--v8-headers {})", d.display()));
+        format!("Node {} against the headers of V8 {}{}", node.version, headers.version, given.unwrap_or_default())
+    }
+
+    /// Strips and checks the library, puts everything that belongs to it at the top of the work folder and removes
+    /// the rest. The stamps go first: a run that is stopped in here starts again from the tarballs.
+    fn finish(&self, work: &Path, built: &Path, note: &GuestNote) -> Result<()> {
+        let name = built.file_name().unwrap_or_default();
+        let library = work.join(name);
+        // Debugging sections of Debian's .a files go; the symbol table stays, for debuggers and perf.
+        let args = ["--strip-debug".as_ref(), "-o".as_ref(), library.as_os_str(), built.as_os_str()];
+        Program::new("strip").args(args).output()?;
+        let facts = check::check(&read(&library)?, note).map_err(|faults| bad_guest(&Ok(library), faults, self.log))?;
+        add_icu(work, &facts)?;
+        add_licenses(work)?;
+        write_whole(&work.join("note.json"), &to_json(note)?)?;
+        ["unpacked", "configured", "node", "root", "deps", "recipe"].iter().try_for_each(|n| remove(&work.join(n)))
+    }
+}
+
+/// Copies the ICU libraries that the guest needs beside it, under their sonames.
+fn add_icu(work: &Path, facts: &GuestFacts) -> Result<()> {
+    let from = work.join("root/usr/lib").join(tree::triplet());
+    for name in facts.needed.iter().filter(|n| n.starts_with("libicu")) {
+        fs::copy(from.join(name), work.join(name)).map_err(io("copy", from.join(name)))?;
+    }
+    Ok(())
+}
+
+/// Copies the licences of everything that is linked in.
+fn add_licenses(work: &Path) -> Result<()> {
+    let to = work.join("licenses");
+    fs::create_dir_all(&to).map_err(io("create", &to))?;
+    let copy = |from: PathBuf, name: &str| fs::copy(&from, to.join(name)).map(drop).map_err(io("copy", from));
+    copy(work.join("node/LICENSE"), "node.txt")?;
+    let builtins = tree::builtin_packages()?;
+    for package in recipe::DEV_PACKAGES.into_iter().chain(builtins.iter().map(String::as_str)) {
+        let docs = work.join("root/usr/share/doc").join(package).join("copyright");
+        // Packages of one source share one copyright file by a link: the one with the text is among them.
+        if docs.is_file() {
+            copy(docs, &format!("{package}.txt"))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_recipe_has_one_fingerprint() {
+        assert_eq!(recipe::fingerprint(), recipe::fingerprint());
+        assert_eq!(recipe::fingerprint().len(), 64);
+    }
+
+    #[test]
+    fn only_a_build_without_options_is_the_default() {
+        assert!(BuildOptions { jobs: Some(3), rebuild: true, ..Default::default() }.is_default());
+        assert!(!BuildOptions { source: Some("/s".into()), ..Default::default() }.is_default());
+        assert!(!BuildOptions { v8_headers: Some("/h".into()), ..Default::default() }.is_default());
+    }
+}
