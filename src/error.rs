@@ -36,7 +36,7 @@ pub enum Error {
     },
 
     /// No module of the process provides V8.
-    #[error("no V8 in this process: none of its {modules} modules defines {marker} in its dynamic symbol table")]
+    #[error("no V8: none of {modules} modules looked at defines {marker} in its dynamic symbol table")]
     NoProvider {
         /// How many modules were looked at.
         modules: usize,

@@ -4,7 +4,7 @@
 //! Loading, writing slots and starting are unsafe by nature; what each asks for is established by the stage before it,
 //! and the types let no stage be left out: only a [`VerifiedPlan`] is applied, only applied slots are entered.
 
-use crate::abi::adapters::V8_10_2;
+use crate::abi::adapters::{self, Adapter};
 use crate::abi::catalogue::{FIRST_ISOLATE_CELL, PLATFORM_CELL, WITNESSES};
 use crate::abi::gate::{self, VerifiedPlan};
 use crate::address::RunAddr;
@@ -17,11 +17,12 @@ use crate::guest::{closure, note, GuestNote, Inventory};
 use crate::host::{detect, Exports, Provider};
 use crate::patch::live::LiveMemory;
 use crate::patch::{apply, by_page, Applied, Memory, SlotWrite};
-use crate::plan::{plan, Binding, Definitions, Guard, Request, StagedImage, Target, Why};
+use crate::plan::{place, plan, Binding, Guard, Placement, Request, StagedImage};
 use crate::process::{Maps, Modules};
 use crate::report::log::{self, Level};
-use crate::report::{AdapterUse, Outcome, Report, Witness};
+use crate::report::{Outcome, Report, Witness};
 use crate::runtime::bridge::{self, Bridge};
+use crate::runtime::host_slots::HostSlots;
 use crate::runtime::readiness::Cells;
 use crate::runtime::{guards, lifecycle, platform};
 use std::path::Path;
@@ -44,28 +45,61 @@ pub struct GuestFile<'d> {
     pub inventory: Inventory<'d>,
 }
 
-/// Both images, loaded and bound.
-struct Bound {
+/// What is to be bound to what.
+pub struct Ask<'a> {
+    /// The guest's file.
+    pub guest: &'a Path,
+    /// The bridge's shared object.
+    pub bridge: &'a [u8],
+    /// A part of the provider's path, where there are several.
+    pub provider: Option<&'a str>,
+    /// The adapters to use.
+    pub adapters: Vec<&'static Adapter>,
+    /// The guards to use.
+    pub guards: Vec<Guard>,
+}
+
+/// Guest and bridge, loaded and bound; none of their code has run.
+pub struct Bound<'b, 'd> {
     guest: Staged,
     bridge: Staged,
     applied: Applied,
+    guest_inventory: &'b Inventory<'d>,
+    bridge_inventory: &'b Inventory<'d>,
+    exports: &'b Exports<'b, 'b>,
+    verified: &'b VerifiedPlan<'d>,
 }
 
-/// Brings the guest in and runs it on the calling thread, which has 8 MiB of stack, until it ends. `bridge` is the
-/// bridge's shared object.
+/// Brings the guest in beside the host and runs it on the calling thread, which has 8 MiB of stack, until it ends.
 pub fn run(config: &Config, bridge: &[u8], report: &SharedReport) -> Result<(), Error> {
-    let mut clock = Clock(report);
     readable_script(config)?;
-    let guest_bytes = map_file(&config.guest)?;
+    let ask = Ask {
+        guest: &config.guest,
+        bridge,
+        provider: config.provider.as_deref(),
+        adapters: adapters::beside_a_host(),
+        guards: guards::all(),
+    };
+    let wait = |exports: &Exports, provider: &Provider| wait_until_ready(exports, provider, config);
+    bind(&ask, report, wait, |bound| start(bound, config, report))
+}
 
+/// All stages from the observed process to the bound guest, which is then handed to `enter`. `wait` comes between the
+/// verdict and the first change of the process.
+pub fn bind<T>(
+    ask: &Ask,
+    report: &SharedReport,
+    wait: impl FnOnce(&Exports, &Provider) -> Result<(), Error>,
+    enter: impl FnOnce(Bound) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let clock = Clock(report);
+    let guest_bytes = map_file(ask.guest)?;
     let (modules, maps) = clock.time("observe", observe)?;
-    let provider = clock.time("detect", || find_provider(&modules, &maps, config))?;
-    lock(report).host_v8 = Some(provider.fingerprint.version_text());
-    lock(report).provider = Some(provider.module.path.display().to_string());
-    let (guest, note) = clock.time("read", || read_guest(&guest_bytes, &config.guest))?;
-    let bridge = read_bridge(bridge)?;
-    lock(report).node = Some(note.node.clone());
-    lock(report).guest_v8 = Some(note.v8.clone());
+    let provider = clock.time("detect", || find_provider(&modules, &maps, ask.provider))?;
+    lock(report).found(&provider);
+    let (guest, note) = clock.time("read", || read_guest(&guest_bytes, ask.guest))?;
+    let bridge = read_bridge(ask.bridge)?;
+    lock(report).read(&note);
 
     let image = provider.module.image(&maps);
     let unreadable = |source| Error::ProviderImage { path: provider.module.path.clone(), source };
@@ -73,19 +107,36 @@ pub fn run(config: &Config, bridge: &[u8], report: &SharedReport) -> Result<(), 
     let exports = Exports::new(&image, &dynamic, provider.module.bias).map_err(unreadable)?;
     // A guest for another V8 lacks symbols as a rule; what the user must hear is the version.
     gate::admit(&note, &provider.fingerprint)?;
-    let guards = guards::all();
-    let planned = clock.time("plan", || make_plan(&guest.inventory, &bridge.inventory, &exports, &provider, &guards))?;
+    let planned = clock.time("plan", || {
+        plan(&Request {
+            guest: &guest.inventory,
+            bridge: Some(&bridge.inventory),
+            provider: &exports,
+            provider_name: &provider.module.name(),
+            adapters: &ask.adapters,
+            guards: &ask.guards,
+        })
+    })?;
     let verified = clock.time("verify", || gate::verify(planned, &note, &provider.fingerprint))?;
-    describe(&verified, &mut lock(report));
+    lock(report).planned(&verified);
 
-    clock.time("wait", || wait_until_ready(&exports, &provider, config))?;
-    let (guest_image, bridge_image) = clock.time("load", || load(config, &guest, &bridge, &verified))?;
-    let writes = clock.time("place", || place(&verified, &guest_image, &bridge_image));
-    let bound = clock.time("apply", || bind(guest_image, bridge_image, writes))?;
-    lock(report).pages = bound.applied.pages();
-    lock(report).witnesses = witnesses(&verified, &bound)?;
-    lock(report).v8_modules = v8_modules()?;
-    start(&guest.inventory, &bridge.inventory, &exports, &verified, bound, config, report)
+    clock.time("wait", || wait(&exports, &provider))?;
+    let (guest_image, bridge_image) = clock.time("load", || load(ask.guest, &guest, &bridge, &verified))?;
+    let writes = clock.time("place", || {
+        place(verified.plan(), Placement { guest: guest_image.bias, bridge: bridge_image.bias })
+    });
+    let (guest_image, bridge_image, applied) = clock.time("apply", || write(guest_image, bridge_image, writes))?;
+    let bound = Bound {
+        guest: guest_image,
+        bridge: bridge_image,
+        applied,
+        guest_inventory: &guest.inventory,
+        bridge_inventory: &bridge.inventory,
+        exports: &exports,
+        verified: &verified,
+    };
+    bound.tell(&mut lock(report))?;
+    enter(bound)
 }
 
 fn readable_script(config: &Config) -> Result<(), Error> {
@@ -115,9 +166,8 @@ fn observe() -> Result<(Modules, Maps), Error> {
     Ok((Modules::observe(), maps))
 }
 
-fn find_provider(modules: &Modules, maps: &Maps, config: &Config) -> Result<Provider, Error> {
-    let found = detect::providers(modules, maps)?;
-    detect::choose(found, config.provider.as_deref(), modules.0.len())
+fn find_provider(modules: &Modules, maps: &Maps, wanted: Option<&str>) -> Result<Provider, Error> {
+    detect::choose(detect::providers(modules, maps)?, wanted, modules.0.len())
 }
 
 /// Reads a guest's file and its note.
@@ -140,23 +190,6 @@ fn read_bridge(bytes: &[u8]) -> Result<GuestFile<'_>, Error> {
     Ok(GuestFile { inventory: Inventory::read(&file).map_err(broken)?, file })
 }
 
-fn make_plan<'d>(
-    guest: &Inventory<'d>,
-    bridge: &Inventory<'d>,
-    exports: &dyn Definitions,
-    provider: &Provider,
-    guards: &[Guard],
-) -> Result<crate::plan::Plan<'d>, Error> {
-    plan(&Request {
-        guest,
-        bridge: Some(bridge),
-        provider: exports,
-        provider_name: &provider.module.name(),
-        adapters: &V8_10_2,
-        guards,
-    })
-}
-
 fn wait_until_ready(exports: &Exports, provider: &Provider, config: &Config) -> Result<(), Error> {
     let cells = [PLATFORM_CELL, FIRST_ISOLATE_CELL].map(|name| variable(exports, provider, "readiness", name));
     let cells = cells.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -175,8 +208,8 @@ fn variable(exports: &Exports, provider: &Provider, what: &'static str, symbol: 
 }
 
 /// Loads the guest's closure, the guest and the bridge, none of whose code runs.
-fn load(config: &Config, guest: &GuestFile, bridge: &GuestFile, verified: &VerifiedPlan) -> Result<(Staged, Staged), Error> {
-    let folder = config.guest.parent().unwrap_or(Path::new("."));
+fn load(path: &Path, guest: &GuestFile, bridge: &GuestFile, verified: &VerifiedPlan) -> Result<(Staged, Staged), Error> {
+    let folder = path.parent().unwrap_or(Path::new("."));
     for library in closure::load_order(folder, &guest.inventory.needed, &mut needed_by)? {
         // SAFETY: a library that the guest needs and that was put beside it.
         unsafe { stage::load_dependency(&library) }?;
@@ -212,28 +245,8 @@ fn needed_by(path: &Path) -> Result<Vec<String>, Error> {
     Ok(dynamic.needed().map_err(broken)?.into_iter().map(str::to_owned).collect())
 }
 
-/// Turns the plan's bindings into words to be written, now that the load addresses are known. Pure.
-fn place(verified: &VerifiedPlan, guest: &Staged, bridge: &Staged) -> Vec<SlotWrite> {
-    let image = |which| match which {
-        StagedImage::Guest => guest.bias,
-        StagedImage::Bridge => bridge.bias,
-    };
-    let address = |binding: &Binding| match binding.target {
-        Target::Provider(definition) => definition.address,
-        Target::Staged(which, at) => image(which).run(at),
-        Target::Relink(at) => at,
-        Target::Null => RunAddr(0),
-    };
-    let write = |binding: &Binding| SlotWrite {
-        at: image(binding.image).run(binding.slot.at),
-        expected: binding.slot.initial,
-        value: if binding.target == Target::Null { 0 } else { address(binding).0.wrapping_add_signed(binding.slot.addend) },
-    };
-    verified.plan().bindings.iter().map(write).collect()
-}
-
 /// Writes the slots, or unloads both images again.
-fn bind(guest: Staged, bridge: Staged, writes: Vec<SlotWrite>) -> Result<Bound, Error> {
+fn write(guest: Staged, bridge: Staged, writes: Vec<SlotWrite>) -> Result<(Staged, Staged, Applied), Error> {
     let written = (|| {
         let proc = |source| Error::Proc { what: "/proc/self/maps", source };
         // SAFETY: both images are loaded, none of their code has run, and nobody else knows them.
@@ -242,8 +255,10 @@ fn bind(guest: Staged, bridge: Staged, writes: Vec<SlotWrite>) -> Result<Bound, 
         apply(&mut memory, &by_page(writes, page_size))
     })();
     match written {
-        Ok(applied) => Ok(Bound { guest, bridge, applied }),
+        Ok(applied) => Ok((guest, bridge, applied)),
         Err(error) => {
+            // After a failed roll-back a slot may point anywhere; but no code of the images has run, and unloading
+            // them runs none either.
             bridge.discard();
             guest.discard();
             Err(error)
@@ -251,15 +266,41 @@ fn bind(guest: Staged, bridge: Staged, writes: Vec<SlotWrite>) -> Result<Bound, 
     }
 }
 
-/// Where calls of the guest to V8 really go, read back from its slots.
-fn witnesses(verified: &VerifiedPlan, bound: &Bound) -> Result<Vec<Witness>, Error> {
-    let proc = |source| Error::Proc { what: "/proc/self/maps", source };
-    let maps = Maps::own().map_err(proc)?;
-    // SAFETY: the guest is loaded and its code has not run; the memory is only read.
-    let memory = unsafe { LiveMemory::new(vec![bound.guest.span.clone()]) }.map_err(proc)?;
-    let of_guest = verified.plan().bindings.iter().filter(|b| b.image == StagedImage::Guest);
-    let shown = of_guest.filter(|b| WITNESSES.contains(&b.slot.symbol));
-    Ok(shown.filter_map(|b| witness(b, bound.guest.bias.run(b.slot.at), &memory, &maps)).collect())
+impl Bound<'_, '_> {
+    /// Where calls of the guest to V8 really go, read back from its slots, and which modules define V8 now.
+    fn tell(&self, report: &mut Report) -> Result<(), Error> {
+        let proc = |source| Error::Proc { what: "/proc/self/maps", source };
+        let (modules, maps) = observe()?;
+        // SAFETY: the guest is loaded and its code has not run; the memory is only read.
+        let memory = unsafe { LiveMemory::new(vec![self.guest.span.clone()]) }.map_err(proc)?;
+        let of_guest = self.verified.plan().bindings.iter().filter(|b| b.image == StagedImage::Guest);
+        let shown = of_guest.filter(|b| WITNESSES.contains(&b.slot.symbol));
+        report.pages = self.applied.pages();
+        report.witnesses = shown.filter_map(|b| witness(b, self.guest.bias.run(b.slot.at), &memory, &maps)).collect();
+        let found = detect::providers(&modules, &maps)?;
+        report.v8_modules = found.into_iter().map(|p| p.module.path.display().to_string()).collect();
+        Ok(())
+    }
+
+    /// Runs the initialisers of both images.
+    fn initialise(&self) {
+        // SAFETY: every slot of both images is bound; the guest's run first, for the bridge calls the guest.
+        unsafe {
+            self.guest.initialise(self.guest_inventory);
+            self.bridge.initialise(self.bridge_inventory);
+        }
+    }
+
+    /// Runs the initialisers, and gives the run-time address of one of the guest's own functions.
+    ///
+    /// # Errors
+    /// The guest does not export it.
+    pub fn enter(&self, symbol: &str) -> Result<RunAddr, Error> {
+        let missing = || Error::MissingEntry { image: "the guest".into(), symbol: symbol.to_owned() };
+        let at = *self.guest_inventory.definitions.get(symbol).ok_or_else(missing)?;
+        self.initialise();
+        Ok(self.guest.bias.run(at))
+    }
 }
 
 fn witness(binding: &Binding, slot: RunAddr, memory: &LiveMemory, maps: &Maps) -> Option<Witness> {
@@ -273,33 +314,14 @@ fn witness(binding: &Binding, slot: RunAddr, memory: &LiveMemory, maps: &Maps) -
     })
 }
 
-/// All modules that define V8, now that the guest is loaded: one, where the guest brought none.
-fn v8_modules() -> Result<Vec<String>, Error> {
-    let (modules, maps) = observe()?;
-    let found = detect::providers(&modules, &maps)?;
-    Ok(found.into_iter().map(|p| p.module.path.display().to_string()).collect())
-}
-
 /// Runs initialisers, attaches the platform bridge and runs Node to its end.
-fn start(
-    guest: &Inventory,
-    bridge_inventory: &Inventory,
-    exports: &Exports,
-    verified: &VerifiedPlan,
-    bound: Bound,
-    config: &Config,
-    report: &SharedReport,
-) -> Result<(), Error> {
-    let mut clock = Clock(report);
+fn start(bound: Bound, config: &Config, report: &SharedReport) -> Result<(), Error> {
+    let clock = Clock(report);
     guards::enter_guest_thread();
-    // SAFETY: every slot of both images is bound; the guest first, for the bridge calls it.
-    clock.time("initialise", || unsafe {
-        bound.guest.initialise(guest);
-        bound.bridge.initialise(bridge_inventory);
-    });
+    clock.time("initialise", || bound.initialise());
     // SAFETY: the inventory is that of the staged bridge, bound and initialised just now.
-    let bridge = unsafe { Bridge::find(bridge_inventory, bound.bridge.bias) }?;
-    clock.time("attach", || attach(bridge, exports, verified))?;
+    let bridge = unsafe { Bridge::find(bound.bridge_inventory, bound.bridge.bias) }?;
+    let host_slots = clock.time("attach", || attach(bridge, &bound))?;
     at_exit_of_the_host();
     let told = Arc::clone(report);
     let file = config.report.clone();
@@ -316,32 +338,52 @@ fn start(
             ] {
                 lock(report).spent(stage, us);
             }
-            leave(bridge, outcome);
+            leave(bridge, host_slots, outcome);
             Ok(())
         }
         Err(error) => {
-            let _ = bridge.detach();
-            lifecycle::end(Outcome { how: "init-failed".into(), exit_code: 1, message: error.line() });
+            leave(bridge, host_slots, Outcome { how: "init-failed".into(), exit_code: 1, message: error.line() });
             Err(error)
         }
     }
 }
 
-fn attach(bridge: &Bridge, exports: &Exports, verified: &VerifiedPlan) -> Result<(), Error> {
+/// Installs the platform hook, and sees to it that a host which disposes its V8 stops the guest first.
+fn attach(bridge: &Bridge, bound: &Bound) -> Result<HostSlots, Error> {
     let missing = || Error::MissingEntry { image: "the host's V8".into(), symbol: PLATFORM_CELL.into() };
     let unreadable = |source| Error::ProviderImage { path: "the host's V8".into(), source };
-    let cell = exports.find(PLATFORM_CELL, None).map_err(unreadable)?.ok_or_else(missing)?;
+    let cell = bound.exports.find(PLATFORM_CELL, None).map_err(unreadable)?.ok_or_else(missing)?;
     // SAFETY: the cell is V8's own variable, seen set by the wait stage.
-    let platform = unsafe { platform::describe(cell.address, exports) }.map_err(unreadable)?;
+    let platform = unsafe { platform::describe(cell.address, bound.exports) }.map_err(unreadable)?;
     // SAFETY: the platform was described from the host's own data.
-    unsafe { bridge.attach(platform, verified.profile().node_flags) }
+    unsafe { bridge.attach(platform, bound.verified.profile().node_flags) }?;
+    let watched = watch_for_dispose(bound, cell.address);
+    if watched.is_err() {
+        bridge.detach()?;
+    }
+    watched
+}
+
+fn watch_for_dispose(bound: &Bound, provider: RunAddr) -> Result<HostSlots, Error> {
+    let (modules, maps) = observe()?;
+    let function = |(stands_in, symbol): &(&'static str, &'static str)| {
+        let missing = || Error::MissingEntry { image: "the bridge".into(), symbol: (*stands_in).into() };
+        let at = *bound.bridge_inventory.definitions.get(stands_in).ok_or_else(missing)?;
+        Ok((*symbol, bound.bridge.bias.run(at)))
+    };
+    let functions = adapters::HOST_DISPOSES.iter().map(function).collect::<Result<Vec<_>, Error>>()?;
+    let except = [provider, bound.guest.span.start, bound.bridge.span.start];
+    // SAFETY: the bridge's functions call the real ones after they have stopped the guest.
+    unsafe { HostSlots::bind(&modules, &maps, &functions, &except) }
 }
 
 /// Takes the platform hook out again, unless the host is on its way out: then its platform may be gone already.
-fn leave(bridge: &Bridge, outcome: Outcome) {
+fn leave(bridge: &Bridge, host_slots: HostSlots, outcome: Outcome) {
     if !lifecycle::host_is_leaving() {
-        if let Err(error) = bridge.detach() {
-            log::tell(Level::Warn, &error.line());
+        for result in [bridge.detach(), host_slots.restore()] {
+            if let Err(error) = result {
+                log::tell(Level::Warn, &error.line());
+            }
         }
     }
     lifecycle::end(outcome);
@@ -387,37 +429,11 @@ fn write_report(report: &Report, file: &Path) -> std::io::Result<()> {
     whole.persist(file).map(drop).map_err(|e| e.error)
 }
 
-fn describe(verified: &VerifiedPlan, report: &mut Report) {
-    report.verdict = Some(format!("identical: {}", verified.profile().name));
-    report.left_to_the_linker = verified.plan().left_to_the_linker;
-    for binding in verified.plan().bindings.iter().filter(|b| b.image == StagedImage::Guest) {
-        *report.slots.entry(format!("{:?}", binding.slot.kind)).or_default() += 1;
-        let why = match binding.why {
-            Why::HostsV8 => "host's V8",
-            Why::Adapter(_) => "adapter",
-            Why::GuestsNode => "guest's Node",
-            Why::Guarded(_) => "guard",
-            Why::WeakUndefined => "weak, undefined",
-        };
-        *report.reasons.entry(why.into()).or_default() += 1;
-        if let Why::Adapter(adapter) = binding.why {
-            let used = AdapterUse {
-                symbol: adapter.symbol.into(),
-                stands_in: adapter.stands_in.into(),
-                reason: adapter.reason.into(),
-            };
-            if !report.adapters.contains(&used) {
-                report.adapters.push(used);
-            }
-        }
-    }
-}
-
 /// Times stages into a report.
 struct Clock<'r>(&'r SharedReport);
 
 impl Clock<'_> {
-    fn time<T>(&mut self, stage: &str, work: impl FnOnce() -> T) -> T {
+    fn time<T>(&self, stage: &str, work: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let result = work();
         let us = start.elapsed().as_micros() as u64;

@@ -1,4 +1,6 @@
 // adapters.cc: functions that stand in for V8's in the guest's slots.
+#include <atomic>
+
 #include "internal.h"
 
 namespace relink {
@@ -22,6 +24,8 @@ void* allocate(v8::Isolate* isolate, v8::ArrayBuffer::Allocator* allocator, size
   isolate->LowMemoryNotification();  // V8 collects garbage before it gives up, too
   return allocator->AllocateUninitialized(length);
 }
+
+std::atomic<bool> g_left_standing{false};  // the host's V8 was not disposed
 
 void withheld(const char* call) {
   report(RELINK_EVENT_CALL_WITHHELD, 0, call);
@@ -96,11 +100,27 @@ RELINK_BRIDGE_API void relink_adapter_V8_SetEntropySource(bool (*)(unsigned char
   relink::withheld("v8::V8::SetEntropySource");
 }
 
-// For the host's own slot: V8 must not be disposed under a running guest.
+// Which trace categories are on is one table per process, and V8 then calls the host's tracing controller, which has no
+// buffer while the host does not trace: it would crash. So the guest's agent never starts. (Its configuration is V8's to
+// free and is left to leak: a few strings.)
+RELINK_BRIDGE_API void relink_adapter_TracingController_StartTracing(void*, void*) {
+  relink::withheld("v8::platform::tracing::TracingController::StartTracing");
+}
+
+// The other way round: while the host traces, the guest's events reach its own controller, which has no buffer.
+RELINK_BRIDGE_API void relink_adapter_TracingController_UpdateTraceEventDuration(void*, const uint8_t*, const char*,
+                                                                                uint64_t) {}
+
+// For the host's own slots: V8 must not be disposed under a guest that could not be stopped, nor its platform after that.
 RELINK_BRIDGE_API bool relink_adapter_Host_V8_Dispose() {
   if (relink_bridge_host_leaving() == 0) return v8::V8::Dispose();
+  relink::g_left_standing.store(true);
   relink::logf(RELINK_LOG_WARN, "the guest still runs: the host's V8 is left standing instead of being disposed");
   return true;
+}
+
+RELINK_BRIDGE_API void relink_adapter_Host_V8_DisposePlatform() {
+  if (relink_bridge_host_leaving() == 0 && !relink::g_left_standing.load()) v8::V8::DisposePlatform();
 }
 
 }  // extern "C"

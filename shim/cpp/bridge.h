@@ -60,8 +60,7 @@ enum relink_bridge_event {
   RELINK_EVENT_HOST_LEAVING = 3,   /* a: 1 the guest was stopped in time (or did not run), 0 it was not */
   RELINK_EVENT_ISOLATE_ADDED = 4,  /* a: address of an isolate of the guest */
   RELINK_EVENT_ISOLATE_REMOVED = 5,/* a: address of an isolate of the guest */
-  RELINK_EVENT_CALL_WITHHELD = 6,  /* text: a process-wide call of the guest's that was not passed to the host */
-  RELINK_EVENT_SIGNAL_SHARED = 7   /* a: number of a signal whose handler guest and host now share */
+  RELINK_EVENT_CALL_WITHHELD = 6   /* text: a process-wide call of the guest's that was not passed to the host */
 };
 
 /* How a run ended. */
@@ -77,7 +76,8 @@ enum relink_bridge_how {
 /* Bits of relink_bridge_host.flags. */
 enum relink_bridge_host_flag {
   /* The guest's slots of every relink_adapter_* below are bound to it, V8::InitializePlatform's in particular.
-     Node then makes its own platform with its tracing agent; without this bit trace_events does not work. */
+     Node then makes its own platform and tracing agent; without this bit there is no agent, and a script that asks
+     for trace_events would crash. Trace events are not recorded in either case (see StartTracing below). */
   RELINK_HOST_GUEST_ADAPTED = 1
 };
 
@@ -146,6 +146,10 @@ RELINK_BRIDGE_API int relink_bridge_wait(uint32_t timeout_ms);
    isolate, and at exit(). 0, or TIMEOUT. */
 RELINK_BRIDGE_API int relink_bridge_host_leaving(void);
 
+/* The calling thread is Node's main thread and will never return from relink_bridge_run: nobody waits for it any more.
+   On any other thread this does nothing. */
+RELINK_BRIDGE_API void relink_bridge_abandon(void);
+
 /*
  * Adapters: the loader binds the guest's slots of the named symbol to them. They have the C++ ABI of the function
  * they replace, so C cannot call them; only their addresses matter here.
@@ -174,13 +178,14 @@ RELINK_BRIDGE_API int relink_bridge_host_leaving(void);
  *       _ZN2v82V828EnableWebAssemblyTrapHandlerEb
  *   relink_adapter_V8_SetEntropySource         v8::V8::SetEntropySource(bool (*)(unsigned char*, size_t))
  *       _ZN2v82V816SetEntropySourceEPFbPhmE
- *   relink_adapter_sigaction                   libc's sigaction: guest and host share a signal
- *   relink_adapter_ioctl                       libc's ioctl: the host's stdio stays blocking
- *   relink_adapter_cxa_atexit                  libc's __cxa_atexit: the guest's destructors never run. To be bound
- *                                              before its constructors run; its fini_array must not run either
+ *   relink_adapter_TracingController_StartTracing   v8::platform::tracing::TracingController::StartTracing(TraceConfig*)
+ *       _ZN2v88platform7tracing17TracingController12StartTracingEPNS1_11TraceConfigE
+ *   relink_adapter_TracingController_UpdateTraceEventDuration   the same class's UpdateTraceEventDuration
+ *       _ZN2v88platform7tracing17TracingController24UpdateTraceEventDurationEPKhPKcm     (a vtable slot, R_*_64)
  *
- * And for slots of the *host* that call its V8 through a PLT (an embedder of a libv8.so), if the loader may write them:
+ * And for slots of the *host* that call its V8 through a PLT (an embedder of a libv8.so):
  *   relink_adapter_Host_V8_Dispose             v8::V8::Dispose(): relink_bridge_host_leaving() first
+ *   relink_adapter_Host_V8_DisposePlatform     v8::V8::DisposePlatform(): likewise
  */
 
 #ifdef __cplusplus

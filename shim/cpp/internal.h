@@ -56,7 +56,7 @@ bool leaving();
 bool stop_for_leaving_host();
 
 // From now on exit() stops the guest, before it runs what was registered until now: what the guest's threads use of the
-// host must not be destroyed under them. (The guest's own destructors are never registered, see process_guard.cc.)
+// host must not be destroyed under them. (The guest's own destructors are never registered, see src/runtime/guards.rs.)
 void stop_at_exit();
 
 // An isolate entered, as v8::Isolate::Scope does inline.

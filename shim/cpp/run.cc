@@ -23,6 +23,7 @@ using Strings = std::vector<std::string>;
 
 std::atomic<bool> g_busy{false};  // a thread is in relink_bridge_run
 std::atomic<bool> g_leaving{false};
+std::atomic<bool> g_abandoned{false};  // the running thread is parked for ever
 std::atomic<bool> g_stop_requested{false};
 std::atomic<pid_t> g_running_pid{0};  // its process: a forked child has no guest
 std::atomic<pid_t> g_running_tid{0};  // its thread; 0: none
@@ -282,7 +283,7 @@ void set_running(bool running) {
 bool wait(uint32_t timeout_ms) {
   uint64_t deadline = now_us() + uint64_t{timeout_ms} * 1000;
   while (is_running()) {
-    if (now_us() >= deadline || g_running_tid.load() == gettid()) return false;
+    if (g_abandoned.load() || now_us() >= deadline || g_running_tid.load() == gettid()) return false;
     usleep(1000);
   }
   return true;
@@ -318,6 +319,11 @@ extern "C" int relink_bridge_run(const relink_bridge_options* options, relink_br
   set_running(false);
   g_busy.store(false);
   return outcome;
+}
+
+extern "C" void relink_bridge_abandon(void) {
+  using namespace relink;
+  if (is_running() && g_running_tid.load() == gettid()) g_abandoned.store(true);
 }
 
 extern "C" int relink_bridge_stop(void) {

@@ -217,6 +217,7 @@ class V8 {
   static void SetFlagsFromString(const char* str);
   static void SetFlagsFromCommandLine(int* argc, char** argv, bool remove_flags);
   static bool Dispose();
+  static void DisposePlatform();
 };
 
 static_assert(sizeof(Local<Value>) == sizeof(void*), "v8-local-handle.h");

@@ -2,9 +2,11 @@
 //! plan on any machine.
 
 pub mod explain;
+mod place;
 mod policy;
 mod resolve;
 
+pub use place::{place, Placement};
 pub use policy::Rule;
 pub use resolve::{plan, Definitions, Guard, Request};
 

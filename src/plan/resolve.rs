@@ -45,7 +45,7 @@ pub struct Request<'r, 'd> {
     /// Its name for messages.
     pub provider_name: &'r str,
     /// The adapters to use.
-    pub adapters: &'static [Adapter],
+    pub adapters: &'r [&'static Adapter],
     /// The guards to use.
     pub guards: &'r [Guard],
 }
@@ -106,7 +106,7 @@ impl<'d> Planner<'_, '_, 'd> {
     fn v8(&mut self, image: StagedImage, slot: &Slot<'d>) -> Result<(Target, Why), Error> {
         let unreadable = |source| Error::ProviderImage { path: self.request.provider_name.into(), source };
         let found = self.request.provider.find(slot.symbol, slot.version).map_err(unreadable)?;
-        let adapter = self.request.adapters.iter().find(|a| a.symbol == slot.symbol);
+        let adapter = self.request.adapters.iter().copied().find(|a| a.symbol == slot.symbol);
         let adapter = adapter.filter(|a| a.when == When::Always || found.is_none());
         // The bridge itself must reach the real function that its adapter stands before.
         if let (Some(adapter), StagedImage::Guest) = (adapter, image) {

@@ -1,5 +1,6 @@
 //! What Relink says: one line on standard error when it must, a report when it is asked for one.
 
+mod fill;
 pub mod log;
 mod text;
 

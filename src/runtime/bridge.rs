@@ -109,6 +109,7 @@ pub struct Bridge {
     run: extern "C" fn(*const Options, *mut RunResult) -> c_int,
     stop: extern "C" fn() -> c_int,
     host_leaving: extern "C" fn() -> c_int,
+    abandon: extern "C" fn(),
 }
 
 impl Bridge {
@@ -129,6 +130,7 @@ impl Bridge {
                 detach: std::mem::transmute::<usize, extern "C" fn() -> c_int>(address("relink_bridge_detach")?),
                 run: std::mem::transmute::<usize, extern "C" fn(*const Options, *mut RunResult) -> c_int>(address("relink_bridge_run")?),
                 stop: std::mem::transmute::<usize, extern "C" fn() -> c_int>(address("relink_bridge_stop")?),
+                abandon: std::mem::transmute::<usize, extern "C" fn()>(address("relink_bridge_abandon")?),
                 host_leaving: std::mem::transmute::<usize, extern "C" fn() -> c_int>(address("relink_bridge_host_leaving")?),
             }
         };
@@ -198,6 +200,13 @@ impl Bridge {
 pub fn stop() {
     if let Some(bridge) = BRIDGE.get() {
         (bridge.stop)();
+    }
+}
+
+/// Tells the bridge that the calling thread of the guest will never return.
+pub fn abandon() {
+    if let Some(bridge) = BRIDGE.get() {
+        (bridge.abandon)();
     }
 }
 

@@ -63,6 +63,7 @@ pub fn stop(how: &str, exit_code: i32, message: &str) {
 /// return nor be ended without harm to the host.
 pub fn abandon(how: &str, exit_code: i32, message: &str) -> ! {
     log::tell(log::Level::Error, &format!("the guest is abandoned: {message}; the host goes on"));
+    super::bridge::abandon();
     stop(how, exit_code, message);
     end(outcome(how, exit_code, message));
     loop {

@@ -2,6 +2,7 @@
 
 pub mod bridge;
 pub mod guards;
+pub mod host_slots;
 pub mod lifecycle;
 pub mod platform;
 pub mod readiness;

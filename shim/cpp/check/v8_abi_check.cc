@@ -39,6 +39,7 @@ TAKE(13, &ArrayBuffer::NewBackingStore, Store (*)(void*, size_t, Deleter, void*)
 TAKE(14, &V8::SetFlagsFromString, void (*)(const char*));
 TAKE(15, &V8::SetFlagsFromCommandLine, void (*)(int*, char**, bool));
 TAKE(16, &V8::Dispose, bool (*)());
+TAKE(17, &V8::DisposePlatform, void (*)());
 
 // Constructors and destructors cannot be taken, only used.
 void relink_use(Isolate* isolate, BackingStore* store) {

@@ -34,8 +34,17 @@ const fn always(symbol: &'static str, stands_in: &'static str, reason: &'static 
 const FLAGS: &str = "V8's flags are process-wide: what Node sets is reported, what the host's V8 does not know is dropped";
 const ONCE: &str = "V8 and its platform belong to the host, which has set them up and will take them down";
 
+const TRACING: &str = "which trace categories are on is one table per process, and the host's V8 would trace into the guest's buffer";
+
+/// What the host's own slots for these symbols of V8 (second) get while the guest lives, where V8 is a library of the
+/// host's: functions of the bridge (first) that stop the guest and then call the real ones.
+pub const HOST_DISPOSES: [(&str, &str); 2] = [
+    ("relink_adapter_Host_V8_Dispose", "_ZN2v82V87DisposeEv"),
+    ("relink_adapter_Host_V8_DisposePlatform", "_ZN2v82V815DisposePlatformEv"),
+];
+
 /// The adapters for a guest and a host of V8 10.2.
-pub const V8_10_2: [Adapter; 12] = [
+pub const V8_10_2: [Adapter; 14] = [
     missing(
         "_ZN2v811ArrayBuffer25NewBackingStoreForNodeLTSEPNS_7IsolateEm",
         "relink_adapter_NewBackingStoreForNodeLTS",
@@ -64,7 +73,27 @@ pub const V8_10_2: [Adapter; 12] = [
         "the trap handler needs a SIGSEGV handler, and the host's signal dispositions stay as they are",
     ),
     always("_ZN2v82V816SetEntropySourceEPFbPhmE", "relink_adapter_V8_SetEntropySource", ONCE),
+    always(
+        "_ZN2v88platform7tracing17TracingController12StartTracingEPNS1_11TraceConfigE",
+        "relink_adapter_TracingController_StartTracing",
+        TRACING,
+    ),
+    always(
+        "_ZN2v88platform7tracing17TracingController24UpdateTraceEventDurationEPKhPKcm",
+        "relink_adapter_TracingController_UpdateTraceEventDuration",
+        TRACING,
+    ),
 ];
+
+/// All adapters: the guest is a guest, beside a host that owns V8.
+pub fn beside_a_host() -> Vec<&'static Adapter> {
+    V8_10_2.iter().collect()
+}
+
+/// Only those for missing symbols: the guest owns V8 and its platform, as node does (`relink node`).
+pub fn for_an_owner() -> Vec<&'static Adapter> {
+    V8_10_2.iter().filter(|a| a.when == When::Missing).collect()
+}
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,8 @@
 
 use super::{guest_or_default, Failure};
 use clap::Args;
-use relink::abi::adapters::V8_10_2;
+use relink::abi::adapters;
+use relink::abi::catalogue::MARKER;
 use relink::abi::gate;
 use relink::address::LoadBias;
 use relink::elf::arch::Arch;
@@ -40,6 +41,9 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let host = FileImage::parse(&host_bytes, Arch::native()).map_err(unreadable)?;
     let dynamic = Dynamic::parse(&host.image).map_err(unreadable)?;
     let symbols = SymbolTable::parse(&host.image, &dynamic).map_err(unreadable)?;
+    if symbols.lookup(MARKER).map_err(unreadable)?.is_none() {
+        return Err(Error::NoProvider { modules: 1, marker: MARKER }.into());
+    }
     let fingerprint = Fingerprint::read(&host.image, &symbols).map_err(unreadable)?;
     let exports = Exports::new(&host.image, &dynamic, LoadBias(0)).map_err(unreadable)?;
     let profile = gate::admit(&note, &fingerprint)?;
@@ -48,7 +52,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         bridge: None,
         provider: &exports,
         provider_name: &name(&options.host),
-        adapters: &V8_10_2,
+        adapters: &adapters::beside_a_host(),
         guards: &guards::all(),
     })?;
     if options.json {

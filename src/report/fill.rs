@@ -1,0 +1,52 @@
+//! What the stages put into the report.
+
+use super::{AdapterUse, Report};
+use crate::abi::gate::VerifiedPlan;
+use crate::guest::GuestNote;
+use crate::host::Provider;
+use crate::plan::{Binding, StagedImage, Why};
+
+impl Report {
+    /// The provider was found.
+    pub(crate) fn found(&mut self, provider: &Provider) {
+        self.host_v8 = Some(provider.fingerprint.version_text());
+        self.provider = Some(provider.module.path.display().to_string());
+    }
+
+    /// The guest was read.
+    pub(crate) fn read(&mut self, note: &GuestNote) {
+        self.node = Some(note.node.clone());
+        self.guest_v8 = Some(note.v8.clone());
+    }
+
+    /// The plan passed the gate. The bridge's slots are our own affair and are not counted.
+    pub(crate) fn planned(&mut self, verified: &VerifiedPlan) {
+        self.verdict = Some(format!("identical: {}", verified.profile().name));
+        self.left_to_the_linker = verified.plan().left_to_the_linker;
+        for binding in verified.plan().bindings.iter().filter(|b| b.image == StagedImage::Guest) {
+            self.count(binding);
+        }
+    }
+
+    fn count(&mut self, binding: &Binding) {
+        *self.slots.entry(format!("{:?}", binding.slot.kind)).or_default() += 1;
+        let why = match binding.why {
+            Why::HostsV8 => "host's V8",
+            Why::Adapter(_) => "adapter",
+            Why::GuestsNode => "guest's Node",
+            Why::Guarded(_) => "guard",
+            Why::WeakUndefined => "weak, undefined",
+        };
+        *self.reasons.entry(why.into()).or_default() += 1;
+        if let Why::Adapter(adapter) = binding.why {
+            let used = AdapterUse {
+                symbol: adapter.symbol.into(),
+                stands_in: adapter.stands_in.into(),
+                reason: adapter.reason.into(),
+            };
+            if !self.adapters.contains(&used) {
+                self.adapters.push(used);
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The house rules that a machine can check.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Longest source file, in lines.
+const LONGEST_FILE: usize = 500;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files below `folder` with one of these endings, and their texts.
+fn files(folder: &str, endings: &[&str]) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+            let path = entry.expect("entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if endings.iter().any(|e| path.extension().is_some_and(|x| x == *e)) {
+                let text = std::fs::read_to_string(&path).expect("UTF-8");
+                found.push((path, text));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no files in {folder}");
+    found
+}
+
+fn rust() -> Vec<(PathBuf, String)> {
+    [files("src", &["rs"]), files("shim/src", &["rs"])].concat()
+}
+
+fn relative(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+}
+
+/// Lines with code on them, without comments.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().zip(1..).map(|(line, number)| (number, line.split("//").next().unwrap_or("")))
+}
+
+#[test]
+fn relocation_numbers_are_only_named_where_architectures_are() {
+    for (path, text) in rust() {
+        if !relative(&path).starts_with("src/elf/arch/") {
+            for (number, line) in code(&text) {
+                let named = line.contains("R_X86_64_") || line.contains("R_AARCH64_");
+                assert!(!named, "{}:{number}: {line}", relative(&path));
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_only_stands_in_files_that_say_why() {
+    for (path, text) in rust() {
+        let head: String = text.lines().take_while(|l| l.starts_with("//!")).collect();
+        let uses = code(&text).find(|(_, l)| l.contains("unsafe {") || l.contains("unsafe fn") || l.contains("unsafe impl"));
+        if let Some((number, line)) = uses {
+            assert!(head.contains("# Safety"), "{}:{number}: no `# Safety` in the file's head: {line}", relative(&path));
+        }
+    }
+}
+
+#[test]
+fn no_file_is_one_that_a_newcomer_dreads() {
+    let sources = [rust(), files("shim/cpp", &["cc", "h"]), files("tests", &["rs"])].concat();
+    for (path, text) in sources {
+        let lines = text.lines().count();
+        assert!(lines <= LONGEST_FILE, "{} has {lines} lines", relative(&path));
+    }
+}
+
+#[test]
+fn every_code_has_one_entry_in_the_diagnostics() {
+    let page = std::fs::read_to_string(root().join("docs/DIAGNOSTICS.md")).expect("page");
+    let mut entries: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in page.lines().filter_map(|l| l.strip_prefix("| E")) {
+        *entries.entry(&line[..4]).or_default() += 1;
+    }
+    let mut used: Vec<String> = Vec::new();
+    for (_, text) in rust() {
+        for part in text.split("\"E").skip(1) {
+            let number: String = part.chars().take_while(char::is_ascii_digit).collect();
+            if number.len() == 4 {
+                used.push(number);
+            }
+        }
+    }
+    assert!(used.len() > 20, "{used:?}");
+    for code in &used {
+        assert_eq!(entries.get(code.as_str()), Some(&1), "E{code} has no entry, or several");
+    }
+    for code in entries.keys() {
+        assert!(used.iter().any(|u| u == code), "E{code} is described and never used");
+    }
+}
+
+#[test]
+fn nothing_names_a_place_of_one_machine() {
+    let texts = [rust(), files("shim/cpp", &["cc", "h"]), files("docs", &["md"]), files("fixtures", &["js", "cc", "md", "sh"])];
+    for (path, text) in texts.concat() {
+        for place in ["/work/", "/root/", "/home/", "registry.npmjs", "deb.debian.org", "pypi.org", "index.crates"] {
+            assert!(!text.contains(place), "{} names {place}", relative(&path));
+        }
+    }
+}
+
+#[test]
+fn the_architecture_page_names_every_module() {
+    let page = std::fs::read_to_string(root().join("docs/ARCHITECTURE.md")).expect("page");
+    for (path, _) in files("src", &["rs"]) {
+        let name = path.file_name().and_then(|n| n.to_str()).expect("a name");
+        let folder = path.parent().and_then(Path::file_name).and_then(|n| n.to_str()).expect("a folder");
+        let wanted = if name == "mod.rs" || name == "main.rs" { format!("{folder}/") } else { name.to_owned() };
+        assert!(page.contains(&wanted), "docs/ARCHITECTURE.md does not name {wanted} ({})", relative(&path));
+    }
+}
+
+#[test]
+fn the_code_is_formatted() {
+    cargo(&["fmt", "--all", "--check"]);
+}
+
+#[test]
+fn clippy_has_nothing_to_say() {
+    cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]);
+}
+
+/// Runs cargo in a target folder of its own: the one of this test run may be locked.
+fn cargo(args: &[&str]) {
+    let target = root().join("target/tidy");
+    let output = Command::new(env!("CARGO")).args(args).current_dir(root()).env("CARGO_TARGET_DIR", target).output();
+    let output = output.expect("cargo runs");
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "cargo {}:\n{said}", args.join(" "));
+}
