@@ -10,10 +10,10 @@ use crate::abi::gate::{self, VerifiedPlan};
 use crate::address::RunAddr;
 use crate::config::Config;
 use crate::elf::arch::Arch;
-use crate::elf::{Dynamic, FileImage, Image};
+use crate::elf::{Dynamic, FileImage};
 use crate::error::Error;
 use crate::guest::stage::{self, Staged};
-use crate::guest::{closure, note, GuestNote, Inventory};
+use crate::guest::{closure, map_file, note, GuestNote, Inventory};
 use crate::host::{detect, Exports, Provider};
 use crate::patch::live::LiveMemory;
 use crate::patch::{apply, by_page, Applied, Memory, SlotWrite};
@@ -148,19 +148,6 @@ fn readable_script(config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
-/// Maps a file read-only. The mapping is private: an image that someone rewrites meanwhile may be seen torn, and is
-/// then refused by the checks that follow or by ld.so.
-pub fn map_file(path: &Path) -> Result<memmap2::Mmap, Error> {
-    let failed = |source| Error::GuestFile { path: path.to_owned(), source };
-    let file = std::fs::File::open(path).map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(failed(std::io::Error::other("not a regular file")));
-    }
-    // SAFETY: the file is only read through the mapping; shrinking it meanwhile could fault, as for every library
-    // that ld.so maps.
-    unsafe { memmap2::Mmap::map(&file) }.map_err(failed)
-}
-
 fn observe() -> Result<(Modules, Maps), Error> {
     let maps = Maps::own().map_err(|source| Error::Proc { what: "/proc/self/maps", source })?;
     Ok((Modules::observe(), maps))
@@ -210,7 +197,7 @@ fn variable(exports: &Exports, provider: &Provider, what: &'static str, symbol: 
 /// Loads the guest's closure, the guest and the bridge, none of whose code runs.
 fn load(path: &Path, guest: &GuestFile, bridge: &GuestFile, verified: &VerifiedPlan) -> Result<(Staged, Staged), Error> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    for library in closure::load_order(folder, &guest.inventory.needed, &mut needed_by)? {
+    for library in closure::load_order(folder, &guest.inventory.needed, &mut closure::needed_by)? {
         // SAFETY: a library that the guest needs and that was put beside it.
         unsafe { stage::load_dependency(&library) }?;
     }
@@ -233,16 +220,6 @@ fn load_image(image: StagedImage, source: &GuestFile, verified: &VerifiedPlan) -
     })?;
     // SAFETY: the copy calls no initialisers.
     unsafe { stage::load(&copy, name, source.file.image.span()) }
-}
-
-/// What a library asks for, by its own dynamic section.
-fn needed_by(path: &Path) -> Result<Vec<String>, Error> {
-    let bytes = map_file(path)?;
-    let broken = |source| Error::GuestImage { path: path.to_owned(), source };
-    let file = FileImage::parse(&bytes, Arch::native()).map_err(broken)?;
-    let image: &Image = &file.image;
-    let dynamic = Dynamic::parse(image).map_err(broken)?;
-    Ok(dynamic.needed().map_err(broken)?.into_iter().map(str::to_owned).collect())
 }
 
 /// Writes the slots, or unloads both images again.

@@ -7,6 +7,8 @@
 //! The constructor runs in ld.so before `main`, on the only thread; the thread that it starts never unwinds into
 //! foreign code.
 
+mod bridge;
+
 use relink_core::config::{self, Config};
 use relink_core::error::Error;
 use relink_core::host::detect;
@@ -18,13 +20,6 @@ use std::ffi::{c_char, OsString};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-
-/// Bytes aligned as the structures of an ELF file have to be.
-#[repr(C, align(16))]
-struct Aligned<Bytes: ?Sized>(Bytes);
-
-/// Relink's C++ between Node and the host's platform, compiled by build.rs.
-static BRIDGE: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/bridge.so")));
 
 /// Node's main thread needs as much as a process's main thread usually has, in bytes.
 const STACK: usize = 8 * 1024 * 1024;
@@ -109,7 +104,7 @@ fn start_thread(config: Config, report: SharedReport) {
 }
 
 fn run(config: &Config, report: &SharedReport) {
-    let attempt = AssertUnwindSafe(|| pipeline::run(config, &BRIDGE.0, report));
+    let attempt = AssertUnwindSafe(|| pipeline::run(config, bridge::bytes(), report));
     let result = catch_unwind(attempt).unwrap_or_else(|panic| Err(Error::Internal(panic_text(&*panic))));
     if let Err(error) = result {
         fail(&error, report, config.report.as_deref());

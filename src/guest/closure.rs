@@ -1,5 +1,9 @@
 //! The guest's private closure: libraries that lie beside it, for machines that do not have them installed.
 
+use super::map_file;
+use crate::elf::arch::Arch;
+use crate::elf::{Dynamic, FileImage};
+use crate::error::Error;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +19,15 @@ pub fn load_order<E>(
         walk.visit(name)?;
     }
     Ok(walk.order)
+}
+
+/// What a library asks for, by its own dynamic section.
+pub fn needed_by(path: &Path) -> Result<Vec<String>, Error> {
+    let bytes = map_file(path)?;
+    let broken = |source| Error::GuestImage { path: path.to_owned(), source };
+    let file = FileImage::parse(&bytes, Arch::native()).map_err(broken)?;
+    let dynamic = Dynamic::parse(&file.image).map_err(broken)?;
+    Ok(dynamic.needed().map_err(broken)?.into_iter().map(str::to_owned).collect())
 }
 
 struct Walk<'a, E> {

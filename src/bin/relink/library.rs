@@ -1,4 +1,4 @@
-//! Where librelink.so is.
+//! Where librelink.so and relink-node are.
 
 use super::Failure;
 use relink::config::LIBRARY;
@@ -12,17 +12,23 @@ pub fn find(named: Option<&Path>, progress: &dyn Progress) -> Result<PathBuf, Fa
     if let Some(path) = named {
         return existing(path).ok_or_else(|| Failure::Library(format!("\"{}\" is not a file", path.display())));
     }
+    installed(LIBRARY, progress)
+}
+
+/// The program `relink-node`, looked for like the library.
+pub fn find_node(progress: &dyn Progress) -> Result<PathBuf, Failure> {
+    installed("relink-node", progress)
+}
+
+fn installed(name: &str, progress: &dyn Progress) -> Result<PathBuf, Failure> {
     if let Some(checkout) = checkout() {
         build(&checkout, progress)?;
     }
     let folder = own_folder()?;
-    let places = [folder.join(LIBRARY), folder.join("../lib/relink").join(LIBRARY)];
+    let places = [folder.join(name), folder.join("../lib/relink").join(name)];
     places.iter().find_map(|p| existing(p)).ok_or_else(|| {
         let looked: Vec<_> = places.iter().map(|p| format!("\"{}\"", p.display())).collect();
-        Failure::Library(format!(
-            "no {LIBRARY} in {}; build it with `cargo build --release -p relink-shim`, or name it with --library",
-            looked.join(", ")
-        ))
+        Failure::Library(format!("no {name} in {}; build it with `cargo build --release --workspace`", looked.join(", ")))
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod demo;
 mod library;
+mod node;
 mod plan;
 mod run;
 
@@ -23,6 +24,8 @@ struct Cli {
 enum Command {
     /// Start a program with Node relinked into it
     Run(run::Options),
+    /// Behave as `node` does, on the V8 of another library
+    Node(node::Options),
     /// Say for every slot of a guest where it would go in a host, and why; runs nothing
     Plan(plan::Options),
     #[command(flatten)]
@@ -73,6 +76,7 @@ impl Failure {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(options) => run::run(&options),
+        Command::Node(options) => node::run(&options),
         Command::Plan(options) => plan::run(&options),
         Command::Kit(command) => relink::kit::cli::run(command).map_err(Failure::from),
         Command::Demo(options) => demo::run(&options),

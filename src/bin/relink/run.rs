@@ -107,7 +107,7 @@ fn absolute(path: &Path) -> PathBuf {
 fn check_program(program: &OsStr) -> Result<(), Failure> {
     use relink::elf::{arch::Arch, FileImage};
     let Some(path) = in_path(program) else { return Ok(()) };
-    let Ok(bytes) = relink::pipeline::map_file(&path) else { return Ok(()) };
+    let Ok(bytes) = relink::guest::map_file(&path) else { return Ok(()) };
     // Scripts and programs of other kinds are the system's to judge.
     let Ok(file) = FileImage::parse(&bytes, Arch::native()) else { return Ok(()) };
     if file.image.header(object::elf::PT_INTERP).is_some() {

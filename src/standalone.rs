@@ -1,0 +1,70 @@
+//! A process of our own on a chosen V8: Node owns it, as in `node` itself, but V8 comes from another library.
+//!
+//! Here the guest is bound to the provider with no guards and no platform bridge: signals, standard streams, V8's flags and
+//! its start belong to Node, because nobody else is there. What is left is the binding itself, which is what Node's own
+//! tests then judge.
+//!
+//! # Safety
+//! The provider's and the guest's code runs in this process as if they had been linked together.
+
+use crate::abi::adapters;
+use crate::config;
+use crate::error::Error;
+use crate::guest::{closure, stage};
+use crate::kit;
+use crate::pipeline::{self, Ask};
+use std::ffi::{c_char, c_int};
+use std::path::{Path, PathBuf};
+
+/// The library whose V8 is used; by default Debian's libnode108 from the kit's cache.
+pub const V8: &str = "RELINK_V8";
+
+/// `int node::Start(int argc, char* argv[])` (node.h): Node's whole life, from options to exit code.
+const START: &str = "_ZN4node5StartEiPPc";
+
+/// Runs Node on the provider's V8 and returns its exit code.
+///
+/// # Safety
+/// `argv` is the vector that `main` was called with: `argc` strings in one piece of memory (libuv writes process titles
+/// there), then null. Nothing else runs in this process.
+pub unsafe fn node(argc: c_int, argv: *mut *mut c_char, bridge: &[u8]) -> Result<c_int, Error> {
+    let provider = chosen(V8, || kit::hosts::path("libv8").ok())?;
+    let guest = chosen(config::GUEST, kit::guest::path)?;
+    load_provider(&provider)?;
+    let part = provider.to_string_lossy();
+    let ask = Ask {
+        guest: &guest,
+        bridge,
+        provider: Some(&part),
+        adapters: adapters::for_an_owner(),
+        guards: Vec::new(),
+    };
+    pipeline::bind(&ask, &pipeline::SharedReport::default(), |_, _| Ok(()), |bound| {
+        let start = bound.enter(START)?;
+        // SAFETY: the address is that of `node::Start`, whose slots are bound and whose image is initialised.
+        let start: extern "C" fn(c_int, *mut *mut c_char) -> c_int = unsafe { std::mem::transmute(start.0 as usize) };
+        Ok(start(argc, argv))
+    })
+}
+
+/// The file that a variable names, or else the kit's.
+fn chosen(name: &'static str, default: impl FnOnce() -> Option<PathBuf>) -> Result<PathBuf, Error> {
+    let named = std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let why = || Error::Setting {
+        name,
+        why: "is not set and the kit has none; run `relink host fetch` and `relink guest build`".into(),
+    };
+    let path = named.or_else(default).ok_or_else(why)?;
+    path.canonicalize().map_err(|source| Error::GuestFile { path, source })
+}
+
+/// Loads the provider after the libraries that lie beside it, dependencies first.
+fn load_provider(provider: &Path) -> Result<(), Error> {
+    let folder = provider.parent().unwrap_or(Path::new("/"));
+    let name = provider.file_name().unwrap_or_default().to_string_lossy();
+    for library in closure::load_order(folder, &[&name], &mut closure::needed_by)? {
+        // SAFETY: the provider that was asked for, and what it needs; this process is there to run them.
+        unsafe { stage::load_dependency(&library) }?;
+    }
+    Ok(())
+}
