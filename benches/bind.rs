@@ -7,12 +7,12 @@ use criterion::{criterion_group, criterion_main, Criterion};
 use relink::abi::adapters;
 use relink::address::LoadBias;
 use relink::elf::Dynamic;
+use relink::guest::map_file;
 use relink::guest::{closure, stage};
 use relink::host::{detect, Exports};
 use relink::kit::hosts;
 use relink::patch::live::LiveMemory;
 use relink::patch::{apply, by_page, Memory};
-use relink::guest::map_file;
 use relink::pipeline::read_guest;
 use relink::plan::{place, plan, Placement, Plan, Request, Why};
 use relink::process::{Maps, Modules};
@@ -25,12 +25,17 @@ fn bind(criterion: &mut Criterion) {
     let libv8 = hosts::path("libv8").expect("no libv8: run `relink host fetch`");
     let needed_by = &mut |path: &std::path::Path| {
         let bytes = std::fs::read(path)?;
-        let file = relink::elf::FileImage::parse(&bytes, relink::elf::arch::Arch::native()).map_err(std::io::Error::other)?;
+        let file = relink::elf::FileImage::parse(&bytes, relink::elf::arch::Arch::native())
+            .map_err(std::io::Error::other)?;
         let dynamic = Dynamic::parse(&file.image).map_err(std::io::Error::other)?;
-        Ok::<_, std::io::Error>(dynamic.needed().map_err(std::io::Error::other)?.into_iter().map(String::from).collect())
+        Ok::<_, std::io::Error>(
+            dynamic.needed().map_err(std::io::Error::other)?.into_iter().map(String::from).collect(),
+        )
     };
     let name = libv8.file_name().and_then(|n| n.to_str()).expect("a name");
-    for library in closure::load_order(libv8.parent().expect("a folder"), &[name], needed_by).expect("readable") {
+    for library in
+        closure::load_order(libv8.parent().expect("a folder"), &[name], needed_by).expect("readable")
+    {
         // SAFETY: Debian's libraries; their initialisers may run in any process.
         unsafe { stage::load_dependency(&library) }.expect("loaded");
     }
@@ -59,21 +64,30 @@ fn bind(criterion: &mut Criterion) {
     group.bench_function(format!("dlsym of {} names", names(&planned).len()), |b| {
         let names = names(&planned);
         // SAFETY: no arguments that could be wrong; the handle is this process's own.
-        let handle = unsafe { libc::dlopen(CString::new(libv8.to_str().expect("text")).expect("text").as_ptr(), libc::RTLD_NOW) };
+        let handle = unsafe {
+            libc::dlopen(CString::new(libv8.to_str().expect("text")).expect("text").as_ptr(), libc::RTLD_NOW)
+        };
         // SAFETY: a live handle and NUL-terminated names.
         b.iter(|| names.iter().filter(|n| !unsafe { libc::dlsym(handle, n.as_ptr()) }.is_null()).count());
     });
-    group.bench_function("read the guest", |b| b.iter(|| read_guest(&bytes, &guest_path).expect("guest").0.inventory.slots.len()));
-    group.bench_function(format!("resolve {} slots", planned.bindings.len()), |b| b.iter(|| plan(&request).expect("a plan").bindings.len()));
+    group.bench_function("read the guest", |b| {
+        b.iter(|| read_guest(&bytes, &guest_path).expect("guest").0.inventory.slots.len())
+    });
+    group.bench_function(format!("resolve {} slots", planned.bindings.len()), |b| {
+        b.iter(|| plan(&request).expect("a plan").bindings.len())
+    });
 
     let claimed = planned.bindings.iter().map(|b| b.slot.entry);
-    let copy = stage::private_copy(&guest.file, &guest.inventory, claimed).expect("copied");
-    for library in closure::load_order(guest_path.parent().expect("a folder"), &guest.inventory.needed, needed_by).expect("readable") {
+    let edits = stage::edits(&guest.file, &guest.inventory, claimed).expect("edits");
+    for library in
+        closure::load_order(guest_path.parent().expect("a folder"), &guest.inventory.needed, needed_by)
+            .expect("readable")
+    {
         // SAFETY: ICU, beside the guest.
         unsafe { stage::load_dependency(&library) }.expect("loaded");
     }
     // SAFETY: the copy calls no initialisers, and nothing enters it in this process.
-    let staged = unsafe { stage::load(&copy, "bench", guest.file.image.span()) }.expect("staged");
+    let staged = unsafe { stage::load(&guest.file, &edits, "bench") }.expect("staged");
     group.bench_function("resolve, place, check, write, read back", |b| {
         b.iter_custom(|rounds| (0..rounds).map(|_| once(&request, staged.bias, &staged.span)).sum());
     });

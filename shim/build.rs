@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Sources in `cpp/`.
-const SOURCES: [&str; 5] =
-    ["adapters.cc", "flags.cc", "platform.cc", "run.cc", "state.cc"];
+const SOURCES: [&str; 5] = ["adapters.cc", "flags.cc", "platform.cc", "run.cc", "state.cc"];
 
 /// Files that the sources include, and the version script.
 const INCLUDED: [&str; 5] = ["bridge.h", "bridge.map", "internal.h", "node_abi.h", "v8_abi.h"];

@@ -108,7 +108,9 @@ fn level(text: &str) -> Result<Level, Error> {
 }
 
 fn milliseconds(text: &str) -> Result<Duration, Error> {
-    let number = text.parse().map_err(|_| Error::Setting { name: WAIT_MS, why: format!("\"{text}\" is not a whole number") });
+    let number = text
+        .parse()
+        .map_err(|_| Error::Setting { name: WAIT_MS, why: format!("\"{text}\" is not a whole number") });
     number.map(Duration::from_millis)
 }
 

@@ -121,11 +121,13 @@ pub fn bind<T>(
     lock(report).planned(&verified);
 
     clock.time("wait", || wait(&exports, &provider))?;
-    let (guest_image, bridge_image) = clock.time("load", || load(ask.guest, &guest, &bridge, &verified))?;
+    let (guest_image, bridge_image) =
+        clock.time("load", || load(ask.guest, &guest, &bridge, &verified, &modules))?;
     let writes = clock.time("place", || {
         place(verified.plan(), Placement { guest: guest_image.bias, bridge: bridge_image.bias })
     });
-    let (guest_image, bridge_image, applied) = clock.time("apply", || write(guest_image, bridge_image, writes))?;
+    let (guest_image, bridge_image, applied) =
+        clock.time("apply", || write(guest_image, bridge_image, writes))?;
     let bound = Bound {
         guest: guest_image,
         bridge: bridge_image,
@@ -164,7 +166,11 @@ pub fn read_guest<'d>(bytes: &'d [u8], path: &Path) -> Result<(GuestFile<'d>, Gu
     let inventory = Inventory::read(&file).map_err(broken)?;
     let own_v8 = inventory.own_v8();
     if let Some(example) = own_v8.first() {
-        return Err(Error::GuestHasV8 { path: path.to_owned(), count: own_v8.len(), example: (*example).to_owned() });
+        return Err(Error::GuestHasV8 {
+            path: path.to_owned(),
+            count: own_v8.len(),
+            example: (*example).to_owned(),
+        });
     }
     let note = note::find(&file.image).map_err(broken)?;
     let note = note.map_err(|why| Error::NoNote { path: path.to_owned(), why })?;
@@ -178,7 +184,8 @@ fn read_bridge(bytes: &[u8]) -> Result<GuestFile<'_>, Error> {
 }
 
 fn wait_until_ready(exports: &Exports, provider: &Provider, config: &Config) -> Result<(), Error> {
-    let cells = [PLATFORM_CELL, FIRST_ISOLATE_CELL].map(|name| variable(exports, provider, "readiness", name));
+    let cells =
+        [PLATFORM_CELL, FIRST_ISOLATE_CELL].map(|name| variable(exports, provider, "readiness", name));
     let cells = cells.into_iter().collect::<Result<Vec<_>, _>>()?;
     // SAFETY: both are pointer variables of the provider, which stays loaded.
     if unsafe { Cells::new(cells) }.wait(config.wait) {
@@ -187,17 +194,30 @@ fn wait_until_ready(exports: &Exports, provider: &Provider, config: &Config) -> 
     Err(Error::NotReady { provider: provider.module.name(), waited_ms: config.wait.as_millis() as u64 })
 }
 
-fn variable(exports: &Exports, provider: &Provider, what: &'static str, symbol: &'static str) -> Result<RunAddr, Error> {
+fn variable(
+    exports: &Exports,
+    provider: &Provider,
+    what: &'static str,
+    symbol: &'static str,
+) -> Result<RunAddr, Error> {
     let unreadable = |source| Error::ProviderImage { path: provider.module.path.clone(), source };
     let found = exports.find(symbol, None).map_err(unreadable)?;
     let unknown = || Error::UnknownFact { path: provider.module.path.clone(), what, symbol };
     found.filter(|d| !d.is_function).map(|d| d.address).ok_or_else(unknown)
 }
 
-/// Loads the guest's closure, the guest and the bridge, none of whose code runs.
-fn load(path: &Path, guest: &GuestFile, bridge: &GuestFile, verified: &VerifiedPlan) -> Result<(Staged, Staged), Error> {
+/// Loads those libraries of the guest's closure that the process does not have, then guest and bridge, none of whose code
+/// runs.
+fn load(
+    path: &Path,
+    guest: &GuestFile,
+    bridge: &GuestFile,
+    verified: &VerifiedPlan,
+    loaded: &Modules,
+) -> Result<(Staged, Staged), Error> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    for library in closure::load_order(folder, &guest.inventory.needed, &mut closure::needed_by)? {
+    let needed: Vec<_> = guest.inventory.needed.iter().copied().filter(|n| !loaded.has(n)).collect();
+    for library in closure::load_order(folder, &needed, &mut closure::needed_by)? {
         // SAFETY: a library that the guest needs and that was put beside it.
         unsafe { stage::load_dependency(&library) }?;
     }
@@ -214,12 +234,12 @@ fn load(path: &Path, guest: &GuestFile, bridge: &GuestFile, verified: &VerifiedP
 fn load_image(image: StagedImage, source: &GuestFile, verified: &VerifiedPlan) -> Result<Staged, Error> {
     let claimed = verified.plan().bindings.iter().filter(|b| b.image == image).map(|b| b.slot.entry);
     let name = source.inventory.soname;
-    let copy = stage::private_copy(&source.file, &source.inventory, claimed).map_err(|at| Error::Stage {
+    let edits = stage::edits(&source.file, &source.inventory, claimed).map_err(|at| Error::Stage {
         what: name.to_owned(),
         why: format!("its file has no bytes for link-time address {at}"),
     })?;
-    // SAFETY: the copy calls no initialisers.
-    unsafe { stage::load(&copy, name, source.file.image.span()) }
+    // SAFETY: with these edits the copy calls no initialisers.
+    unsafe { stage::load(&source.file, &edits, name) }
 }
 
 /// Writes the slots, or unloads both images again.
@@ -227,7 +247,8 @@ fn write(guest: Staged, bridge: Staged, writes: Vec<SlotWrite>) -> Result<(Stage
     let written = (|| {
         let proc = |source| Error::Proc { what: "/proc/self/maps", source };
         // SAFETY: both images are loaded, none of their code has run, and nobody else knows them.
-        let mut memory = unsafe { LiveMemory::new(vec![guest.span.clone(), bridge.span.clone()]) }.map_err(proc)?;
+        let mut memory =
+            unsafe { LiveMemory::new(vec![guest.span.clone(), bridge.span.clone()]) }.map_err(proc)?;
         let page_size = memory.page_size();
         apply(&mut memory, &by_page(writes, page_size))
     })();
@@ -253,7 +274,8 @@ impl Bound<'_, '_> {
         let of_guest = self.verified.plan().bindings.iter().filter(|b| b.image == StagedImage::Guest);
         let shown = of_guest.filter(|b| WITNESSES.contains(&b.slot.symbol));
         report.pages = self.applied.pages();
-        report.witnesses = shown.filter_map(|b| witness(b, self.guest.bias.run(b.slot.at), &memory, &maps)).collect();
+        report.witnesses =
+            shown.filter_map(|b| witness(b, self.guest.bias.run(b.slot.at), &memory, &maps)).collect();
         let found = detect::providers(&modules, &maps)?;
         report.v8_modules = found.into_iter().map(|p| p.module.path.display().to_string()).collect();
         Ok(())
@@ -319,7 +341,11 @@ fn start(bound: Bound, config: &Config, report: &SharedReport) -> Result<(), Err
             Ok(())
         }
         Err(error) => {
-            leave(bridge, host_slots, Outcome { how: "init-failed".into(), exit_code: 1, message: error.line() });
+            leave(
+                bridge,
+                host_slots,
+                Outcome { how: "init-failed".into(), exit_code: 1, message: error.line() },
+            );
             Err(error)
         }
     }

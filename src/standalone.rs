@@ -39,12 +39,18 @@ pub unsafe fn node(argc: c_int, argv: *mut *mut c_char, bridge: &[u8]) -> Result
         adapters: adapters::for_an_owner(),
         guards: Vec::new(),
     };
-    pipeline::bind(&ask, &pipeline::SharedReport::default(), |_, _| Ok(()), |bound| {
-        let start = bound.enter(START)?;
-        // SAFETY: the address is that of `node::Start`, whose slots are bound and whose image is initialised.
-        let start: extern "C" fn(c_int, *mut *mut c_char) -> c_int = unsafe { std::mem::transmute(start.0 as usize) };
-        Ok(start(argc, argv))
-    })
+    pipeline::bind(
+        &ask,
+        &pipeline::SharedReport::default(),
+        |_, _| Ok(()),
+        |bound| {
+            let start = bound.enter(START)?;
+            // SAFETY: the address is that of `node::Start`, whose slots are bound and whose image is initialised.
+            let start: extern "C" fn(c_int, *mut *mut c_char) -> c_int =
+                unsafe { std::mem::transmute(start.0 as usize) };
+            Ok(start(argc, argv))
+        },
+    )
 }
 
 /// The file that a variable names, or else the kit's.

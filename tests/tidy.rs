@@ -59,9 +59,14 @@ fn relocation_numbers_are_only_named_where_architectures_are() {
 fn unsafe_code_only_stands_in_files_that_say_why() {
     for (path, text) in rust() {
         let head: String = text.lines().take_while(|l| l.starts_with("//!")).collect();
-        let uses = code(&text).find(|(_, l)| l.contains("unsafe {") || l.contains("unsafe fn") || l.contains("unsafe impl"));
+        let uses = code(&text)
+            .find(|(_, l)| l.contains("unsafe {") || l.contains("unsafe fn") || l.contains("unsafe impl"));
         if let Some((number, line)) = uses {
-            assert!(head.contains("# Safety"), "{}:{number}: no `# Safety` in the file's head: {line}", relative(&path));
+            assert!(
+                head.contains("# Safety"),
+                "{}:{number}: no `# Safety` in the file's head: {line}",
+                relative(&path)
+            );
         }
     }
 }
@@ -102,9 +107,16 @@ fn every_code_has_one_entry_in_the_diagnostics() {
 
 #[test]
 fn nothing_names_a_place_of_one_machine() {
-    let texts = [rust(), files("shim/cpp", &["cc", "h"]), files("docs", &["md"]), files("fixtures", &["js", "cc", "md", "sh"])];
+    let texts = [
+        rust(),
+        files("shim/cpp", &["cc", "h"]),
+        files("docs", &["md"]),
+        files("fixtures", &["js", "cc", "md", "sh"]),
+    ];
     for (path, text) in texts.concat() {
-        for place in ["/work/", "/root/", "/home/", "registry.npmjs", "deb.debian.org", "pypi.org", "index.crates"] {
+        for place in
+            ["/work/", "/root/", "/home/", "registry.npmjs", "deb.debian.org", "pypi.org", "index.crates"]
+        {
             assert!(!text.contains(place), "{} names {place}", relative(&path));
         }
     }
@@ -116,7 +128,8 @@ fn the_architecture_page_names_every_module() {
     for (path, _) in files("src", &["rs"]) {
         let name = path.file_name().and_then(|n| n.to_str()).expect("a name");
         let folder = path.parent().and_then(Path::file_name).and_then(|n| n.to_str()).expect("a folder");
-        let wanted = if name == "mod.rs" || name == "main.rs" { format!("{folder}/") } else { name.to_owned() };
+        let wanted =
+            if name == "mod.rs" || name == "main.rs" { format!("{folder}/") } else { name.to_owned() };
         assert!(page.contains(&wanted), "docs/ARCHITECTURE.md does not name {wanted} ({})", relative(&path));
     }
 }
@@ -134,8 +147,10 @@ fn clippy_has_nothing_to_say() {
 /// Runs cargo in a target folder of its own: the one of this test run may be locked.
 fn cargo(args: &[&str]) {
     let target = root().join("target/tidy");
-    let output = Command::new(env!("CARGO")).args(args).current_dir(root()).env("CARGO_TARGET_DIR", target).output();
+    let output =
+        Command::new(env!("CARGO")).args(args).current_dir(root()).env("CARGO_TARGET_DIR", target).output();
     let output = output.expect("cargo runs");
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "cargo {}:\n{said}", args.join(" "));
 }

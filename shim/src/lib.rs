@@ -129,7 +129,8 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> T {
     const FAULTS: [i32; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP];
     // SAFETY: all zeroes is a valid sigset_t.
-    let (mut blocked, mut before): (libc::sigset_t, libc::sigset_t) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    let (mut blocked, mut before): (libc::sigset_t, libc::sigset_t) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
     // SAFETY: the sets are valid, the signal numbers too, and only this thread's mask is changed.
     unsafe {
         libc::sigfillset(&raw mut blocked);

@@ -20,7 +20,8 @@ const OWN_FAILURE: c_int = 125;
 #[no_mangle]
 pub unsafe extern "C" fn main(argc: c_int, argv: *mut *mut c_char) -> c_int {
     // SAFETY: the C run time's own vector; nothing else has been started in this process.
-    let ended = std::panic::catch_unwind(|| unsafe { relink_core::standalone::node(argc, argv, bridge::bytes()) });
+    let ended =
+        std::panic::catch_unwind(|| unsafe { relink_core::standalone::node(argc, argv, bridge::bytes()) });
     match ended {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => {

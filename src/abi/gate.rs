@@ -71,8 +71,10 @@ fn versions(guest: &GuestNote, host: &Fingerprint) -> Result<&'static Profile, S
              headers of the host's V8: relink guest build --v8-headers DIR"
         )
     };
-    let host_profile = profile_of(runs_on).ok_or_else(|| differ("the inlined ABI of the host's version is not known"))?;
-    let guest_profile = profile_of(compiled_for).ok_or_else(|| differ("their inlined ABIs are not known to be identical"))?;
+    let host_profile =
+        profile_of(runs_on).ok_or_else(|| differ("the inlined ABI of the host's version is not known"))?;
+    let guest_profile =
+        profile_of(compiled_for).ok_or_else(|| differ("their inlined ABIs are not known to be identical"))?;
     if std::ptr::eq(host_profile, guest_profile) {
         Ok(host_profile)
     } else {
@@ -96,7 +98,9 @@ fn configuration(guest: &GuestNote, host: &Fingerprint) -> Vec<String> {
 fn compare(what: &str, guest: u32, host: Option<u32>, unit: &str) -> Option<String> {
     match host {
         Some(host) if host == guest => None,
-        Some(host) => Some(format!("the guest was compiled for {what} {guest} {unit}, the host's V8 has {host}")),
+        Some(host) => {
+            Some(format!("the guest was compiled for {what} {guest} {unit}, the host's V8 has {host}"))
+        }
         None => Some(format!("the host's V8 does not tell whether it has {what} {guest} {unit}")),
     }
 }
@@ -154,7 +158,9 @@ mod tests {
 
     #[test]
     fn another_v8_on_either_side_is_refused_and_the_cure_is_named() {
-        for (guest, host_version) in [("10.2.154.26", "11.3.244.8"), ("11.3.244.8", "10.2.154.26"), ("9.4.1.1", "9.4.1.1")] {
+        for (guest, host_version) in
+            [("10.2.154.26", "11.3.244.8"), ("11.3.244.8", "10.2.154.26"), ("9.4.1.1", "9.4.1.1")]
+        {
             let found = differences(&note(guest), &host(host_version));
             assert_eq!(found.len(), 1, "{guest} on {host_version}");
             assert!(found[0].contains(guest) && found[0].contains(host_version), "{found:?}");

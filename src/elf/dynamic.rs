@@ -26,7 +26,8 @@ pub struct Dynamic<'i, 'd> {
 impl<'i, 'd> Dynamic<'i, 'd> {
     /// Reads the dynamic section that `PT_DYNAMIC` points at.
     pub fn parse(image: &'i Image<'d>) -> Result<Self, ElfError> {
-        let header = image.header(elf::PT_DYNAMIC).ok_or(ElfError::Missing("the dynamic section (PT_DYNAMIC)"))?;
+        let header =
+            image.header(elf::PT_DYNAMIC).ok_or(ElfError::Missing("the dynamic section (PT_DYNAMIC)"))?;
         let start = LinkAddr(header.p_vaddr.get(LE));
         let size = size_of::<Dyn64<LE>>() as u64;
         let table: &[Dyn64<LE>] = image.table("the dynamic section", start, header.p_memsz.get(LE) / size)?;
@@ -60,7 +61,8 @@ impl<'i, 'd> Dynamic<'i, 'd> {
 
     /// The string at `offset` of the dynamic string table.
     pub fn string(&self, offset: u64) -> Result<&'d str, ElfError> {
-        let table = self.address(elf::DT_STRTAB).ok_or(ElfError::Missing("the dynamic string table (DT_STRTAB)"))?;
+        let table =
+            self.address(elf::DT_STRTAB).ok_or(ElfError::Missing("the dynamic string table (DT_STRTAB)"))?;
         let size = self.value(elf::DT_STRSZ).ok_or(ElfError::Missing("DT_STRSZ"))?;
         let malformed = |why| ElfError::Malformed { what: "a dynamic string", address: table, why };
         let at = table.offset(offset).filter(|_| offset < size).ok_or(malformed("is outside of DT_STRSZ"))?;

@@ -144,7 +144,12 @@ impl<'d> FileImage<'d> {
         let headers = program_headers(header, bytes)?;
         let loads = headers.iter().filter(|h| h.p_type.get(LE) == elf::PT_LOAD);
         let segments = loads.map(|h| file_segment(h, bytes)).collect::<Result<_, _>>()?;
-        Ok(Self { image: Image::from_segments(segments, headers, LoadBias(0)), bytes, arch: expected, e_type })
+        Ok(Self {
+            image: Image::from_segments(segments, headers, LoadBias(0)),
+            bytes,
+            arch: expected,
+            e_type,
+        })
     }
 
     /// The file offset of what is linked at `at`, if the file has bytes for it.
@@ -181,7 +186,8 @@ const EI_DATA: usize = 5;
 fn program_headers(header: &FileHeader64<LE>, bytes: &[u8]) -> Result<Vec<ProgramHeader64<LE>>, ElfError> {
     let (start, count) = (header.e_phoff.get(LE), u64::from(header.e_phnum.get(LE)));
     check_range("the program header table", start, count * size_of::<ProgramHeader64<LE>>() as u64, bytes)?;
-    let table = header.program_headers(LE, bytes).map_err(|_| ElfError::Missing("the program header table"))?;
+    let table =
+        header.program_headers(LE, bytes).map_err(|_| ElfError::Missing("the program header table"))?;
     Ok(table.to_vec())
 }
 

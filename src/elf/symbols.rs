@@ -38,7 +38,9 @@ pub struct SymbolTable<'i, 'd> {
 impl<'i, 'd> SymbolTable<'i, 'd> {
     /// Finds the tables through the dynamic section.
     pub fn parse(image: &'i Image<'d>, dynamic: &'i Dynamic<'i, 'd>) -> Result<Self, ElfError> {
-        let start = dynamic.address(elf::DT_SYMTAB).ok_or(ElfError::Missing("the dynamic symbol table (DT_SYMTAB)"))?;
+        let start = dynamic
+            .address(elf::DT_SYMTAB)
+            .ok_or(ElfError::Missing("the dynamic symbol table (DT_SYMTAB)"))?;
         let gnu = dynamic.address(elf::DT_GNU_HASH).map(|at| GnuHash::parse(image, at)).transpose()?;
         let sysv = dynamic.address(elf::DT_HASH).map(|at| SysvHash::parse(image, at)).transpose()?;
         Ok(Self { image, dynamic, start, gnu, sysv })
@@ -64,7 +66,11 @@ impl<'i, 'd> SymbolTable<'i, 'd> {
     }
 
     fn raw(&self, index: u32) -> Result<&'d Sym64<LE>, ElfError> {
-        let overflow = ElfError::Malformed { what: "a dynamic symbol", address: self.start, why: "has too high an index" };
+        let overflow = ElfError::Malformed {
+            what: "a dynamic symbol",
+            address: self.start,
+            why: "has too high an index",
+        };
         self.image.value("a dynamic symbol", self.entry_address(index).ok_or(overflow)?)
     }
 
@@ -124,7 +130,8 @@ impl<'d> GnuHash<'d> {
         let buckets_at = bloom_at.offset(u64::from(words) * 8).ok_or(malformed("overflows"))?;
         let chains_at = buckets_at.offset(u64::from(buckets) * 4).ok_or(malformed("overflows"))?;
         let rest = image.tail(WHAT, chains_at).unwrap_or(&[]);
-        let (chains, _) = object::pod::slice_from_bytes(rest, rest.len() / 4).map_err(|()| malformed("is not aligned"))?;
+        let (chains, _) =
+            object::pod::slice_from_bytes(rest, rest.len() / 4).map_err(|()| malformed("is not aligned"))?;
         Ok(Self {
             first,
             bloom: image.table(WHAT, bloom_at, u64::from(words))?,
@@ -189,7 +196,10 @@ impl<'d> SysvHash<'d> {
         }
         let buckets_at = at.offset(8).ok_or(malformed("overflows"))?;
         let chains_at = buckets_at.offset(buckets * 4).ok_or(malformed("overflows"))?;
-        Ok(Self { buckets: image.table(WHAT, buckets_at, buckets)?, chains: image.table(WHAT, chains_at, chains)? })
+        Ok(Self {
+            buckets: image.table(WHAT, buckets_at, buckets)?,
+            chains: image.table(WHAT, chains_at, chains)?,
+        })
     }
 
     fn lookup(&self, symbols: &SymbolTable<'_, 'd>, name: &str) -> Result<Option<Symbol<'d>>, ElfError> {

@@ -17,7 +17,8 @@ impl<'d> Versions<'d> {
     /// Reads `DT_VERSYM`, `DT_VERNEED` and `DT_VERDEF`; an image without them has no versions.
     pub fn parse(image: &Image<'d>, dynamic: &Dynamic<'_, 'd>) -> Result<Self, ElfError> {
         let mut versions = Self { of_symbol: dynamic.address(elf::DT_VERSYM), ..Self::default() };
-        if let (Some(at), Some(count)) = (dynamic.address(elf::DT_VERNEED), dynamic.value(elf::DT_VERNEEDNUM)) {
+        if let (Some(at), Some(count)) = (dynamic.address(elf::DT_VERNEED), dynamic.value(elf::DT_VERNEEDNUM))
+        {
             versions.read_needed(image, dynamic, at, count)?;
         }
         if let (Some(at), Some(count)) = (dynamic.address(elf::DT_VERDEF), dynamic.value(elf::DT_VERDEFNUM)) {
@@ -35,7 +36,13 @@ impl<'d> Versions<'d> {
         Ok(if number <= elf::VER_NDX_GLOBAL { None } else { self.names.get(&number).copied() })
     }
 
-    fn read_needed(&mut self, image: &Image<'d>, dynamic: &Dynamic<'_, 'd>, at: LinkAddr, count: u64) -> Result<(), ElfError> {
+    fn read_needed(
+        &mut self,
+        image: &Image<'d>,
+        dynamic: &Dynamic<'_, 'd>,
+        at: LinkAddr,
+        count: u64,
+    ) -> Result<(), ElfError> {
         const WHAT: &str = "a needed version (DT_VERNEED)";
         for file in linked(image, WHAT, at, count, |v: &Verneed<LE>| v.vn_next.get(LE)) {
             let (file_at, file) = file?;
@@ -50,7 +57,13 @@ impl<'d> Versions<'d> {
         Ok(())
     }
 
-    fn read_defined(&mut self, image: &Image<'d>, dynamic: &Dynamic<'_, 'd>, at: LinkAddr, count: u64) -> Result<(), ElfError> {
+    fn read_defined(
+        &mut self,
+        image: &Image<'d>,
+        dynamic: &Dynamic<'_, 'd>,
+        at: LinkAddr,
+        count: u64,
+    ) -> Result<(), ElfError> {
         const WHAT: &str = "a defined version (DT_VERDEF)";
         for version in linked(image, WHAT, at, count, |v: &Verdef<LE>| v.vd_next.get(LE)) {
             let (version_at, version) = version?;

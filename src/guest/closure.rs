@@ -69,7 +69,8 @@ mod tests {
             Ok(graph[name].iter().map(|n| (*n).to_owned()).collect())
         };
         let order = load_order(folder.path(), &["i18n", "uc", "libm.so.6", "../i18n"], &mut needed_by);
-        let names: Vec<_> = order.expect("walked").iter().map(|p| p.file_name().unwrap().to_owned()).collect();
+        let names: Vec<_> =
+            order.expect("walked").iter().map(|p| p.file_name().unwrap().to_owned()).collect();
         assert_eq!(names, ["data", "uc", "i18n"]);
     }
 }

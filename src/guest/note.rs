@@ -1,7 +1,7 @@
 //! The note in which a guest says what it was built from (gABI chapter 5, "Note Section").
 
-use crate::elf::{ElfError, Image};
 use crate::address::LinkAddr;
+use crate::elf::{ElfError, Image};
 use object::elf;
 use object::{LittleEndian as LE, U32};
 use serde::{Deserialize, Serialize};

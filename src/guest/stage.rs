@@ -18,6 +18,7 @@ use std::ffi::{c_int, c_void, CString};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// A loaded image whose initialisers have not run.
@@ -36,41 +37,58 @@ pub struct Staged {
 // SAFETY: the handle is only a token for dlclose, which may be called from any thread.
 unsafe impl Send for Staged {}
 
-/// The bytes of `file` with the relocations at `claimed` and the calls of initialisers and finalisers taken out.
-pub fn private_copy(
+/// One word of the private copy that differs from the file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Edit {
+    /// Offset in the file, in bytes.
+    pub offset: u64,
+    /// The word there.
+    pub word: u64,
+}
+
+/// What has to be edited in a copy of `file`: the relocations at `claimed` become "none", and the calls of initialisers and
+/// finalisers are taken out. Pure.
+///
+/// # Errors
+/// The link-time address of a word for which the file has no bytes.
+pub fn edits(
     file: &FileImage,
     inventory: &Inventory,
     claimed: impl Iterator<Item = LinkAddr>,
-) -> Result<Vec<u8>, LinkAddr> {
+) -> Result<Vec<Edit>, LinkAddr> {
     /// Offset of `r_info` in `Elf64_Rela`, of `d_val` in `Elf64_Dyn`, in bytes.
-    const VALUE: usize = 8;
+    const VALUE: u64 = 8;
     /// A tag in the range reserved for operating systems that no ld.so knows, hence passes over.
     const IGNORED_TAG: u64 = elf::DT_LOOS as u64 + 0x52_4c4b;
-    let mut copy = file.bytes.to_vec();
-    let mut put = |at: LinkAddr, inside: usize, value: u64| {
-        let start = file.file_offset(at).ok_or(at)? + inside;
-        copy.get_mut(start..start + 8).ok_or(at)?.copy_from_slice(&value.to_le_bytes());
-        Ok(())
+    let edit = |at: LinkAddr, inside: u64, word: u64| {
+        let offset = file.file_offset(at).ok_or(at)? as u64 + inside;
+        if offset + 8 <= file.bytes.len() as u64 {
+            Ok(Edit { offset, word })
+        } else {
+            Err(at)
+        }
     };
-    for entry in claimed {
-        put(entry, VALUE, u64::from(file.arch.none))?;
-    }
-    for (at, tag) in &inventory.callers {
+    let relocations = claimed.map(|entry| edit(entry, VALUE, u64::from(file.arch.none)));
+    let callers = inventory.callers.iter().map(|(at, tag)| {
         let is_size = [elf::DT_INIT_ARRAYSZ, elf::DT_FINI_ARRAYSZ].map(u64::from).contains(tag);
-        if is_size { put(*at, VALUE, 0)? } else { put(*at, 0, IGNORED_TAG)? }
-    }
-    Ok(copy)
+        if is_size {
+            edit(*at, VALUE, 0)
+        } else {
+            edit(*at, 0, IGNORED_TAG)
+        }
+    });
+    relocations.chain(callers).collect()
 }
 
-/// Loads `bytes` (made by [`private_copy`]) so that its symbols serve nobody else (`RTLD_LOCAL`) and everything left to
-/// ld.so is bound at once. `name` is for messages and for `/proc/PID/maps`; `span` is the image's link-time span.
+/// Loads a private copy of `file` with `edits` (made by [`edits`]) so that its symbols serve nobody else (`RTLD_LOCAL`) and
+/// everything left to ld.so is bound at once. `name` is for messages and for `/proc/PID/maps`.
 ///
 /// # Safety
-/// `bytes` is an image without calls of initialisers, so that loading it runs none of its code.
-pub unsafe fn load(bytes: &[u8], name: &str, span: std::ops::Range<LinkAddr>) -> Result<Staged, Error> {
+/// With the edits the image calls no initialisers, so that loading it runs none of its code.
+pub unsafe fn load(file: &FileImage, edits: &[Edit], name: &str) -> Result<Staged, Error> {
     let failed = |why: String| Error::Stage { what: name.to_owned(), why };
-    let file = memory_file(bytes, name).map_err(|e| failed(format!("memory file: {e}")))?;
-    let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+    let copy = memory_file(file.bytes, edits, name).map_err(|e| failed(format!("memory file: {e}")))?;
+    let path = format!("/proc/{}/fd/{}", std::process::id(), copy.as_raw_fd());
     let path = CString::new(path).map_err(|e| failed(e.to_string()))?;
     // SAFETY: the path is NUL-terminated; the image runs no code when loaded (promised by the caller).
     let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
@@ -78,7 +96,8 @@ pub unsafe fn load(bytes: &[u8], name: &str, span: std::ops::Range<LinkAddr>) ->
         return Err(failed(dl_error()));
     }
     let bias = load_bias(handle).ok_or_else(|| failed(dl_error()))?;
-    Ok(Staged { handle, bias, span: bias.run(span.start)..bias.run(span.end), _file: file })
+    let span = file.image.span();
+    Ok(Staged { handle, bias, span: bias.run(span.start)..bias.run(span.end), _file: copy })
 }
 
 /// Loads a library of the guest's closure, to be found again by its soname.
@@ -88,9 +107,8 @@ pub unsafe fn load(bytes: &[u8], name: &str, span: std::ops::Range<LinkAddr>) ->
 pub unsafe fn load_dependency(path: &Path) -> Result<(), Error> {
     let failed = |why: String| Error::Stage { what: path.display().to_string(), why };
     // SAFETY: promised by the caller.
-    let library = unsafe {
-        libloading::os::unix::Library::open(Some(path), libc::RTLD_NOW | libc::RTLD_LOCAL)
-    };
+    let library =
+        unsafe { libloading::os::unix::Library::open(Some(path), libc::RTLD_NOW | libc::RTLD_LOCAL) };
     // Stays loaded: the guest needs it as long as it lives, and the guest is not unloaded either.
     library.map(std::mem::forget).map_err(|e| failed(e.to_string()))
 }
@@ -101,7 +119,8 @@ impl Staged {
     /// # Safety
     /// Every slot of the image is bound, and so are those of images it calls. To be called once.
     pub unsafe fn initialise(&self, inventory: &Inventory) -> usize {
-        let mut functions: Vec<RunAddr> = inventory.lifecycle.init.map(|f| self.bias.run(f)).into_iter().collect();
+        let mut functions: Vec<RunAddr> =
+            inventory.lifecycle.init.map(|f| self.bias.run(f)).into_iter().collect();
         if let Some((array, count)) = inventory.lifecycle.init_array {
             let array = self.bias.run(array).0 as usize as *const u64;
             // SAFETY: the array lies in the image's data, relocated by ld.so, and has `count` words (from DT_INIT_ARRAYSZ).
@@ -127,8 +146,8 @@ impl Staged {
     }
 }
 
-/// A sealed, anonymous file with these contents.
-fn memory_file(bytes: &[u8], name: &str) -> std::io::Result<File> {
+/// A sealed, anonymous file with these contents, edited.
+fn memory_file(bytes: &[u8], edits: &[Edit], name: &str) -> std::io::Result<File> {
     let c_name = CString::new(format!("relink:{name}"))?;
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     // Kernels that forbid executable memory files by default want MFD_EXEC; those before 6.3 do not know it.
@@ -141,6 +160,9 @@ fn memory_file(bytes: &[u8], name: &str) -> std::io::Result<File> {
     // SAFETY: the descriptor is new and belongs to nobody else.
     let mut file = unsafe { File::from_raw_fd(fd) };
     file.write_all(bytes)?;
+    for edit in edits {
+        file.write_all_at(&edit.word.to_le_bytes(), edit.offset)?;
+    }
     let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
     // SAFETY: F_ADD_SEALS takes an int; the descriptor is open.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } != 0 {

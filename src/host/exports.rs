@@ -50,7 +50,11 @@ impl<'i, 'd> Exports<'i, 'd> {
     pub fn find(&self, name: &str, version: Option<&str>) -> Result<Option<Definition>, ElfError> {
         if let Some(symbol) = self.symbols.lookup(name)? {
             if bindable(&symbol) && self.version_fits(&symbol, version)? {
-                return Ok(Some(self.definition(symbol.value, symbol.kind == elf::STT_FUNC, Visibility::Dynsym)));
+                return Ok(Some(self.definition(
+                    symbol.value,
+                    symbol.kind == elf::STT_FUNC,
+                    Visibility::Dynsym,
+                )));
             }
         }
         let hidden = self.hidden.get(name);

@@ -62,7 +62,8 @@ impl<'a> Apt<'a> {
 
     /// Fetches a package: the newest version offered that can be downloaded.
     pub fn package(&self, name: &str) -> Result<Deb> {
-        let text = self.program("apt-cache")?.args(["show", name]).output().map_err(|e| unavailable(name, e))?;
+        let text =
+            self.program("apt-cache")?.args(["show", name]).output().map_err(|e| unavailable(name, e))?;
         let mut offers: Vec<Stanza> = debian::stanzas(&text).filter(|s| s.get("Package") == name).collect();
         offers.sort_by(|a, b| debian::compare(b.get("Version"), a.get("Version")));
         let mut why = String::from("no version is offered");
@@ -87,7 +88,8 @@ impl<'a> Apt<'a> {
 
     /// Fetches the source package `name`: the newest version that begins with `upstream` and can be downloaded.
     pub fn source(&self, name: &str, upstream: &str) -> Result<Source> {
-        let text = self.program("apt-cache")?.args(["showsrc", name]).output().map_err(|e| unavailable(name, e))?;
+        let text =
+            self.program("apt-cache")?.args(["showsrc", name]).output().map_err(|e| unavailable(name, e))?;
         let mut versions: Vec<&str> = debian::stanzas(&text).map(|s| s.get("Version")).collect();
         versions.retain(|v| v.starts_with(upstream));
         versions.sort_by(|a, b| debian::compare(b, a));
@@ -99,7 +101,8 @@ impl<'a> Apt<'a> {
                 Err(stop @ KitError::Interrupted { .. }) => return Err(stop),
                 Err(error) => why = error.to_string(),
             }
-            self.progress.note(&format!("{name} {version} cannot be downloaded ({why}); trying the one before"));
+            self.progress
+                .note(&format!("{name} {version} cannot be downloaded ({why}); trying the one before"));
         }
         Err(KitError::Package { package: name.into(), why })
     }
@@ -108,7 +111,8 @@ impl<'a> Apt<'a> {
         let version = offer.get("Version");
         let dir = self.folder("debs")?;
         let file = dir.join(debian::file_name(name, version, offer.get("Architecture")));
-        let deb = Deb { package: name.into(), version: version.into(), file, sha256: offer.get("SHA256").into() };
+        let deb =
+            Deb { package: name.into(), version: version.into(), file, sha256: offer.get("SHA256").into() };
         if !has_sum(&deb.file, &deb.sha256) {
             self.program("apt-get")?.args(["download", &format!("{name}={version}")]).dir(&dir).output()?;
         }
@@ -129,7 +133,8 @@ impl<'a> Apt<'a> {
                 return Err(KitError::Package { package: name.into(), why });
             }
             let wanted = format!("{name}={version}");
-            let run = self.program("apt-get")?.args(["source", "--download-only", &wanted]).dir(&dir).output();
+            let run =
+                self.program("apt-get")?.args(["source", "--download-only", &wanted]).dir(&dir).output();
             if let Err(error @ KitError::Program { .. }) = &run {
                 cache::write_whole(&failed, &error.to_string())?;
             }
@@ -151,7 +156,8 @@ impl<'a> Apt<'a> {
         match result {
             Ok(_) => cache::write_whole(&self.stamp(), ""),
             Err(KitError::Program { message, .. }) if self.stamp().exists() => {
-                self.progress.note(&format!("package lists could not be refreshed ({message}); using the older ones"));
+                self.progress
+                    .note(&format!("package lists could not be refreshed ({message}); using the older ones"));
                 Ok(())
             }
             Err(KitError::Program { message, .. }) => {
@@ -235,8 +241,9 @@ fn machine_sources() -> Result<String> {
         };
         into.push_str(&format!("\n\n{}\n", fs::read_to_string(entry.path()).unwrap_or_default()));
     }
-    sources::private_list(&lines, &stanzas)
-        .ok_or_else(|| KitError::NoDebian { why: "no archive of Debian 12 (bookworm, main) among /etc/apt's sources".into() })
+    sources::private_list(&lines, &stanzas).ok_or_else(|| KitError::NoDebian {
+        why: "no archive of Debian 12 (bookworm, main) among /etc/apt's sources".into(),
+    })
 }
 
 /// Unpacks packages into a folder.
@@ -281,7 +288,12 @@ mod tests {
     #[test]
     fn apt_is_pointed_at_our_folder_only() {
         let text = settings(Path::new("/c/apt"));
-        for name in ["Dir::State \"/c/apt/", "Dir::Cache \"/c/apt/", "sourcelist \"/c/apt/", "sourceparts \"/dev/null\""] {
+        for name in [
+            "Dir::State \"/c/apt/",
+            "Dir::Cache \"/c/apt/",
+            "sourcelist \"/c/apt/",
+            "sourceparts \"/dev/null\"",
+        ] {
             assert!(text.contains(name), "{name} in {text}");
         }
     }

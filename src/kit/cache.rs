@@ -85,7 +85,9 @@ impl Cache {
         }
         // make and GYP split their words at blanks and give these signs a meaning.
         if text.contains(odd) {
-            return Err(KitError::CachePlace { why: format!("{text} has blanks or signs that make cannot handle") });
+            return Err(KitError::CachePlace {
+                why: format!("{text} has blanks or signs that make cannot handle"),
+            });
         }
         Ok(Self { root })
     }
@@ -184,7 +186,9 @@ fn name(kind: &str, key: &Key) -> String {
 fn place(own: Option<PathBuf>, xdg: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf> {
     own.or_else(|| xdg.map(|dir| dir.join("relink")))
         .or_else(|| home.map(|dir| dir.join(".cache/relink")))
-        .ok_or_else(|| KitError::CachePlace { why: "none of RELINK_CACHE, XDG_CACHE_HOME and HOME is set".into() })
+        .ok_or_else(|| KitError::CachePlace {
+            why: "none of RELINK_CACHE, XDG_CACHE_HOME and HOME is set".into(),
+        })
 }
 
 /// Removes a file or folder with all it holds; one that is not there is fine.

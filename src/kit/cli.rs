@@ -92,14 +92,20 @@ pub fn run(command: KitCommand) -> Result<()> {
         KitCommand::Guest { command: GuestCommand::Build(args) } => build(args),
         KitCommand::Guest { command: GuestCommand::Path } => guest_path(),
         KitCommand::Host { command: HostCommand::Fetch } => fetch_hosts(),
-        KitCommand::Host { command: HostCommand::Path { host } } => print(hosts::path(host.name())?.display()),
+        KitCommand::Host { command: HostCommand::Path { host } } => {
+            print(hosts::path(host.name())?.display())
+        }
     }
 }
 
 fn build(args: BuildArgs) -> Result<()> {
     let progress = progress::terminal();
-    let options =
-        BuildOptions { source: args.source, v8_headers: args.v8_headers, jobs: args.jobs, rebuild: args.rebuild };
+    let options = BuildOptions {
+        source: args.source,
+        v8_headers: args.v8_headers,
+        jobs: args.jobs,
+        rebuild: args.rebuild,
+    };
     let guest = guest::build(&options, progress.as_ref())?;
     progress.note(&summary(&guest));
     if !args.json {

@@ -43,7 +43,8 @@ fn revision(version: &str) -> (&str, &str) {
 fn compare_part<'a>(mut a: &'a str, mut b: &'a str) -> Ordering {
     while !a.is_empty() || !b.is_empty() {
         let [(text_a, rest_a), (text_b, rest_b)] = [a, b].map(|s| split(s, |c| !c.is_ascii_digit()));
-        let [(digits_a, next_a), (digits_b, next_b)] = [rest_a, rest_b].map(|s| split(s, |c| c.is_ascii_digit()));
+        let [(digits_a, next_a), (digits_b, next_b)] =
+            [rest_a, rest_b].map(|s| split(s, |c| c.is_ascii_digit()));
         let number = |s: &str| s.parse::<u64>().unwrap_or(0);
         let order = compare_text(text_a, text_b).then_with(|| number(digits_a).cmp(&number(digits_b)));
         if order != Ordering::Equal {
@@ -99,7 +100,8 @@ mod tests {
     #[test]
     fn fields_are_found_in_their_stanza() {
         let text = "Package: a\nVersion: 1\nSHA256: ff\n\nPackage: b\nVersion-Else: 9\nVersion: 2\n";
-        let versions: Vec<_> = stanzas(text).map(|s| (s.get("Package"), s.get("Version"), s.get("SHA256"))).collect();
+        let versions: Vec<_> =
+            stanzas(text).map(|s| (s.get("Package"), s.get("Version"), s.get("SHA256"))).collect();
         assert_eq!(versions, [("a", "1", "ff"), ("b", "2", "")]);
         assert_eq!(file_name("zlib1g", "1:1.2-1", "amd64"), "zlib1g_1%3a1.2-1_amd64.deb");
     }

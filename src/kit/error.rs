@@ -75,7 +75,9 @@ pub enum KitError {
         why: String,
     },
     /// An npm package cannot be had (E0707).
-    #[error("npm package {package}: {why}; check that `npm view {package} version` works, then run this again")]
+    #[error(
+        "npm package {package}: {why}; check that `npm view {package} version` works, then run this again"
+    )]
     Npm {
         /// Name and version, `NAME@VERSION`.
         package: String,
@@ -193,16 +195,22 @@ mod tests {
     #[test]
     fn the_table_at_the_top_lists_the_codes_that_are_used() {
         let text = include_str!("error.rs");
-        let table: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("//! | E")).map(|l| &l[..4]).collect();
-        let arms: Vec<&str> = text.lines().filter_map(|l| l.split_once("=> \"E")).map(|(_, l)| &l[..4]).collect();
+        let table: Vec<&str> =
+            text.lines().filter_map(|l| l.strip_prefix("//! | E")).map(|l| &l[..4]).collect();
+        let arms: Vec<&str> =
+            text.lines().filter_map(|l| l.split_once("=> \"E")).map(|(_, l)| &l[..4]).collect();
         assert_eq!(table, arms);
         assert_eq!(table.len(), 14);
     }
 
     #[test]
     fn messages_name_thing_and_remedy() {
-        let error = KitError::MissingTools { tools: vec!["g++".into()], remedy: "apt-get install g++".into() };
-        assert_eq!(error.to_string(), "a program is needed but not installed: g++; install with: apt-get install g++");
+        let error =
+            KitError::MissingTools { tools: vec!["g++".into()], remedy: "apt-get install g++".into() };
+        assert_eq!(
+            error.to_string(),
+            "a program is needed but not installed: g++; install with: apt-get install g++"
+        );
         assert_eq!((error.code(), error.exit_code()), ("E0703", 3));
         let error = KitError::Interrupted { signal: "SIGINT", number: 2 };
         assert_eq!(error.exit_code(), 130);

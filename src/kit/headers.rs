@@ -24,8 +24,10 @@ impl V8Headers {
         if !dir.join("v8.h").is_file() {
             return Err(bad("there is no v8.h in it; name the folder that holds v8.h and v8-version.h"));
         }
-        let text = fs::read_to_string(dir.join("v8-version.h")).map_err(|e| bad(&format!("v8-version.h: {e}")))?;
-        let version = version(&text).ok_or_else(|| bad("v8-version.h does not define V8_MAJOR_VERSION and so on"))?;
+        let text =
+            fs::read_to_string(dir.join("v8-version.h")).map_err(|e| bad(&format!("v8-version.h: {e}")))?;
+        let version =
+            version(&text).ok_or_else(|| bad("v8-version.h does not define V8_MAJOR_VERSION and so on"))?;
         let files = own_headers(dir)?;
         Ok(Self { version, sha256: files::hash(dir, &files)?, files, dir: dir.into() })
     }

@@ -76,7 +76,10 @@ pub fn official_node(version: &str, progress: &dyn Progress) -> Result<PathBuf> 
     progress.finish();
     let node = dir.join("bin/node");
     if !node.is_file() {
-        return Err(KitError::Npm { package: format!("node-linux-{machine}@{version}"), why: "it has no bin/node".into() });
+        return Err(KitError::Npm {
+            package: format!("node-linux-{machine}@{version}"),
+            why: "it has no bin/node".into(),
+        });
     }
     remember(&cache, &format!("node-{version}"), &dir)?;
     Ok(node)
@@ -91,14 +94,19 @@ pub fn plain_node(progress: &dyn Progress) -> Result<PathBuf> {
 /// The game server, compiled by the machine's g++ against Debian's V8.
 pub fn gameserver(progress: &dyn Progress) -> Result<Gameserver> {
     if !missing(&["g++"]).is_empty() {
-        return Err(KitError::MissingTools { tools: vec!["g++".into()], remedy: "apt-get install -y g++".into() });
+        return Err(KitError::MissingTools {
+            tools: vec!["g++".into()],
+            remedy: "apt-get install -y g++".into(),
+        });
     }
     let cache = Cache::locate()?;
     let v8 = libv8(progress)?;
     let compiler = Program::new("g++").args(["--version"]).output()?;
     let flags = flags(&v8);
-    let key = KeyBuilder::new().add("source", GAMESERVER).add("compiler", compiler).add("flags", flags.join("\0"));
-    let dir = cache.get_or_make("gameserver", &key.finish(), progress, |work| compile(work, &flags, progress))?;
+    let key =
+        KeyBuilder::new().add("source", GAMESERVER).add("compiler", compiler).add("flags", flags.join("\0"));
+    let dir =
+        cache.get_or_make("gameserver", &key.finish(), progress, |work| compile(work, &flags, progress))?;
     progress.finish();
     remember(&cache, "gameserver", &dir)?;
     Ok(Gameserver { executable: dir.join("gameserver"), v8 })
@@ -160,7 +168,10 @@ fn check_closure(lib_dir: &Path) -> Result<()> {
             continue;
         }
         if !file.is_file() {
-            return Err(KitError::Package { package: "libnode108".into(), why: format!("{name} is in none of its packages") });
+            return Err(KitError::Package {
+                package: "libnode108".into(),
+                why: format!("{name} is in none of its packages"),
+            });
         }
         todo.extend(needed(&file)?);
     }
@@ -168,13 +179,26 @@ fn check_closure(lib_dir: &Path) -> Result<()> {
 }
 
 fn is_runtime(name: &str) -> bool {
-    let stems = ["libc.so", "libm.so", "libdl.so", "libpthread.so", "librt.so", "libstdc++.so", "libgcc_s.so", "ld-linux"];
+    let stems = [
+        "libc.so",
+        "libm.so",
+        "libdl.so",
+        "libpthread.so",
+        "librt.so",
+        "libstdc++.so",
+        "libgcc_s.so",
+        "ld-linux",
+    ];
     stems.iter().any(|stem| name.starts_with(stem))
 }
 
 fn needed(file: &Path) -> Result<Vec<String>> {
     let bytes = fs::read(file).map_err(io("read", file))?;
-    let bad = |e: crate::elf::ElfError| KitError::Input { option: "library", path: file.into(), why: e.to_string() };
+    let bad = |e: crate::elf::ElfError| KitError::Input {
+        option: "library",
+        path: file.into(),
+        why: e.to_string(),
+    };
     let image = FileImage::parse(&bytes, Arch::native()).map_err(bad)?;
     let dynamic = Dynamic::parse(&image.image).map_err(bad)?;
     Ok(dynamic.needed().map_err(bad)?.into_iter().map(String::from).collect())
@@ -228,7 +252,12 @@ mod tests {
         assert!(run.success());
         assert!(check_closure(dir.path()).unwrap_err().to_string().contains("libz.so.1"));
         fs::rename(&library, dir.path().join("libz.so.1")).unwrap();
-        let run = std::process::Command::new("gcc").arg(&source).args(["-shared", "-o"]).arg(&library).status().unwrap();
+        let run = std::process::Command::new("gcc")
+            .arg(&source)
+            .args(["-shared", "-o"])
+            .arg(&library)
+            .status()
+            .unwrap();
         assert!(run.success());
         check_closure(dir.path()).unwrap();
     }

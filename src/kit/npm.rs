@@ -28,7 +28,10 @@ pub fn package(cache: &Cache, name: &str, version: &str, progress: &dyn Progress
 }
 
 fn no_npm() -> KitError {
-    KitError::MissingTools { tools: vec!["npm".into()], remedy: "apt-get install -y --no-install-recommends npm".into() }
+    KitError::MissingTools {
+        tools: vec!["npm".into()],
+        remedy: "apt-get install -y --no-install-recommends npm".into(),
+    }
 }
 
 fn fetch(work: &Path, package: &str) -> Result<()> {
@@ -51,7 +54,8 @@ fn fetch(work: &Path, package: &str) -> Result<()> {
 fn parse(json: &str) -> std::result::Result<Packed, String> {
     // Some versions of npm print notices before the JSON.
     let json = &json[json.find('[').unwrap_or(0)..];
-    let list: Vec<Packed> = serde_json::from_str(json).map_err(|e| format!("npm's answer is not understood: {e}"))?;
+    let list: Vec<Packed> =
+        serde_json::from_str(json).map_err(|e| format!("npm's answer is not understood: {e}"))?;
     let packed = list.into_iter().next().ok_or("npm packed nothing")?;
     // The name is used as a path below the cache.
     if packed.filename.contains('/') || packed.filename.starts_with('.') {
@@ -90,7 +94,8 @@ mod tests {
 
     #[test]
     fn base64_is_that_of_the_rfc() {
-        for (text, code) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+        for (text, code) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
+        {
             assert_eq!(base64(text.as_bytes()), code);
         }
     }
@@ -98,7 +103,8 @@ mod tests {
     #[test]
     fn a_changed_tarball_is_refused() {
         // SHA-512 of "abc" (FIPS 180-4, appendix).
-        let abc = "sha512-3a81oZNherrMQXNJriBBMRLm+k6JqX6iCp7u5ktV05ohkpkqJ0/BqDa6PCOj/uu9RU1EI2Q86A4qmslPpUyknw==";
+        let abc =
+            "sha512-3a81oZNherrMQXNJriBBMRLm+k6JqX6iCp7u5ktV05ohkpkqJ0/BqDa6PCOj/uu9RU1EI2Q86A4qmslPpUyknw==";
         assert_eq!(check(b"abc", abc), Ok(()));
         assert!(check(b"abd", abc).unwrap_err().contains("npm reports"));
     }

@@ -190,7 +190,9 @@ fn failure(name: &str, status: ExitStatus, line: String, log: Option<&Path>) -> 
 /// The first line that looks like an error, else the last that is not blank.
 pub(crate) fn telling_line(text: &str) -> String {
     let lines = || text.lines().map(str::trim).filter(|l| !l.is_empty());
-    let error = |l: &&str| l.starts_with("E: ") || l.contains("error:") || l.contains("ERROR") || l.contains("npm error");
+    let error = |l: &&str| {
+        l.starts_with("E: ") || l.contains("error:") || l.contains("ERROR") || l.contains("npm error")
+    };
     lines().find(error).or_else(|| lines().last()).unwrap_or("no output").to_string()
 }
 
@@ -246,7 +248,11 @@ mod tests {
         let log = dir.path().join("log");
         std::fs::write(&log, "before\n").unwrap();
         let mut seen = String::new();
-        Program::new("sh").args(["-c", "echo one; echo two >&2"]).log(&log).logged(|t| seen.push_str(t)).unwrap();
+        Program::new("sh")
+            .args(["-c", "echo one; echo two >&2"])
+            .log(&log)
+            .logged(|t| seen.push_str(t))
+            .unwrap();
         assert_eq!(seen, "one\ntwo\n");
         assert_eq!(std::fs::read_to_string(&log).unwrap(), "before\none\ntwo\n");
     }

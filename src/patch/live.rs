@@ -98,7 +98,8 @@ mod tests {
         // SAFETY: the allocation is one writable page, larger than the two words written.
         unsafe { first.write(5) };
         // SAFETY: as above.
-        unsafe { region::protect(page.as_ptr::<u8>(), page.len(), region::Protection::READ) }.expect("read-only");
+        unsafe { region::protect(page.as_ptr::<u8>(), page.len(), region::Protection::READ) }
+            .expect("read-only");
         page
     }
 
@@ -127,7 +128,9 @@ mod tests {
         let mut memory = unsafe { LiveMemory::new(Vec::new()) }.expect("maps");
         assert!(memory.read(at).is_err());
         assert!(memory.write(at, 2).is_err());
-        assert!(memory.protect(at.page_start(page_size()), Protection { read: true, write: true, execute: false }).is_err());
+        assert!(memory
+            .protect(at.page_start(page_size()), Protection { read: true, write: true, execute: false })
+            .is_err());
         assert_eq!(word.into_inner(), 1);
     }
 }

@@ -45,8 +45,12 @@ mod tests {
     fn pages_are_in_order_and_complete() {
         let write = |at| SlotWrite { at: RunAddr(at), expected: 0, value: at };
         let pages = by_page([0x3008, 0x1000, 0x2ff8, 0x1ff8, 0x3000].map(write).to_vec(), 0x1000);
-        let shape: Vec<_> = pages.iter().map(|p| (p.page.0, p.writes.iter().map(|w| w.at.0).collect::<Vec<_>>())).collect();
-        assert_eq!(shape, [(0x1000, vec![0x1000, 0x1ff8]), (0x2000, vec![0x2ff8]), (0x3000, vec![0x3000, 0x3008])]);
+        let shape: Vec<_> =
+            pages.iter().map(|p| (p.page.0, p.writes.iter().map(|w| w.at.0).collect::<Vec<_>>())).collect();
+        assert_eq!(
+            shape,
+            [(0x1000, vec![0x1000, 0x1ff8]), (0x2000, vec![0x2ff8]), (0x3000, vec![0x3000, 0x3008])]
+        );
         assert_eq!(by_page([0x1000, 0x5000].map(write).to_vec(), 0x10000).len(), 1);
     }
 }

@@ -67,7 +67,8 @@ pub fn apply(memory: &mut dyn Memory, pages: &[PageWrites]) -> Result<Applied, E
 
 fn check_before(memory: &dyn Memory, pages: &[PageWrites]) -> Result<(), Error> {
     for write in pages.iter().flat_map(|p| &p.writes) {
-        let found = memory.read(write.at).map_err(|e| Error::RolledBack { at: write.at, why: e.to_string() })?;
+        let found =
+            memory.read(write.at).map_err(|e| Error::RolledBack { at: write.at, why: e.to_string() })?;
         if found != write.expected {
             return Err(Error::UnexpectedSlot { slot: write.at, found, expected: write.expected });
         }
@@ -75,7 +76,11 @@ fn check_before(memory: &dyn Memory, pages: &[PageWrites]) -> Result<(), Error> 
     Ok(())
 }
 
-fn apply_page(memory: &mut dyn Memory, page: &PageWrites, applied: &mut Applied) -> Result<(), (RunAddr, String)> {
+fn apply_page(
+    memory: &mut dyn Memory,
+    page: &PageWrites,
+    applied: &mut Applied,
+) -> Result<(), (RunAddr, String)> {
     let at_page = |error: io::Error| (page.page, error.to_string());
     let before = memory.protection(page.page).map_err(at_page)?;
     let open = before.writable();
@@ -220,7 +225,10 @@ mod tests {
         memory.words.insert(0x3010, 99);
         let before = memory.state();
         let error = apply(&mut memory, &Fake::writes()).expect_err("must fail");
-        assert!(matches!(error, Error::UnexpectedSlot { slot: RunAddr(0x3010), found: 99, expected: 0x3011 }), "{error}");
+        assert!(
+            matches!(error, Error::UnexpectedSlot { slot: RunAddr(0x3010), found: 99, expected: 0x3011 }),
+            "{error}"
+        );
         assert_eq!(memory.state(), before);
     }
 
@@ -242,7 +250,11 @@ mod tests {
                 self.0.protection(page)
             }
             fn protect(&mut self, page: RunAddr, protection: Protection) -> io::Result<()> {
-                if protection.write { self.0.protect(page, protection) } else { Err(io::Error::other("stuck")) }
+                if protection.write {
+                    self.0.protect(page, protection)
+                } else {
+                    Err(io::Error::other("stuck"))
+                }
             }
             fn read(&self, at: RunAddr) -> io::Result<u64> {
                 self.0.read(at)

@@ -15,7 +15,12 @@ impl Binding<'_> {
         let addend = if self.slot.addend == 0 { String::new() } else { format!("{:+}", self.slot.addend) };
         let kind = format!("{:?}", self.slot.kind);
         let goes = self.target.describe(addresses);
-        format!("{image}+{} {kind:<8} {}{addend} -> {goes}: {}", self.slot.at, self.slot.symbol, self.why.text())
+        format!(
+            "{image}+{} {kind:<8} {}{addend} -> {goes}: {}",
+            self.slot.at,
+            self.slot.symbol,
+            self.why.text()
+        )
     }
 }
 
@@ -24,7 +29,11 @@ impl Target {
         match self {
             Self::Provider(d) => {
                 let table = if d.visibility == Visibility::Dynsym { ".dynsym" } else { ".symtab" };
-                if addresses { format!("host's V8 at {} ({table})", d.address) } else { format!("host's V8 ({table})") }
+                if addresses {
+                    format!("host's V8 at {} ({table})", d.address)
+                } else {
+                    format!("host's V8 ({table})")
+                }
             }
             Self::Staged(StagedImage::Guest, at) => format!("guest+{at}"),
             Self::Staged(StagedImage::Bridge, at) => format!("bridge+{at}"),

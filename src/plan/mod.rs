@@ -10,8 +10,8 @@ pub use place::{place, Placement};
 pub use policy::Rule;
 pub use resolve::{plan, Definitions, Guard, Request};
 
-use crate::address::{LinkAddr, RunAddr};
 use crate::abi::adapters::Adapter;
+use crate::address::{LinkAddr, RunAddr};
 use crate::guest::Slot;
 use crate::host::exports::Definition;
 

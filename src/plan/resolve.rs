@@ -137,7 +137,10 @@ impl<'d> Planner<'_, '_, 'd> {
         if !self.missing.is_empty() {
             self.missing.sort_unstable();
             self.missing.dedup();
-            return Err(Error::MissingSymbols { provider: self.request.provider_name.into(), names: self.missing });
+            return Err(Error::MissingSymbols {
+                provider: self.request.provider_name.into(),
+                names: self.missing,
+            });
         }
         self.plan.bindings.sort_by_key(|b| (b.image, b.slot.at));
         Ok(self.plan)

@@ -24,7 +24,9 @@ impl Protection {
     /// As the `prot` argument of `mprotect(2)`.
     pub fn bits(self) -> i32 {
         let bit = |on, bit| if on { bit } else { libc::PROT_NONE };
-        bit(self.read, libc::PROT_READ) | bit(self.write, libc::PROT_WRITE) | bit(self.execute, libc::PROT_EXEC)
+        bit(self.read, libc::PROT_READ)
+            | bit(self.write, libc::PROT_WRITE)
+            | bit(self.execute, libc::PROT_EXEC)
     }
 }
 

@@ -41,6 +41,11 @@ impl Modules {
         modules
     }
 
+    /// Whether a library of this file name is loaded: ld.so takes it for every `DT_NEEDED` of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|m| m.path.file_name().is_some_and(|n| n == name))
+    }
+
     /// The module whose loaded segments contain `address`.
     pub fn containing(&self, address: RunAddr) -> Option<&LiveModule> {
         self.0.iter().find(|m| m.contains(address))
@@ -51,7 +56,8 @@ impl LiveModule {
     /// Whether `address` lies in one of its loaded segments.
     pub fn contains(&self, address: RunAddr) -> bool {
         let at = self.bias.link(address).0;
-        self.loads().any(|h| (h.p_vaddr.get(LE)..h.p_vaddr.get(LE).saturating_add(h.p_memsz.get(LE))).contains(&at))
+        self.loads()
+            .any(|h| (h.p_vaddr.get(LE)..h.p_vaddr.get(LE).saturating_add(h.p_memsz.get(LE))).contains(&at))
     }
 
     /// The file name without folders, for messages.

@@ -20,10 +20,18 @@ pub fn render(report: &Report) -> String {
     }
     bound(&mut text, report);
     for witness in &report.witnesses {
-        let _ = writeln!(text, "proof     {} = {} in {} ({})", witness.symbol, witness.address, witness.module, witness.protection);
+        let _ = writeln!(
+            text,
+            "proof     {} = {} in {} ({})",
+            witness.symbol, witness.address, witness.module, witness.protection
+        );
     }
     if !report.v8_modules.is_empty() {
-        let _ = writeln!(text, "proof     modules with a V8 in this process, guest included: {}", report.v8_modules.join(", "));
+        let _ = writeln!(
+            text,
+            "proof     modules with a V8 in this process, guest included: {}",
+            report.v8_modules.join(", ")
+        );
     }
     for adapter in &report.adapters {
         let _ = writeln!(text, "adapter   {} for {}", adapter.stands_in, adapter.symbol);
@@ -69,7 +77,8 @@ fn times(text: &mut String, report: &Report) {
 
 fn ending(text: &mut String, report: &Report) {
     if let Some(outcome) = &report.outcome {
-        let detail = if outcome.message.is_empty() { String::new() } else { format!(": {}", outcome.message) };
+        let detail =
+            if outcome.message.is_empty() { String::new() } else { format!(": {}", outcome.message) };
         let _ = writeln!(text, "ended     {} with exit code {}{detail}", outcome.how, outcome.exit_code);
     }
     if let Some(error) = &report.error {

@@ -82,8 +82,12 @@ pub struct Events {
     pub notes: Vec<String>,
 }
 
-static EVENTS: Mutex<Events> =
-    Mutex::new(Events { isolates: Vec::new(), flags_set: Vec::new(), flags_dropped: Vec::new(), notes: Vec::new() });
+static EVENTS: Mutex<Events> = Mutex::new(Events {
+    isolates: Vec::new(),
+    flags_set: Vec::new(),
+    flags_dropped: Vec::new(),
+    notes: Vec::new(),
+});
 static BRIDGE: OnceLock<Bridge> = OnceLock::new();
 
 /// Times of a run in microseconds.
@@ -126,12 +130,20 @@ impl Bridge {
         // SAFETY: each is the address of the bridge's function of that name, whose signature the header declares.
         let bridge = unsafe {
             Self {
-                attach: std::mem::transmute::<usize, extern "C" fn(*const Host) -> c_int>(address("relink_bridge_attach")?),
-                detach: std::mem::transmute::<usize, extern "C" fn() -> c_int>(address("relink_bridge_detach")?),
-                run: std::mem::transmute::<usize, extern "C" fn(*const Options, *mut RunResult) -> c_int>(address("relink_bridge_run")?),
+                attach: std::mem::transmute::<usize, extern "C" fn(*const Host) -> c_int>(address(
+                    "relink_bridge_attach",
+                )?),
+                detach: std::mem::transmute::<usize, extern "C" fn() -> c_int>(address(
+                    "relink_bridge_detach",
+                )?),
+                run: std::mem::transmute::<usize, extern "C" fn(*const Options, *mut RunResult) -> c_int>(
+                    address("relink_bridge_run")?,
+                ),
                 stop: std::mem::transmute::<usize, extern "C" fn() -> c_int>(address("relink_bridge_stop")?),
                 abandon: std::mem::transmute::<usize, extern "C" fn()>(address("relink_bridge_abandon")?),
-                host_leaving: std::mem::transmute::<usize, extern "C" fn() -> c_int>(address("relink_bridge_host_leaving")?),
+                host_leaving: std::mem::transmute::<usize, extern "C" fn() -> c_int>(address(
+                    "relink_bridge_host_leaving",
+                )?),
             }
         };
         Ok(BRIDGE.get_or_init(|| bridge))

@@ -26,7 +26,11 @@ static PROCESS: AtomicI32 = AtomicI32::new(0);
 /// All guards, for the plan. To be called in the process in which the guest will run.
 pub fn all() -> Vec<Guard> {
     PROCESS.store(own_process(), Ordering::Relaxed);
-    let guard = |symbol, function: *const (), keeps| Guard { symbol, address: RunAddr(function as usize as u64), keeps };
+    let guard = |symbol, function: *const (), keeps| Guard {
+        symbol,
+        address: RunAddr(function as usize as u64),
+        keeps,
+    };
     vec![
         guard("exit", exit as *const (), "exit() ends the guest, not the host"),
         guard("_exit", exit_now as *const (), "_exit() ends the guest, not the host"),
@@ -41,7 +45,11 @@ pub fn all() -> Vec<Guard> {
         guard("fcntl", fcntl as *const (), "the host's standard streams keep their blocking mode"),
         guard("fcntl64", fcntl as *const (), "the host's standard streams keep their blocking mode"),
         guard("setrlimit64", setrlimit64 as *const (), "the host's resource limits stay as they are"),
-        guard("__cxa_atexit", cxa_atexit as *const (), "the guest's destructors do not run in the host's exit()"),
+        guard(
+            "__cxa_atexit",
+            cxa_atexit as *const (),
+            "the guest's destructors do not run in the host's exit()",
+        ),
         guard("pthread_create", pthread_create as *const (), "threads of the guest are known as such"),
     ]
 }
@@ -99,7 +107,11 @@ extern "C" fn assert_fail(what: *const c_char, file: *const c_char, line: c_uint
         // SAFETY: not null; assert() passes string literals.
         unsafe { std::ffi::CStr::from_ptr(p) }.to_string_lossy().into_owned()
     };
-    lifecycle::abandon("abort", 128 + libc::SIGABRT, &format!("{}:{line}: assertion {} failed", text(file), text(what)));
+    lifecycle::abandon(
+        "abort",
+        128 + libc::SIGABRT,
+        &format!("{}:{line}: assertion {} failed", text(file), text(what)),
+    );
 }
 
 extern "C" fn kill(process: libc::pid_t, number: c_int) -> c_int {
@@ -186,7 +198,10 @@ fn watch_child(child: libc::pid_t) {
         signals::deliver(libc::SIGCHLD);
     });
     if spawned.is_err() {
-        crate::report::log::tell(crate::report::log::Level::Warn, &format!("no thread to watch the guest's child {child}: its end will not be seen"));
+        crate::report::log::tell(
+            crate::report::log::Level::Warn,
+            &format!("no thread to watch the guest's child {child}: its end will not be seen"),
+        );
     }
 }
 

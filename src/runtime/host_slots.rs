@@ -66,17 +66,24 @@ fn open(ranges: &[Range<RunAddr>]) -> Result<LiveMemory, Error> {
     // SAFETY: the words are slots of loaded modules; the host's threads may call through them meanwhile, which is
     // harmless for each holds a valid function at every moment. The ranges are the bare words, so only pages that
     // hold them are ever made writable.
-    unsafe { LiveMemory::new(ranges.to_vec()) }.map_err(|source| Error::Proc { what: "/proc/self/maps", source })
+    unsafe { LiveMemory::new(ranges.to_vec()) }
+        .map_err(|source| Error::Proc { what: "/proc/self/maps", source })
 }
 
 /// Slots of the module for one of the symbols, each with the function to be put there.
-fn slots_of(module: &LiveModule, maps: &Maps, functions: &[(&str, RunAddr)]) -> Result<Vec<(RunAddr, RunAddr)>, ElfError> {
+fn slots_of(
+    module: &LiveModule,
+    maps: &Maps,
+    functions: &[(&str, RunAddr)],
+) -> Result<Vec<(RunAddr, RunAddr)>, ElfError> {
     let image = module.image(maps);
     let dynamic = Dynamic::parse(&image)?;
     let symbols = SymbolTable::parse(&image, &dynamic)?;
     let mut slots = Vec::new();
     for relocation in relocations(&image, &dynamic, Arch::native())? {
-        if matches!(relocation.kind, RelocationKind::JumpSlot | RelocationKind::GlobDat) && relocation.symbol != 0 {
+        if matches!(relocation.kind, RelocationKind::JumpSlot | RelocationKind::GlobDat)
+            && relocation.symbol != 0
+        {
             let name = symbols.get(relocation.symbol)?.name;
             let wanted = functions.iter().find(|(symbol, _)| *symbol == name);
             slots.extend(wanted.map(|(_, function)| (module.bias.run(relocation.offset), *function)));

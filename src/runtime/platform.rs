@@ -5,7 +5,9 @@
 //! they leave.
 
 use super::bridge::Platform;
-use crate::abi::catalogue::{NODE_PLATFORM_SLOTS, NODE_PLATFORM_VTABLE, PLATFORM_SLOTS, UNREGISTER_ISOLATE_SLOT};
+use crate::abi::catalogue::{
+    NODE_PLATFORM_SLOTS, NODE_PLATFORM_VTABLE, PLATFORM_SLOTS, UNREGISTER_ISOLATE_SLOT,
+};
 use crate::address::RunAddr;
 use crate::elf::ElfError;
 use crate::plan::Definitions;

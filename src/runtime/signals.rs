@@ -57,10 +57,12 @@ pub fn deliver(signal: c_int) -> Effect {
 fn call(handler: usize, flags: c_int, signal: c_int) {
     if flags & libc::SA_SIGINFO != 0 {
         // SAFETY: all zeroes is a valid siginfo_t and ucontext_t (plain data).
-        let (mut info, mut context): (libc::siginfo_t, libc::ucontext_t) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+        let (mut info, mut context): (libc::siginfo_t, libc::ucontext_t) =
+            unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
         info.si_signo = signal;
         // SAFETY: with SA_SIGINFO the guest registered a function of this signature.
-        let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = unsafe { std::mem::transmute(handler) };
+        let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) =
+            unsafe { std::mem::transmute(handler) };
         handler(signal, &raw mut info, (&raw mut context).cast());
     } else {
         // SAFETY: without SA_SIGINFO the guest registered a function of this signature.
@@ -72,8 +74,17 @@ fn call(handler: usize, flags: c_int, signal: c_int) {
 /// Signals whose default action neither ends nor stops a process (signal(7)). Stopping the guest alone is not
 /// possible, so the stop signals do nothing.
 fn default_is_harmless(signal: c_int) -> bool {
-    [libc::SIGCHLD, libc::SIGCONT, libc::SIGURG, libc::SIGWINCH, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU, libc::SIGSTOP]
-        .contains(&signal)
+    [
+        libc::SIGCHLD,
+        libc::SIGCONT,
+        libc::SIGURG,
+        libc::SIGWINCH,
+        libc::SIGTSTP,
+        libc::SIGTTIN,
+        libc::SIGTTOU,
+        libc::SIGSTOP,
+    ]
+    .contains(&signal)
 }
 
 fn default() -> libc::sigaction {

@@ -31,7 +31,8 @@ const fn always(symbol: &'static str, stands_in: &'static str, reason: &'static 
     Adapter { symbol, stands_in, when: When::Always, reason }
 }
 
-const FLAGS: &str = "V8's flags are process-wide: what Node sets is reported, what the host's V8 does not know is dropped";
+const FLAGS: &str =
+    "V8's flags are process-wide: what Node sets is reported, what the host's V8 does not know is dropped";
 const ONCE: &str = "V8 and its platform belong to the host, which has set them up and will take them down";
 
 const TRACING: &str = "which trace categories are on is one table per process, and the host's V8 would trace into the guest's buffer";

@@ -114,7 +114,8 @@ fn show(mut host: Command, parts: &Parts, script: &Path, folder: &Path) -> Resul
     }
     let status = child.wait().map_err(|e| problem("the host", &e))?;
     let text = std::fs::read_to_string(&file).map_err(|e| problem("the report", &e))?;
-    let report = serde_json::from_str(&text).map_err(|e| Failure::Demo(format!("the report is unreadable: {e}")))?;
+    let report =
+        serde_json::from_str(&text).map_err(|e| Failure::Demo(format!("the report is unreadable: {e}")))?;
     Ok(Shown { report, lines, status })
 }
 
@@ -156,10 +157,14 @@ fn proof(report: &Report, host: Option<&str>) -> Result<(), Failure> {
     let guest = report.witnesses.iter().find(|w| w.symbol == WITNESS).map(|w| w.address.as_str());
     match (host, guest) {
         (Some(host), Some(guest)) if host == guest => {
-            println!("one V8    the host calls v8::Isolate::TryGetCurrent at {host}, Node at {guest}: the same V8");
+            println!(
+                "one V8    the host calls v8::Isolate::TryGetCurrent at {host}, Node at {guest}: the same V8"
+            );
             Ok(())
         }
-        _ => Err(Failure::Demo(format!("host and Node do not agree on v8::Isolate::TryGetCurrent: {host:?}, {guest:?}"))),
+        _ => Err(Failure::Demo(format!(
+            "host and Node do not agree on v8::Isolate::TryGetCurrent: {host:?}, {guest:?}"
+        ))),
     }
 }
 
@@ -168,9 +173,14 @@ fn proof_by_module(report: &Report, executable: &str) -> Result<(), Failure> {
     let inside = |w: &&relink::report::Witness| w.module == executable && w.protection == "r-x";
     let count = report.witnesses.iter().filter(inside).count();
     if count == 0 || count != report.witnesses.len() {
-        return Err(Failure::Demo(format!("{count} of {} functions lie in {executable}", report.witnesses.len())));
+        return Err(Failure::Demo(format!(
+            "{count} of {} functions lie in {executable}",
+            report.witnesses.len()
+        )));
     }
-    println!("one V8    Node's calls go to the executable's own code ({count} of {count} looked at): the same V8");
+    println!(
+        "one V8    Node's calls go to the executable's own code ({count} of {count} looked at): the same V8"
+    );
     Ok(())
 }
 

@@ -10,7 +10,8 @@ use std::process::{Command, Stdio};
 /// In a checkout, under cargo, it is built if need be.
 pub fn find(named: Option<&Path>, progress: &dyn Progress) -> Result<PathBuf, Failure> {
     if let Some(path) = named {
-        return existing(path).ok_or_else(|| Failure::Library(format!("\"{}\" is not a file", path.display())));
+        return existing(path)
+            .ok_or_else(|| Failure::Library(format!("\"{}\" is not a file", path.display())));
     }
     installed(LIBRARY, progress)
 }
@@ -28,7 +29,10 @@ fn installed(name: &str, progress: &dyn Progress) -> Result<PathBuf, Failure> {
     let places = [folder.join(name), folder.join("../lib/relink").join(name)];
     places.iter().find_map(|p| existing(p)).ok_or_else(|| {
         let looked: Vec<_> = places.iter().map(|p| format!("\"{}\"", p.display())).collect();
-        Failure::Library(format!("no {name} in {}; build it with `cargo build --release --workspace`", looked.join(", ")))
+        Failure::Library(format!(
+            "no {name} in {}; build it with `cargo build --release --workspace`",
+            looked.join(", ")
+        ))
     })
 }
 
@@ -37,7 +41,8 @@ fn existing(path: &Path) -> Option<PathBuf> {
 }
 
 fn own_folder() -> Result<PathBuf, Failure> {
-    let own = std::env::current_exe().map_err(|e| Failure::Library(format!("the command's own path is unknown: {e}")))?;
+    let own = std::env::current_exe()
+        .map_err(|e| Failure::Library(format!("the command's own path is unknown: {e}")))?;
     Ok(own.parent().unwrap_or(Path::new(".")).to_owned())
 }
 

@@ -8,8 +8,8 @@ use relink::abi::gate;
 use relink::address::LoadBias;
 use relink::elf::arch::Arch;
 use relink::elf::{Dynamic, FileImage, SymbolTable};
-use relink::host::{Exports, Fingerprint};
 use relink::guest::map_file;
+use relink::host::{Exports, Fingerprint};
 use relink::pipeline::read_guest;
 use relink::plan::{plan, Binding, Plan, Request};
 use relink::runtime::guards;
@@ -81,6 +81,7 @@ fn text(plan: &Plan, options: &Options) -> String {
 }
 
 fn json(plan: &Plan, options: &Options, verdict: &str) -> serde_json::Value {
-    let bindings: Vec<_> = plan.bindings.iter().filter(|b| wanted(b, options)).map(Binding::to_json).collect();
+    let bindings: Vec<_> =
+        plan.bindings.iter().filter(|b| wanted(b, options)).map(Binding::to_json).collect();
     serde_json::json!({ "verdict": verdict, "bindings": bindings, "left_to_the_linker": plan.left_to_the_linker })
 }

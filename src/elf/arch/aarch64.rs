@@ -16,9 +16,10 @@ fn classify(r_type: u32) -> RelocationKind {
         elf::R_AARCH64_RELATIVE => RelocationKind::Relative,
         elf::R_AARCH64_IRELATIVE => RelocationKind::Irelative,
         elf::R_AARCH64_COPY => RelocationKind::Copy,
-        elf::R_AARCH64_TLS_DTPMOD | elf::R_AARCH64_TLS_DTPREL | elf::R_AARCH64_TLS_TPREL | elf::R_AARCH64_TLSDESC => {
-            RelocationKind::Tls
-        }
+        elf::R_AARCH64_TLS_DTPMOD
+        | elf::R_AARCH64_TLS_DTPREL
+        | elf::R_AARCH64_TLS_TPREL
+        | elf::R_AARCH64_TLSDESC => RelocationKind::Tls,
         other => RelocationKind::Unknown(other),
     }
 }

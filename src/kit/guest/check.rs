@@ -105,8 +105,12 @@ fn check_unique(file: &FileImage, faults: &mut Vec<String>) -> Result<(), ElfErr
 }
 
 fn check_needed(inventory: &Inventory, faults: &mut Vec<String>) {
-    let foreign: Vec<&str> =
-        inventory.needed.iter().copied().filter(|n| !RUNTIME.contains(n) && !n.starts_with("libicu")).collect();
+    let foreign: Vec<&str> = inventory
+        .needed
+        .iter()
+        .copied()
+        .filter(|n| !RUNTIME.contains(n) && !n.starts_with("libicu"))
+        .collect();
     report(&foreign, "libraries are needed that should be linked in", faults);
 }
 
@@ -129,7 +133,9 @@ fn check_slots(inventory: &Inventory, faults: &mut Vec<String>) {
         undefined().filter(of_v8).filter(|s| !bindable.contains(&s.kind)).map(|s| s.symbol).collect();
     report(&odd, "V8 symbols are in slots of a kind that cannot be bound", faults);
     // Run-time libraries version their symbols, ICU puts its version into the names.
-    let icu = |name: &str| name.contains("icu_") || name.rsplit('_').next().is_some_and(|n| n.parse::<u32>().is_ok());
+    let icu = |name: &str| {
+        name.contains("icu_") || name.rsplit('_').next().is_some_and(|n| n.parse::<u32>().is_ok())
+    };
     let loose: Vec<&str> = undefined()
         .filter(|s| !of_v8(s) && !s.weak && s.version.is_none() && !icu(s.symbol))
         .map(|s| s.symbol)
@@ -153,7 +159,8 @@ fn report(names: &[&str], what: &str, faults: &mut Vec<String>) {
 }
 
 fn facts(bytes: &[u8], inventory: &Inventory, note: GuestNote) -> GuestFacts {
-    let count = |kind| inventory.slots.iter().filter(|s| s.kind == kind && owner(s.symbol) == Owner::V8).count();
+    let count =
+        |kind| inventory.slots.iter().filter(|s| s.kind == kind && owner(s.symbol) == Owner::V8).count();
     GuestFacts {
         soname: inventory.soname.into(),
         needed: inventory.needed.iter().map(|n| n.to_string()).collect(),
@@ -181,7 +188,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let [text, object] = ["a.cc", "a.so"].map(|name| dir.path().join(name));
         std::fs::write(&text, source).unwrap();
-        let run = Command::new("g++").args(["-shared", "-fPIC", "-o"]).arg(&object).arg(&text).args(flags).output();
+        let run =
+            Command::new("g++").args(["-shared", "-fPIC", "-o"]).arg(&object).arg(&text).args(flags).output();
         let run = run.unwrap();
         assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
         std::fs::read(&object).unwrap()

@@ -46,7 +46,8 @@ impl Compilation<'_> {
         let pkg_config = format!("/bin/sh {}", self.places.recipe.join("pkg-config").display());
         let program = self.run("python3").args(["configure.py"]).args(recipe::configure_args(&self.places));
         let gyp = self.places.work.join("root/usr/lib/python3/dist-packages");
-        let program = program.env("PKG_CONFIG", pkg_config).env("PYTHONPATH", gyp).dir(self.tree).log(self.log);
+        let program =
+            program.env("PKG_CONFIG", pkg_config).env("PYTHONPATH", gyp).dir(self.tree).log(self.log);
         self.explained(program.logged(|_| ()), "configure of ")
     }
 
@@ -54,7 +55,8 @@ impl Compilation<'_> {
     pub fn make(&self, module_version: u32, progress: &dyn Progress) -> Result<PathBuf> {
         let total = self.count_objects()?;
         let (mut done, mut rest) = (0, String::new());
-        let program = self.run("make").args(["-C", "out", "BUILDTYPE=Release", &format!("-j{}", self.jobs), TARGET]);
+        let program =
+            self.run("make").args(["-C", "out", "BUILDTYPE=Release", &format!("-j{}", self.jobs), TARGET]);
         let result = program.dir(self.tree).log(self.log).logged(|text| {
             for line in whole_lines(&mut rest, text) {
                 if let Some(object) = object_of(&line) {
@@ -76,8 +78,10 @@ impl Compilation<'_> {
 
     /// The compiler and tools of the system, without what a caller's environment would change in them.
     fn run(&self, name: &str) -> Program {
-        let program = Program::new(find(name).unwrap_or_else(|| name.into())).env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
-        let clean = ["CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "CC", "CXX", "CPATH", "GYP_DEFINES", "MAKEFLAGS"];
+        let program = Program::new(find(name).unwrap_or_else(|| name.into()))
+            .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
+        let clean =
+            ["CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "CC", "CXX", "CPATH", "GYP_DEFINES", "MAKEFLAGS"];
         clean.into_iter().fold(program, Program::without_env)
     }
 
@@ -114,7 +118,10 @@ mod tests {
     fn compiled_objects_are_recognised_in_output_and_in_a_dry_run() {
         let object = Some("node-relink/src/env.o");
         assert_eq!(object_of("  CXX(target) /w/out/Release/obj.target/node-relink/src/env.o"), object);
-        assert_eq!(object_of("printf '%s\\n' '  CXX(target) /w/out/Release/obj.target/node-relink/src/env.o'"), object);
+        assert_eq!(
+            object_of("printf '%s\\n' '  CXX(target) /w/out/Release/obj.target/node-relink/src/env.o'"),
+            object
+        );
         assert_eq!(object_of("  AR(target) /w/out/Release/obj.target/deps/ada/libada.a"), None);
         assert_eq!(object_of("note: declared here"), None);
     }

@@ -79,7 +79,8 @@ pub fn build(options: &BuildOptions, progress: &dyn Progress) -> Result<Guest> {
     }
     let cached = cache.get(KIND, &inputs.key).is_some();
     let log = cache.folder("logs")?.join(format!("guest-{}.log", &inputs.key.hex()[..20]));
-    let jobs = options.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
+    let jobs =
+        options.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
     let build = Build { inputs: &inputs, log: &log, jobs, progress };
     let dir = cache.get_or_make(KIND, &inputs.key, progress, |work| build.run(work))?;
     progress.finish();
@@ -101,8 +102,11 @@ pub fn path() -> Option<PathBuf> {
 }
 
 fn remember(cache: &Cache, guest: &Guest) -> Result<()> {
-    let default =
-        DefaultGuest { recipe: recipe::fingerprint(), key: guest.facts.note.key.clone(), library: guest.library.clone() };
+    let default = DefaultGuest {
+        recipe: recipe::fingerprint(),
+        key: guest.facts.note.key.clone(),
+        library: guest.library.clone(),
+    };
     write_whole(&cache.root().join(DEFAULT_FILE), &to_json(&default)?)
 }
 
@@ -142,10 +146,16 @@ fn require_tools() -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let mut packages: Vec<&str> =
-        recipe::TOOLS.iter().filter(|(p, _)| missing.iter().any(|m| m == p)).map(|(_, package)| *package).collect();
+    let mut packages: Vec<&str> = recipe::TOOLS
+        .iter()
+        .filter(|(p, _)| missing.iter().any(|m| m == p))
+        .map(|(_, package)| *package)
+        .collect();
     packages.dedup();
-    Err(KitError::MissingTools { remedy: format!("apt-get install -y {}", packages.join(" ")), tools: missing })
+    Err(KitError::MissingTools {
+        remedy: format!("apt-get install -y {}", packages.join(" ")),
+        tools: missing,
+    })
 }
 
 /// Everything a guest is made from, and its key.
@@ -160,7 +170,8 @@ struct Inputs {
 
 impl Inputs {
     fn gather(cache: &Cache, options: &BuildOptions, progress: &dyn Progress) -> Result<Self> {
-        let headers = options.v8_headers.as_deref().map(|dir| V8Headers::read("--v8-headers", dir)).transpose()?;
+        let headers =
+            options.v8_headers.as_deref().map(|dir| V8Headers::read("--v8-headers", dir)).transpose()?;
         let folder = options.source.as_deref().map(Origin::folder).transpose()?;
         let apt = Apt::open(cache, progress)?;
         progress.step("fetching Node's source and the libraries it needs");
@@ -171,12 +182,20 @@ impl Inputs {
         let needs_gyp = options.source.as_deref().is_some_and(|dir| !dir.join("tools/gyp/pylib").is_dir());
         let debs = tree::packages(&apt, needs_gyp)?;
         let compiler = first_line("g++")?;
-        let mut key = origin.add_to(recipe::key())?.add("compiler", &compiler).add("linker", first_line("ld")?);
+        let mut key =
+            origin.add_to(recipe::key())?.add("compiler", &compiler).add("linker", first_line("ld")?);
         key = key.add("headers", headers.as_ref().map_or("the source's", |h| &h.sha256));
         for deb in &debs {
             key = key.add(&deb.package, &deb.sha256);
         }
-        Ok(Self { origin, headers, headers_dir: options.v8_headers.clone(), debs, compiler, key: key.finish() })
+        Ok(Self {
+            origin,
+            headers,
+            headers_dir: options.v8_headers.clone(),
+            debs,
+            compiler,
+            key: key.finish(),
+        })
     }
 }
 
@@ -265,7 +284,12 @@ impl Build<'_> {
 
     fn what(&self, node: &NodeFacts, headers: &V8Headers) -> String {
         let given = self.inputs.headers_dir.as_deref().map(|d| format!(" (--v8-headers {})", d.display()));
-        format!("Node {} against the headers of V8 {}{}", node.version, headers.version, given.unwrap_or_default())
+        format!(
+            "Node {} against the headers of V8 {}{}",
+            node.version,
+            headers.version,
+            given.unwrap_or_default()
+        )
     }
 
     /// Strips and checks the library, puts everything that belongs to it at the top of the work folder and removes
@@ -276,11 +300,14 @@ impl Build<'_> {
         // Debugging sections of Debian's .a files go; the symbol table stays, for debuggers and perf.
         let args = ["--strip-debug".as_ref(), "-o".as_ref(), library.as_os_str(), built.as_os_str()];
         Program::new("strip").args(args).output()?;
-        let facts = check::check(&read(&library)?, note).map_err(|faults| bad_guest(&Ok(library), faults, self.log))?;
+        let facts = check::check(&read(&library)?, note)
+            .map_err(|faults| bad_guest(&Ok(library), faults, self.log))?;
         add_icu(work, &facts)?;
         add_licenses(work)?;
         write_whole(&work.join("note.json"), &to_json(note)?)?;
-        ["unpacked", "configured", "node", "root", "deps", "recipe"].iter().try_for_each(|n| remove(&work.join(n)))
+        ["unpacked", "configured", "node", "root", "deps", "recipe"]
+            .iter()
+            .try_for_each(|n| remove(&work.join(n)))
     }
 }
 

@@ -148,7 +148,12 @@ pub(super) mod tests {
         let dir = tempfile::tempdir().unwrap();
         let [text, object] = ["n.s", "n.so"].map(|name| dir.path().join(name));
         std::fs::write(&text, note_assembly(&note()).unwrap()).unwrap();
-        let run = std::process::Command::new("gcc").args(["-shared", "-o"]).arg(&object).arg(&text).output().unwrap();
+        let run = std::process::Command::new("gcc")
+            .args(["-shared", "-o"])
+            .arg(&object)
+            .arg(&text)
+            .output()
+            .unwrap();
         assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
         let bytes = std::fs::read(&object).unwrap();
         let file = crate::elf::FileImage::parse(&bytes, crate::elf::arch::Arch::native()).unwrap();
@@ -157,9 +162,12 @@ pub(super) mod tests {
 
     #[test]
     fn the_version_script_exports_nothing_of_v8_or_the_dependencies() {
-        let patterns = EXPORTS.lines().map(str::trim).filter(|l| l.ends_with(';') && !l.starts_with('}') && *l != "*;");
+        let patterns =
+            EXPORTS.lines().map(str::trim).filter(|l| l.ends_with(';') && !l.starts_with('}') && *l != "*;");
         for pattern in patterns {
-            let own = ["napi_", "node_", "_ZN4node", "_ZNK4node", "_ZTVN4node"].iter().any(|p| pattern.starts_with(p));
+            let own = ["napi_", "node_", "_ZN4node", "_ZNK4node", "_ZTVN4node"]
+                .iter()
+                .any(|p| pattern.starts_with(p));
             assert!(own, "{pattern}");
         }
         assert!(EXPORTS.contains("local:\n    *;"));
@@ -168,7 +176,8 @@ pub(super) mod tests {
     #[test]
     fn configure_is_told_all_variables_of_the_gypi() {
         let path = Path::new("/w");
-        let args = configure_args(&Places { work: path, v8_include: path, deps: path, recipe: path }).join(" ");
+        let args =
+            configure_args(&Places { work: path, v8_include: path, deps: path, recipe: path }).join(" ");
         for word in GYPI.split("<(").skip(1).filter_map(|rest| rest.split(')').next()) {
             assert!(args.contains(&format!("-D{word}=")), "{word}");
         }

@@ -31,7 +31,10 @@ impl Origin {
         let dir = dir.canonicalize().map_err(|e| bad(dir, e.to_string()))?;
         for file in ["src/node_version.h", "node.gyp", "configure.py"] {
             if !dir.join(file).is_file() {
-                return Err(bad(&dir, format!("there is no {file} in it; name the top folder of an unpacked Node source")));
+                return Err(bad(
+                    &dir,
+                    format!("there is no {file} in it; name the top folder of an unpacked Node source"),
+                ));
             }
         }
         // What an earlier build in that folder left is not source.
@@ -43,7 +46,9 @@ impl Origin {
     /// Adds what identifies the source to a cache key.
     pub fn add_to(&self, key: KeyBuilder) -> Result<KeyBuilder> {
         match self {
-            Self::Debian(source) => Ok(key.add("debian source", &source.version).add("files", hash_all(&source.dir)?)),
+            Self::Debian(source) => {
+                Ok(key.add("debian source", &source.version).add("files", hash_all(&source.dir)?))
+            }
             Self::Folder(dir, list) => Ok(key.add("source folder", files::hash(dir, list)?)),
         }
     }
@@ -79,7 +84,13 @@ fn unpack_tarballs(from: &Path, tree: &Path) -> Result<()> {
     for (part, tarball) in tarballs {
         let to = tree.join(&part);
         fs::create_dir_all(&to).map_err(io("create", &to))?;
-        let args = ["-xf".as_ref(), tarball.as_os_str(), "--strip-components=1".as_ref(), "-C".as_ref(), to.as_os_str()];
+        let args = [
+            "-xf".as_ref(),
+            tarball.as_os_str(),
+            "--strip-components=1".as_ref(),
+            "-C".as_ref(),
+            to.as_os_str(),
+        ];
         Program::new("tar").args(args).output()?;
     }
     Ok(())
@@ -125,8 +136,9 @@ pub fn builtin_packages() -> Result<Vec<String>> {
 }
 
 fn builtins() -> Result<Vec<Builtin>> {
-    serde_json::from_str(recipe::BUILTINS)
-        .map_err(|e| KitError::Unsupported { why: format!("builtins.json of this program is malformed: {e}") })
+    serde_json::from_str(recipe::BUILTINS).map_err(|e| KitError::Unsupported {
+        why: format!("builtins.json of this program is malformed: {e}"),
+    })
 }
 
 /// Puts the JS builtins that the source lacks where upstream has them; Node then embeds them.
@@ -155,7 +167,11 @@ pub fn add_dependencies(root: &Path, deps: &Path) -> Result<()> {
         for base in ["usr/include".to_string(), format!("usr/include/{triplet}")] {
             let from = root.join(base).join(name);
             if from.is_dir() {
-                files::copy(&from, &files::list(&from, &|_| true)?, &deps.join("include").join(folder).join(name))?;
+                files::copy(
+                    &from,
+                    &files::list(&from, &|_| true)?,
+                    &deps.join("include").join(folder).join(name),
+                )?;
             }
         }
     }
@@ -183,7 +199,8 @@ pub fn triplet() -> &'static str {
 /// All Debian packages that the build takes from; GYP too where the source lacks it (Debian's newer tarballs do).
 pub fn packages(apt: &Apt, needs_gyp: bool) -> Result<Vec<Deb>> {
     let builtins = builtin_packages()?;
-    let mut names: Vec<&str> = recipe::DEV_PACKAGES.into_iter().chain(builtins.iter().map(String::as_str)).collect();
+    let mut names: Vec<&str> =
+        recipe::DEV_PACKAGES.into_iter().chain(builtins.iter().map(String::as_str)).collect();
     if needs_gyp {
         names.push("gyp");
     }
@@ -203,14 +220,16 @@ pub struct NodeFacts {
 pub fn node_facts(tree: &Path) -> Result<NodeFacts> {
     let file = tree.join("src/node_version.h");
     let text = fs::read_to_string(&file).map_err(io("read", &file))?;
-    parse_node_version(&text).ok_or_else(|| bad(tree, "src/node_version.h does not define NODE_MAJOR_VERSION and so on".into()))
+    parse_node_version(&text)
+        .ok_or_else(|| bad(tree, "src/node_version.h does not define NODE_MAJOR_VERSION and so on".into()))
 }
 
 fn parse_node_version(text: &str) -> Option<NodeFacts> {
     let number = |name: &str| -> Option<u32> {
         text.lines().find_map(|l| l.strip_prefix("#define ")?.strip_prefix(name)?.trim().parse().ok())
     };
-    let [major, minor, patch] = ["NODE_MAJOR_VERSION", "NODE_MINOR_VERSION", "NODE_PATCH_VERSION"].map(number);
+    let [major, minor, patch] =
+        ["NODE_MAJOR_VERSION", "NODE_MINOR_VERSION", "NODE_PATCH_VERSION"].map(number);
     let version = format!("{}.{}.{}", major?, minor?, patch?);
     Some(NodeFacts { version, module_version: number("NODE_MODULE_VERSION")? })
 }
@@ -277,7 +296,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("common.gypi");
         fs::write(&file, "{\n    'v8_embedder_string': '-node.37',\n}").unwrap();
-        assert_eq!((v8_embedder(&file).as_str(), v8_embedder(Path::new("/nowhere")).as_str()), ("-node.37", ""));
+        assert_eq!(
+            (v8_embedder(&file).as_str(), v8_embedder(Path::new("/nowhere")).as_str()),
+            ("-node.37", "")
+        );
     }
 
     #[test]
