@@ -246,10 +246,18 @@ fn machine_sources() -> Result<String> {
     })
 }
 
-/// Unpacks packages into a folder.
+/// Unpacks packages into a folder. Some of bookworm's still have files under /lib, which an installed system has as a
+/// link to /usr/lib (Debian's "merged /usr"): they are moved there.
 pub fn unpack(debs: &[Deb], to: &Path) -> Result<()> {
     for deb in debs {
         Program::new("dpkg-deb").args([Path::new("-x"), &deb.file, to]).output()?;
+    }
+    let unmerged = to.join("lib");
+    if unmerged.is_dir() {
+        let merged = to.join("usr/lib");
+        fs::create_dir_all(&merged).map_err(io("create", &merged))?;
+        Program::new("cp").args([Path::new("-a"), &unmerged.join("."), &merged]).output()?;
+        fs::remove_dir_all(&unmerged).map_err(io("remove", &unmerged))?;
     }
     Ok(())
 }
