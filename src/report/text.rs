@@ -23,7 +23,7 @@ pub fn render(report: &Report) -> String {
         let _ = writeln!(
             text,
             "proof     {} = {} in {} ({})",
-            witness.symbol, witness.address, witness.module, witness.protection
+            readable(&witness.symbol), witness.address, witness.module, witness.protection
         );
     }
     if !report.v8_modules.is_empty() {
@@ -34,7 +34,7 @@ pub fn render(report: &Report) -> String {
         );
     }
     for adapter in &report.adapters {
-        let _ = writeln!(text, "adapter   {} for {}", adapter.stands_in, adapter.symbol);
+        let _ = writeln!(text, "adapter   {} for {}", adapter.stands_in, readable(&adapter.symbol));
     }
     for (what, flags) in [("set", &report.flags_set), ("dropped", &report.flags_dropped)] {
         if !flags.is_empty() {
@@ -47,6 +47,13 @@ pub fn render(report: &Report) -> String {
     times(&mut text, report);
     ending(&mut text, report);
     text
+}
+
+/// A C++ name as people write it, without its parameters.
+fn readable(symbol: &str) -> String {
+    let options = cpp_demangle::DemangleOptions::new().no_params().no_return_type();
+    let name = cpp_demangle::Symbol::new(symbol).ok().and_then(|s| s.demangle(&options).ok());
+    name.unwrap_or_else(|| symbol.to_owned())
 }
 
 fn bound(text: &mut String, report: &Report) {

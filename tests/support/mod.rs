@@ -1,7 +1,10 @@
 //! The real parts that tests run on. A missing part is a failure, never a skip.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+use relink::kit::guest::{self, BuildOptions};
+use relink::kit::{hosts, progress, KitError};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::OnceLock;
 
 /// Where everything is.
@@ -18,6 +21,8 @@ pub struct Parts {
     pub node: PathBuf,
     /// librelink.so of the same profile as this test.
     pub library: PathBuf,
+    /// `relink-node`, likewise.
+    pub relink_node: PathBuf,
     /// The command.
     pub relink: PathBuf,
 }
@@ -29,15 +34,32 @@ pub fn parts() -> &'static Parts {
 }
 
 fn find() -> Parts {
-    let root = PathBuf::from("/tmp/kit/root/usr");
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let progress = progress::terminal();
+    let failed = |e: KitError| -> PathBuf { panic!("a part that the tests need: {} {e}", e.code()) };
+    let game = hosts::gameserver(progress.as_ref()).unwrap_or_else(|e| panic!("{} {e}", e.code()));
+    let node = hosts::plain_node(progress.as_ref()).unwrap_or_else(failed);
+    let guest = guest::build(&BuildOptions::default(), progress.as_ref()).map_or_else(failed, |g| g.library);
+    build_library();
+    let relink = PathBuf::from(env!("CARGO_BIN_EXE_relink"));
     Parts {
-        guest: "/tmp/relink-guest/libnode-relink.so.108".into(),
-        libv8: root.join("lib/x86_64-linux-gnu/libnode.so.108"),
-        headers: root.join("include/node"),
-        gameserver: "/tmp/gameserver".into(),
-        node: "/tmp/kit/nodepkg/package/bin/node".into(),
-        library: here.join("target/release/librelink.so"),
-        relink: env!("CARGO_BIN_EXE_relink").into(),
+        guest,
+        libv8: game.v8.library,
+        headers: game.v8.include,
+        gameserver: game.executable,
+        node,
+        library: relink.with_file_name("librelink.so"),
+        relink_node: relink.with_file_name("relink-node"),
+        relink,
     }
+}
+
+/// librelink.so and relink-node are of another package than these tests, so cargo does not build them for us.
+fn build_library() {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["build", "--quiet", "-p", "relink-shim"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    let status = command.status().expect("cargo runs");
+    assert!(status.success(), "building librelink.so: {status}");
 }
