@@ -21,6 +21,8 @@ pub struct DynamicEntry {
 pub struct Dynamic<'i, 'd> {
     image: &'i Image<'d>,
     entries: Vec<DynamicEntry>,
+    /// The dynamic string table.
+    strings: Result<&'d [u8], ElfError>,
 }
 
 impl<'i, 'd> Dynamic<'i, 'd> {
@@ -41,7 +43,9 @@ impl<'i, 'd> Dynamic<'i, 'd> {
             })
             .take_while(|entry| entry.tag != u64::from(elf::DT_NULL))
             .collect();
-        Ok(Self { image, entries })
+        let mut dynamic = Self { image, entries, strings: Err(ElfError::Missing("the dynamic string table (DT_STRTAB)")) };
+        dynamic.strings = dynamic.string_table();
+        Ok(dynamic)
     }
 
     /// All entries before `DT_NULL`.
@@ -59,16 +63,28 @@ impl<'i, 'd> Dynamic<'i, 'd> {
         self.value(tag).map(|value| self.image.dynamic_address(value))
     }
 
-    /// The string at `offset` of the dynamic string table.
-    pub fn string(&self, offset: u64) -> Result<&'d str, ElfError> {
-        let table =
+    fn string_table(&self) -> Result<&'d [u8], ElfError> {
+        let start =
             self.address(elf::DT_STRTAB).ok_or(ElfError::Missing("the dynamic string table (DT_STRTAB)"))?;
         let size = self.value(elf::DT_STRSZ).ok_or(ElfError::Missing("DT_STRSZ"))?;
-        let malformed = |why| ElfError::Malformed { what: "a dynamic string", address: table, why };
-        let at = table.offset(offset).filter(|_| offset < size).ok_or(malformed("is outside of DT_STRSZ"))?;
-        let bytes = self.image.bytes("a dynamic string", at, size - offset)?;
+        self.image.bytes("the dynamic string table (DT_STRTAB)", start, size)
+    }
+
+    /// The string at `offset` of the dynamic string table.
+    pub fn string(&self, offset: u64) -> Result<&'d str, ElfError> {
+        let table = self.strings.clone()?;
+        let malformed = |why| ElfError::Malformed { what: "a dynamic string", address: LinkAddr(offset), why };
+        let bytes = usize::try_from(offset).ok().and_then(|start| table.get(start..));
+        let bytes = bytes.filter(|b| !b.is_empty()).ok_or(malformed("is outside of DT_STRSZ"))?;
         let end = bytes.iter().position(|b| *b == 0).ok_or(malformed("has no terminating NUL"))?;
         std::str::from_utf8(&bytes[..end]).map_err(|_| malformed("is not UTF-8"))
+    }
+
+    /// Whether the string at `offset` is `text`. For lookups, which compare more often than they find.
+    pub(super) fn string_is(&self, offset: u64, text: &str) -> bool {
+        let Ok(table) = &self.strings else { return false };
+        let bytes = usize::try_from(offset).ok().and_then(|start| table.get(start..)).unwrap_or(&[]);
+        bytes.starts_with(text.as_bytes()) && bytes.get(text.len()) == Some(&0)
     }
 
     /// The libraries this image asks for (`DT_NEEDED`), in order.

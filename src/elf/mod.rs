@@ -19,7 +19,7 @@ pub use versions::Versions;
 use crate::address::LinkAddr;
 
 /// Why bytes are not an ELF image that can be used.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ElfError {
     /// The file does not begin with the ELF magic.
     #[error("not an ELF file (expected 7f454c46 at offset 0, found {found})")]

@@ -95,10 +95,13 @@ impl<'i, 'd> SymbolTable<'i, 'd> {
         all.filter(|s| s.as_ref().map_or(true, |s| s.defined)).collect()
     }
 
-    /// The symbol at `index` if it is a definition of `name`. Compares bytes, not UTF-8 strings: lookups are hot.
+    /// The symbol at `index` if it is a definition of `name`.
     fn defines(&self, index: u32, name: &str) -> Result<Option<Symbol<'d>>, ElfError> {
-        let symbol = self.get(index)?;
-        Ok((symbol.defined && symbol.name == name).then_some(symbol))
+        let raw = self.raw(index)?;
+        if raw.st_shndx.get(LE) == elf::SHN_UNDEF || !self.dynamic.string_is(u64::from(raw.st_name.get(LE)), name) {
+            return Ok(None);
+        }
+        self.get(index).map(Some)
     }
 }
 
