@@ -27,8 +27,12 @@ pub const WAIT_MS: &str = "RELINK_WAIT_MS";
 /// 1: children of the host inherit Relink as well.
 pub const INHERIT: &str = "RELINK_INHERIT";
 
+/// The file name of the one program to act in, also if it loads its V8 later; elsewhere nothing happens.
+pub const HOST: &str = "RELINK_HOST";
+
 /// All variables, so that they can be taken out of a host's environment.
-pub const VARIABLES: [&str; 9] = [GUEST, SCRIPT, ARGS, NODE_ARGS, REPORT, LOG, PROVIDER, WAIT_MS, INHERIT];
+pub const VARIABLES: [&str; 10] =
+    [GUEST, SCRIPT, ARGS, NODE_ARGS, REPORT, LOG, PROVIDER, WAIT_MS, INHERIT, HOST];
 
 /// Wait this long for the host's V8 unless told otherwise.
 const DEFAULT_WAIT: Duration = Duration::from_secs(60);
@@ -54,6 +58,8 @@ pub struct Config {
     pub wait: Duration,
     /// Whether children inherit Relink.
     pub inherit: bool,
+    /// The file name of the program to act in; there V8 may come later.
+    pub host: Option<String>,
 }
 
 impl Config {
@@ -83,6 +89,7 @@ impl Config {
             provider: get(PROVIDER).map(|p| p.to_string_lossy().into_owned()),
             wait: get(WAIT_MS).map_or(Ok(DEFAULT_WAIT), |v| milliseconds(&v.to_string_lossy()))?,
             inherit: get(INHERIT).is_some_and(|v| v == "1"),
+            host: get(HOST).map(|h| h.to_string_lossy().into_owned()),
         })
     }
 

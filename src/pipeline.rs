@@ -27,7 +27,7 @@ use crate::runtime::readiness::Cells;
 use crate::runtime::{guards, lifecycle, platform};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The report of this process, filled as the stages go.
 pub type SharedReport = Arc<Mutex<Report>>;
@@ -80,6 +80,9 @@ pub fn run(config: &Config, bridge: &[u8], report: &SharedReport) -> Result<(), 
         adapters: adapters::beside_a_host(),
         guards: guards::all(),
     };
+    if config.host.is_some() {
+        Clock(report).time("wait-for-V8", || wait_for_provider(config.wait))?;
+    }
     let wait = |exports: &Exports, provider: &Provider| wait_until_ready(exports, provider, config);
     bind(&ask, report, wait, |bound| start(bound, config, report))
 }
@@ -153,6 +156,28 @@ fn readable_script(config: &Config) -> Result<(), Error> {
 fn observe() -> Result<(Modules, Maps), Error> {
     let maps = Maps::own().map_err(|source| Error::Proc { what: "/proc/self/maps", source })?;
     Ok((Modules::observe(), maps))
+}
+
+/// Waits until a module that provides V8 is loaded, or the time is over (then detection says what is missing). Costs one
+/// look at ld.so's counter every few milliseconds.
+fn wait_for_provider(limit: Duration) -> Result<(), Error> {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let start = Instant::now();
+    let mut seen = 0;
+    loop {
+        let loads = Modules::loads_so_far();
+        if loads != seen {
+            seen = loads;
+            let (modules, maps) = observe()?;
+            if detect::any(&modules, &maps) {
+                return Ok(());
+            }
+        }
+        if start.elapsed() >= limit {
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
+    }
 }
 
 fn find_provider(modules: &Modules, maps: &Maps, wanted: Option<&str>) -> Result<Provider, Error> {
@@ -396,9 +421,9 @@ fn leave(bridge: &Bridge, host_slots: HostSlots, outcome: Outcome) {
 /// in reverse order of registration, and this one is registered late.
 fn at_exit_of_the_host() {
     extern "C" fn stop_the_guest() {
-        const LONGEST: std::time::Duration = std::time::Duration::from_secs(1);
+        const LONGEST: Duration = Duration::from_secs(1);
         // In a forked child of the host there is no guest.
-        if guards::in_child() || lifecycle::wait(std::time::Duration::ZERO) {
+        if guards::in_child() || lifecycle::wait(Duration::ZERO) {
             return;
         }
         lifecycle::host_leaves();

@@ -43,13 +43,21 @@ extern "C" fn on_load() {
 /// Starts the thread, if that is asked for and this process is one with a V8.
 fn arm() {
     let Some(config) = Config::read(|name| std::env::var_os(name)) else { return };
-    if !has_v8() {
+    if !is_the_host() {
         return;
     }
     let report = new_report();
     match config.and_then(settle) {
         Ok(config) => start_thread(config, report),
         Err(error) => fail(&error, &report, std::env::var_os(config::REPORT).map(PathBuf::from).as_deref()),
+    }
+}
+
+/// Whether this process is the one to act in: the one with the name that was given, or else the one that has a V8.
+fn is_the_host() -> bool {
+    match std::env::var_os(config::HOST).filter(|name| !name.is_empty()) {
+        Some(name) => std::fs::read_link("/proc/self/exe").is_ok_and(|exe| exe.file_name() == Some(&*name)),
+        None => has_v8(),
     }
 }
 

@@ -98,11 +98,9 @@ impl<'a> Apt<'a> {
         for version in versions {
             match self.download_source(name, version) {
                 Ok(source) => return Ok(source),
-                Err(stop @ KitError::Interrupted { .. }) => return Err(stop),
-                Err(error) => why = error.to_string(),
+                Err(KitError::Package { why: reason, .. }) => why = reason,
+                Err(other) => return Err(other),
             }
-            self.progress
-                .note(&format!("{name} {version} cannot be downloaded ({why}); trying the one before"));
         }
         Err(KitError::Package { package: name.into(), why })
     }
@@ -127,16 +125,17 @@ impl<'a> Apt<'a> {
     fn download_source(&self, name: &str, version: &str) -> Result<Source> {
         let dir = self.folder(&format!("src/{name}_{version}"))?;
         let [done, failed] = [dir.join("complete"), dir.join("failed")];
+        let known = fs::read_to_string(&failed).ok().filter(|_| younger(&failed, &self.stamp()));
+        if let Some(why) = known.filter(|_| !done.exists()) {
+            return Err(KitError::Package { package: name.into(), why });
+        }
         if !done.exists() {
-            let known = fs::read_to_string(&failed).ok().filter(|_| younger(&failed, &self.stamp()));
-            if let Some(why) = known {
-                return Err(KitError::Package { package: name.into(), why });
-            }
             let wanted = format!("{name}={version}");
-            let run =
-                self.program("apt-get")?.args(["source", "--download-only", &wanted]).dir(&dir).output();
-            if let Err(error @ KitError::Program { .. }) = &run {
-                cache::write_whole(&failed, &error.to_string())?;
+            let run = self.program("apt-get")?.args(["source", "--download-only", &wanted]).dir(&dir).output();
+            if let Err(KitError::Program { message, .. }) = run {
+                cache::write_whole(&failed, &message)?;
+                self.progress.note(&format!("{wanted} cannot be downloaded ({message}); trying the version before"));
+                return Err(KitError::Package { package: name.into(), why: message });
             }
             run?;
             cache::write_whole(&done, "")?;

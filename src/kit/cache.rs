@@ -9,10 +9,12 @@ use super::progress::Progress;
 use super::run::Signals;
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
+use tempfile::Builder;
 
 /// Name of the file in an entry that holds its whole key.
 const KEY_FILE: &str = "KEY";
@@ -204,7 +206,9 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
 /// Writes a file so that it is there whole or not at all, even for readers without a lock.
 pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(io("create a file in", dir))?;
+    // Private by default otherwise; the umask still applies.
+    let open = Permissions::from_mode(0o666);
+    let mut file = Builder::new().permissions(open).tempfile_in(dir).map_err(io("create a file in", dir))?;
     std::io::Write::write_all(&mut file, text.as_bytes()).map_err(io("write", path))?;
     file.persist(path).map_err(|e| io("write", path)(e.error))?;
     Ok(())

@@ -193,7 +193,7 @@ pub(crate) fn telling_line(text: &str) -> String {
     let error = |l: &&str| {
         l.starts_with("E: ") || l.contains("error:") || l.contains("ERROR") || l.contains("npm error")
     };
-    lines().find(error).or_else(|| lines().last()).unwrap_or("no output").to_string()
+    lines().find(error).or_else(|| lines().next_back()).unwrap_or("no output").to_string()
 }
 
 fn temporary() -> Result<File> {
@@ -273,13 +273,13 @@ mod tests {
     fn a_signal_ends_the_whole_group() {
         let dir = tempfile::tempdir().unwrap();
         let mark = dir.path().join("late");
-        let script = format!("(sleep 1; touch {}) & wait", mark.display());
+        let script = format!("(sleep 3; touch {}) & wait", mark.display());
         // Only this thread gets the signal, and it holds it back: the other tests' threads go on.
         let _held = Signals::hold();
         nix::sys::signal::raise(Signal::SIGTERM).unwrap();
         let error = Program::new("sh").args(["-c", &script]).output();
         assert!(matches!(error, Err(KitError::Interrupted { signal: "SIGTERM", number: 15 })), "{error:?}");
-        sleep(Duration::from_millis(1200));
+        sleep(Duration::from_millis(3500));
         assert!(!mark.exists(), "a grandchild went on");
     }
 }

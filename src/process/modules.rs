@@ -41,6 +41,15 @@ impl Modules {
         modules
     }
 
+    /// How many modules ld.so has loaded so far: a number that changes whenever there is a new one.
+    pub fn loads_so_far() -> u64 {
+        let mut loads = 0u64;
+        // SAFETY: `note_loads` has the type that the call wants and gets back exactly the pointer given here, which is
+        // valid and not otherwise used for the duration of the call.
+        unsafe { libc::dl_iterate_phdr(Some(note_loads), (&raw mut loads).cast::<c_void>()) };
+        loads
+    }
+
     /// Whether a library of this file name is loaded: ld.so takes it for every `DT_NEEDED` of that name.
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|m| m.path.file_name().is_some_and(|n| n == name))
@@ -91,6 +100,13 @@ impl LiveModule {
     fn loads(&self) -> impl Iterator<Item = &ProgramHeader64<LE>> {
         self.headers.iter().filter(|h| h.p_type.get(LE) == elf::PT_LOAD)
     }
+}
+
+/// Takes down ld.so's counter, which comes with every module, and ends the iteration.
+unsafe extern "C" fn note_loads(info: *mut libc::dl_phdr_info, _size: usize, sink: *mut c_void) -> c_int {
+    // SAFETY: ld.so passes a valid structure; `sink` is the pointer that `loads_so_far` passed.
+    unsafe { *sink.cast::<u64>() = (*info).dlpi_adds };
+    1
 }
 
 /// Takes down one module; called by `dl_iterate_phdr`.

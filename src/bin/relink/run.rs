@@ -36,6 +36,9 @@ pub struct Options {
     /// How long to wait for the host's V8, in milliseconds
     #[arg(long, env = config::WAIT_MS)]
     wait_ms: Option<u64>,
+    /// Act only in the program of this file name, also if it loads its V8 later (a plug-in, an engine's library)
+    #[arg(long = "in", value_name = "NAME", env = config::HOST)]
+    name: Option<String>,
     /// Children of the host get Node as well
     #[arg(long)]
     inherit: bool,
@@ -77,6 +80,7 @@ fn set_environment(command: &mut Command, options: &Options, library: &Path) -> 
         (config::LOG, options.log.clone()),
         (config::PROVIDER, options.provider.clone()),
         (config::WAIT_MS, options.wait_ms.map(|ms| ms.to_string())),
+        (config::HOST, options.name.clone()),
         (config::INHERIT, options.inherit.then(|| "1".to_owned())),
     ];
     for (name, value) in texts {
