@@ -7,12 +7,14 @@ pub mod arch;
 mod dynamic;
 mod image;
 mod relocations;
+mod sections;
 mod symbols;
 mod versions;
 
 pub use dynamic::{Dynamic, DynamicEntry};
 pub use image::{FileImage, Image, Segment};
 pub use relocations::{relocations, Relocation, Table};
+pub use sections::full_symbols;
 pub use symbols::{gnu_hash, Symbol, SymbolTable};
 pub use versions::Versions;
 

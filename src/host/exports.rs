@@ -1,10 +1,8 @@
 //! What a provider defines: its dynamic symbols, then, for names hidden from them, the `.symtab` of its file.
 
 use crate::address::{LinkAddr, LoadBias, RunAddr};
-use crate::elf::{Dynamic, ElfError, FileImage, Image, Symbol, SymbolTable, Versions};
+use crate::elf::{full_symbols, Dynamic, ElfError, FileImage, Image, Symbol, SymbolTable, Versions};
 use object::elf;
-use object::read::elf::{FileHeader as _, Sym as _};
-use object::LittleEndian as LE;
 use std::collections::{HashMap, HashSet};
 
 /// Where a definition was found.
@@ -74,18 +72,7 @@ impl<'i, 'd> Exports<'i, 'd> {
     /// Looks for `wanted` names, those that the dynamic symbols lack, in the `.symtab` of the provider's own file.
     /// One pass over the table, however many names. A stripped file simply has none of them.
     pub fn add_hidden(&mut self, file: &FileImage<'d>, wanted: &HashSet<&str>) -> Result<usize, ElfError> {
-        let unreadable = |_| ElfError::Missing("a readable section header table");
-        let header = elf::FileHeader64::<LE>::parse(file.bytes).map_err(unreadable)?;
-        let sections = header.sections(LE, file.bytes).map_err(unreadable)?;
-        let table = sections.symbols(LE, file.bytes, elf::SHT_SYMTAB).map_err(unreadable)?;
-        for symbol in table.iter() {
-            let Ok(name) = symbol.name(LE, table.strings()) else { continue };
-            let Ok(name) = std::str::from_utf8(name) else { continue };
-            if symbol.st_shndx(LE) != elf::SHN_UNDEF && wanted.contains(name) {
-                let is_function = symbol.st_type() == elf::STT_FUNC;
-                self.hidden.insert(name.to_owned(), (LinkAddr(symbol.st_value(LE)), is_function));
-            }
-        }
+        self.hidden.extend(full_symbols(file, wanted)?);
         Ok(self.hidden.len())
     }
 }

@@ -11,7 +11,7 @@ use object::{LittleEndian as LE, I32, U64};
 pub struct CxxLibrary(pub &'static str);
 
 /// What is known of a V8. `None` means unknown, never "no".
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize)]
 pub struct Fingerprint {
     /// Its version.
     pub version: Option<V8Version>,
@@ -26,9 +26,14 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Reads what the symbols of `image` tell.
+    /// Reads what the dynamic symbols of `image` tell.
     pub fn read(image: &Image, symbols: &SymbolTable) -> Result<Self, ElfError> {
-        let facts = Facts { image, symbols };
+        Self::read_with(image, &|name| Ok(symbols.lookup(name)?.map(|s| s.value)))
+    }
+
+    /// Reads what the symbols that `find` knows tell: it gives a symbol's link-time address.
+    pub fn read_with(image: &Image, find: &dyn Fn(&str) -> Result<Option<LinkAddr>, ElfError>) -> Result<Self, ElfError> {
+        let facts = Facts { image, find };
         let mut numbers = [0; 4];
         let mut known = true;
         for (number, name) in numbers.iter_mut().zip(VERSION_NUMBERS) {
@@ -54,16 +59,16 @@ impl Fingerprint {
     }
 }
 
-struct Facts<'a, 'i, 'd> {
+struct Facts<'a, 'd> {
     image: &'a Image<'d>,
-    symbols: &'a SymbolTable<'i, 'd>,
+    find: &'a dyn Fn(&str) -> Result<Option<LinkAddr>, ElfError>,
 }
 
-impl Facts<'_, '_, '_> {
+impl Facts<'_, '_> {
     /// The non-negative `int` that the symbol names.
     fn int(&self, name: &str) -> Result<Option<u32>, ElfError> {
-        let Some(symbol) = self.symbols.lookup(name)? else { return Ok(None) };
-        let value: &I32<LE> = self.image.value("a fact about V8", symbol.value)?;
+        let Some(at) = (self.find)(name)? else { return Ok(None) };
+        let value: &I32<LE> = self.image.value("a fact about V8", at)?;
         Ok(u32::try_from(value.get(LE)).ok())
     }
 
@@ -71,8 +76,8 @@ impl Facts<'_, '_, '_> {
     /// nothing is known.
     fn string(&self, name: &str) -> Result<Option<String>, ElfError> {
         const LONGEST: usize = 64;
-        let Some(symbol) = self.symbols.lookup(name)? else { return Ok(None) };
-        let pointer: &U64<LE> = self.image.value("a fact about V8", symbol.value)?;
+        let Some(at) = (self.find)(name)? else { return Ok(None) };
+        let pointer: &U64<LE> = self.image.value("a fact about V8", at)?;
         let at: LinkAddr = self.image.dynamic_address(pointer.get(LE));
         let Ok(bytes) = self.image.tail("V8's version suffix", at) else { return Ok(None) };
         let text = bytes.iter().take(LONGEST).position(|b| *b == 0).map(|end| &bytes[..end]);
@@ -81,7 +86,7 @@ impl Facts<'_, '_, '_> {
 
     fn cxx(&self) -> Result<Option<CxxLibrary>, ElfError> {
         for (name, library) in CXX_WITNESSES {
-            if self.symbols.lookup(name)?.is_some() {
+            if (self.find)(name)?.is_some() {
                 return Ok(Some(CxxLibrary(library)));
             }
         }

@@ -3,6 +3,7 @@
 pub mod detect;
 pub mod exports;
 pub mod fingerprint;
+pub mod inspect;
 
 pub use detect::{providers, Provider};
 pub use exports::Exports;
