@@ -57,6 +57,11 @@ pub enum Error {
         /// How long was waited, in milliseconds.
         waited_ms: u64,
     },
+    /// The host called exit() before the guest was started.
+    #[error(
+        "the host ended before Node was brought in (its V8 was not ready yet, or the time was too short)"
+    )]
+    HostEnded,
     /// The module that provides V8 can't be read.
     #[error("provider \"{}\": {source}", path.display())]
     ProviderImage {
@@ -209,6 +214,7 @@ impl Error {
             Self::NotReady { .. } => "E0203",
             Self::ProviderImage { .. } => "E0204",
             Self::UnknownFact { .. } => "E0205",
+            Self::HostEnded => "E0206",
             Self::GuestFile { .. } => "E0301",
             Self::GuestImage { source: ElfError::NotElf { .. }, .. } => "E0302",
             Self::GuestImage { source: ElfError::Unsuitable { .. }, .. } => "E0303",

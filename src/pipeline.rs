@@ -315,6 +315,12 @@ impl Bound<'_, '_> {
         }
     }
 
+    /// The images have been entered and stay.
+    fn keep(self) {
+        self.guest.keep();
+        self.bridge.keep();
+    }
+
     /// Runs the initialisers, and gives the run-time address of one of the guest's own functions.
     ///
     /// # Errors
@@ -349,7 +355,10 @@ fn start(bound: Bound, config: &Config, report: &SharedReport) -> Result<(), Err
     at_exit_of_the_host();
     let told = Arc::clone(report);
     let file = config.report.clone();
-    lifecycle::begin(bridge::stop, move |outcome| finish(&told, file.as_deref(), Some(outcome)));
+    if !lifecycle::begin(bridge::stop, move |outcome| finish(&told, file.as_deref(), Some(outcome))) {
+        bound.keep();
+        return Err(Error::HostEnded);
+    }
     log::tell(Level::Info, "Node starts");
     match bridge.run(&config.command_line()) {
         Ok((outcome, times)) => {
@@ -363,6 +372,7 @@ fn start(bound: Bound, config: &Config, report: &SharedReport) -> Result<(), Err
                 lock(report).spent(stage, us);
             }
             leave(bridge, host_slots, outcome);
+            bound.keep();
             Ok(())
         }
         Err(error) => {
@@ -407,12 +417,9 @@ fn watch_for_dispose(bound: &Bound, provider: RunAddr) -> Result<HostSlots, Erro
 
 /// Takes the platform hook out again, unless the host is on its way out: then its platform may be gone already.
 fn leave(bridge: &Bridge, host_slots: HostSlots, outcome: Outcome) {
-    if !lifecycle::host_is_leaving() {
-        for result in [bridge.detach(), host_slots.restore()] {
-            if let Err(error) = result {
-                log::tell(Level::Warn, &error.line());
-            }
-        }
+    let restored = bridge.detach().and_then(|staying| if staying { host_slots.restore() } else { Ok(()) });
+    if let Err(error) = restored {
+        log::tell(Level::Warn, &error.line());
     }
     lifecycle::end(outcome);
 }
@@ -421,14 +428,17 @@ fn leave(bridge: &Bridge, host_slots: HostSlots, outcome: Outcome) {
 /// in reverse order of registration, and this one is registered late.
 fn at_exit_of_the_host() {
     extern "C" fn stop_the_guest() {
-        const LONGEST: Duration = Duration::from_secs(1);
+        /// For the guest's thread to write its report once Node has ended.
+        const TO_REPORT: Duration = Duration::from_secs(1);
         // In a forked child of the host there is no guest.
         if guards::in_child() || lifecycle::wait(Duration::ZERO) {
             return;
         }
         lifecycle::host_leaves();
         bridge::host_leaving();
-        lifecycle::wait(LONGEST);
+        if !lifecycle::wait(TO_REPORT) {
+            lifecycle::give_up("the host left, and the guest could not be stopped in time");
+        }
     }
     // SAFETY: the handler is a function of this library, which is never unloaded.
     unsafe { libc::atexit(stop_the_guest) };

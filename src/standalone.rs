@@ -4,6 +4,9 @@
 //! its start belong to Node, because nobody else is there. What is left is the binding itself, which is what Node's own
 //! tests then judge.
 //!
+//! Which parts are used: `RELINK_V8` and `RELINK_GUEST`, else a file beside the program ([`BESIDE`]), else the kit's. The file
+//! is for children: a script may start them through `process.execPath` with an environment that has none of ours.
+//!
 //! # Safety
 //! The provider's and the guest's code runs in this process as if they had been linked together.
 
@@ -19,6 +22,35 @@ use std::path::{Path, PathBuf};
 /// The library whose V8 is used; by default Debian's libnode108 from the kit's cache.
 pub const V8: &str = "RELINK_V8";
 
+/// A file beside the program that names the parts: `{"v8": FILE, "guest": FILE}`, both optional, relative ones seen from
+/// the file's folder.
+pub const BESIDE: &str = "relink-node.json";
+
+/// What [`BESIDE`] says.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Beside {
+    /// The library whose V8 is used.
+    pub v8: Option<PathBuf>,
+    /// The guest.
+    pub guest: Option<PathBuf>,
+}
+
+impl Beside {
+    /// Reads the file beside the running program; without one nothing is said.
+    fn read() -> Result<Self, Error> {
+        let bad = |why: String| Error::Setting { name: BESIDE, why };
+        let program =
+            std::env::current_exe().map_err(|e| bad(format!("the program's own path is unknown: {e}")))?;
+        let folder = program.parent().unwrap_or(Path::new("/"));
+        let Ok(text) = std::fs::read_to_string(folder.join(BESIDE)) else { return Ok(Self::default()) };
+        let said: Self =
+            serde_json::from_str(&text).map_err(|e| bad(format!("in {} is wrong: {e}", folder.display())))?;
+        let place = |path: Option<PathBuf>| path.map(|p| folder.join(p));
+        Ok(Self { v8: place(said.v8), guest: place(said.guest) })
+    }
+}
+
 /// `int node::Start(int argc, char* argv[])` (node.h): Node's whole life, from options to exit code.
 const START: &str = "_ZN4node5StartEiPPc";
 
@@ -28,8 +60,9 @@ const START: &str = "_ZN4node5StartEiPPc";
 /// `argv` is the vector that `main` was called with: `argc` strings in one piece of memory (libuv writes process titles
 /// there), then null. Nothing else runs in this process.
 pub unsafe fn node(argc: c_int, argv: *mut *mut c_char, bridge: &[u8]) -> Result<c_int, Error> {
-    let provider = chosen(V8, || kit::hosts::path("libv8").ok())?;
-    let guest = chosen(config::GUEST, kit::guest::path)?;
+    let beside = Beside::read()?;
+    let provider = chosen(V8, beside.v8, || kit::hosts::path("libv8").ok())?;
+    let guest = chosen(config::GUEST, beside.guest, kit::guest::path)?;
     load_provider(&provider)?;
     let part = provider.to_string_lossy();
     let ask = Ask {
@@ -53,9 +86,13 @@ pub unsafe fn node(argc: c_int, argv: *mut *mut c_char, bridge: &[u8]) -> Result
     )
 }
 
-/// The file that a variable names, or else the kit's.
-fn chosen(name: &'static str, default: impl FnOnce() -> Option<PathBuf>) -> Result<PathBuf, Error> {
-    let named = std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+/// The file that a variable names, or else the one that lies beside the program, or else the kit's.
+fn chosen(
+    name: &'static str,
+    beside: Option<PathBuf>,
+    default: impl FnOnce() -> Option<PathBuf>,
+) -> Result<PathBuf, Error> {
+    let named = std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from).or(beside);
     let why = || Error::Setting {
         name,
         why: "is not set and the kit has none; run `relink host fetch` and `relink guest build`".into(),

@@ -5,11 +5,11 @@
 mod process;
 mod support;
 
+use process::Program;
 use relink::config;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::parts;
-use process::Program;
 
 /// Compiles the late host and its engine, the game server as a shared library.
 fn compile(folder: &Path) -> (PathBuf, PathBuf) {
@@ -58,7 +58,8 @@ fn another_name_means_another_program() {
     let folder = tempfile::tempdir().expect("a folder");
     let (host, engine) = compile(folder.path());
     let plain = latehost(&host, &engine).run();
-    let ended = latehost(&host, &engine).env(config::HOST, "otherhost").relinked_source("process.exit(9)").run();
+    let ended =
+        latehost(&host, &engine).env(config::HOST, "otherhost").relinked_source("process.exit(9)").run();
     assert_eq!((ended.code(), &ended.stdout, &ended.stderr), (plain.code(), &plain.stdout, &plain.stderr));
     assert!(ended.report.is_none(), "nothing was to happen");
 }

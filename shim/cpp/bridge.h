@@ -57,7 +57,7 @@ enum relink_bridge_level {
 enum relink_bridge_event {
   RELINK_EVENT_FLAG_FILTERED = 1,  /* text: a V8 flag that the host's V8 does not know and that was dropped */
   RELINK_EVENT_FLAG_SET = 2,       /* text: a V8 flag that was set for the whole process */
-  RELINK_EVENT_HOST_LEAVING = 3,   /* a: 1 the guest was stopped in time (or did not run), 0 it was not */
+  RELINK_EVENT_HOST_LEAVING = 3,   /* the host is leaving: told once, before the guest is stopped */
   RELINK_EVENT_ISOLATE_ADDED = 4,  /* a: address of an isolate of the guest */
   RELINK_EVENT_ISOLATE_REMOVED = 5,/* a: address of an isolate of the guest */
   RELINK_EVENT_CALL_WITHHELD = 6   /* text: a process-wide call of the guest's that was not passed to the host */
@@ -146,8 +146,8 @@ RELINK_BRIDGE_API int relink_bridge_wait(uint32_t timeout_ms);
    isolate, and at exit(). 0, or TIMEOUT. */
 RELINK_BRIDGE_API int relink_bridge_host_leaving(void);
 
-/* The calling thread is Node's main thread and will never return from relink_bridge_run: nobody waits for it any more.
-   On any other thread this does nothing. */
+/* The calling thread of the guest is parked for ever. If it is the one in relink_bridge_run, nobody waits for that any
+   more; if it is another one, a leaving host waits half a second instead of 5. */
 RELINK_BRIDGE_API void relink_bridge_abandon(void);
 
 /*

@@ -4,6 +4,7 @@
 // host's platform object gets a copy of its vtable in which a few slots lead here: calls for the guest's isolates go to
 // Node's platform, all others to the functions that stood there before. Only the object's vtable pointer is written,
 // atomically; either value is right for a thread that reads it meanwhile. The copy is never freed.
+#include <sched.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -117,8 +118,10 @@ void destroy(Platform* self) {
     logf(RELINK_LOG_WARN, "the guest still runs: the host's platform is left standing instead of being destroyed");
     return;
   }
+  while (g_installing.exchange(true)) sched_yield();  // not while the guest's thread puts the vtable back
   g_attached.store(false);
   g_host_platform = nullptr;
+  g_installing.store(false);
   original<void (*)(Platform*)>(slot)(self);
 }
 
@@ -187,6 +190,7 @@ int install(const relink_bridge_host& host) {
 }
 
 int uninstall() {
+  if (leaving()) return RELINK_BRIDGE_E_LEAVING;
   if (!g_attached.load() || g_host_platform == nullptr) return RELINK_BRIDGE_E_NOT_ATTACHED;
   if (relink_bridge_wait(0) != 0) return RELINK_BRIDGE_E_BUSY;
   if (!registry::empty()) return RELINK_BRIDGE_E_GUEST_ALIVE;

@@ -16,6 +16,7 @@ namespace relink {
 namespace {
 
 constexpr uint32_t kLeavingTimeoutMs = 5000;
+constexpr uint32_t kCrippledTimeoutMs = 500;
 constexpr int kPoolThreads = 4;       // Node's own default
 constexpr int kExitCodeStopped = 1;   // what Node's main() makes of an environment that was stopped
 
@@ -24,6 +25,8 @@ using Strings = std::vector<std::string>;
 std::atomic<bool> g_busy{false};  // a thread is in relink_bridge_run
 std::atomic<bool> g_leaving{false};
 std::atomic<bool> g_abandoned{false};  // the running thread is parked for ever
+std::atomic<bool> g_crippled{false};   // another thread of the guest is: it may be waited for in vain
+std::atomic<uint64_t> g_leave_by{0};   // when the host goes on, whatever the guest does; 0: it does not leave yet
 std::atomic<bool> g_stop_requested{false};
 std::atomic<pid_t> g_running_pid{0};  // its process: a forked child has no guest
 std::atomic<pid_t> g_running_tid{0};  // its thread; 0: none
@@ -280,8 +283,13 @@ void set_running(bool running) {
   g_running_tid.store(running ? gettid() : 0);
 }
 
-bool wait(uint32_t timeout_ms) {
-  uint64_t deadline = now_us() + uint64_t{timeout_ms} * 1000;
+// The guest lives in the process that runs it; fork() copies the state but not the threads.
+bool in_forked_child() {
+  pid_t owner = g_running_pid.load();
+  return owner != 0 && owner != getpid();
+}
+
+bool wait_until(uint64_t deadline) {
   while (is_running()) {
     if (g_abandoned.load() || now_us() >= deadline || g_running_tid.load() == gettid()) return false;
     usleep(1000);
@@ -297,12 +305,16 @@ void stop_at_exit() {
   atexit([] { stop_for_leaving_host(); });
 }
 
+// Called at several points of a host's end; all of them together wait no longer than once.
 bool stop_for_leaving_host() {
+  if (in_forked_child()) return true;  // there is no guest, and its locks may be held for ever
   bool first = !g_leaving.exchange(true);
+  if (first) {
+    report(RELINK_EVENT_HOST_LEAVING);
+    g_leave_by.store(now_us() + uint64_t{g_crippled.load() ? kCrippledTimeoutMs : kLeavingTimeoutMs} * 1000);
+  }
   if (is_running()) relink_bridge_stop();
-  bool stopped = wait(kLeavingTimeoutMs);
-  if (first) report(RELINK_EVENT_HOST_LEAVING, stopped ? 1 : 0);
-  return stopped;
+  return wait_until(g_leave_by.load());
 }
 
 }  // namespace relink
@@ -323,6 +335,7 @@ extern "C" int relink_bridge_run(const relink_bridge_options* options, relink_br
 
 extern "C" void relink_bridge_abandon(void) {
   using namespace relink;
+  g_crippled.store(true);
   if (is_running() && g_running_tid.load() == gettid()) g_abandoned.store(true);
 }
 
@@ -336,7 +349,7 @@ extern "C" int relink_bridge_stop(void) {
 }
 
 extern "C" int relink_bridge_wait(uint32_t timeout_ms) {
-  return relink::wait(timeout_ms) ? 0 : RELINK_BRIDGE_E_TIMEOUT;
+  return relink::wait_until(relink::now_us() + uint64_t{timeout_ms} * 1000) ? 0 : RELINK_BRIDGE_E_TIMEOUT;
 }
 
 extern "C" int relink_bridge_host_leaving(void) {

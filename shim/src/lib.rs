@@ -16,10 +16,11 @@ use relink_core::pipeline::{self, SharedReport};
 use relink_core::process::{Maps, Modules};
 use relink_core::report::log::{self, Level};
 use relink_core::report::{Failure, Report};
+use relink_core::runtime::{guards, lifecycle};
 use std::ffi::{c_char, OsString};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Node's main thread needs as much as a process's main thread usually has, in bytes.
 const STACK: usize = 8 * 1024 * 1024;
@@ -100,7 +101,27 @@ fn new_report() -> SharedReport {
     }))
 }
 
+/// What is told if the host ends before its guest could begin.
+static UNTOLD: OnceLock<(SharedReport, Option<PathBuf>)> = OnceLock::new();
+
+extern "C" fn at_exit_of_the_host() {
+    let told = catch_unwind(|| {
+        if !guards::in_child() && lifecycle::host_leaves() {
+            if let Some((report, file)) = UNTOLD.get() {
+                fail(&Error::HostEnded, report, file.as_deref());
+            }
+        }
+    });
+    // A panic's message went to standard error; the host goes on with its exit.
+    drop(told);
+}
+
 fn start_thread(config: Config, report: SharedReport) {
+    guards::all();
+    if UNTOLD.set((Arc::clone(&report), config.report.clone())).is_ok() {
+        // SAFETY: the handler is a function of this library, which is never unloaded.
+        unsafe { libc::atexit(at_exit_of_the_host) };
+    }
     pipeline::lock(&report).guest = config.guest.display().to_string();
     let told = Arc::clone(&report);
     let file = config.report.clone();
@@ -121,6 +142,7 @@ fn run(config: &Config, report: &SharedReport) {
 
 /// Tells why Node was not brought in: one line, and the report if one was asked for.
 fn fail(error: &Error, report: &SharedReport, file: Option<&Path>) {
+    lifecycle::never();
     log::tell(Level::Error, &format!("{}; the host goes on without Node", error.line()));
     pipeline::lock(report).error = Some(Failure { code: error.code().into(), message: error.to_string() });
     pipeline::finish(report, file, None);
@@ -132,17 +154,26 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 /// A thread inherits the signal mask of its maker. Signals for the process are the host's: with every signal blocked
-/// in our thread the kernel gives them to the host's, as before. Faults of the thread itself stay deliverable, for V8
-/// may have a handler for them.
+/// in our thread the kernel gives them to the host's, as before. What is meant for the thread itself stays deliverable:
+/// its faults, for which V8 may have a handler, and SIGPROF, by which V8's profiler samples it.
 fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> T {
-    const FAULTS: [i32; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP];
+    const OWN: [i32; 8] = [
+        libc::SIGSEGV,
+        libc::SIGBUS,
+        libc::SIGFPE,
+        libc::SIGILL,
+        libc::SIGTRAP,
+        libc::SIGABRT,
+        libc::SIGSYS,
+        libc::SIGPROF,
+    ];
     // SAFETY: all zeroes is a valid sigset_t.
     let (mut blocked, mut before): (libc::sigset_t, libc::sigset_t) =
         unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
     // SAFETY: the sets are valid, the signal numbers too, and only this thread's mask is changed.
     unsafe {
         libc::sigfillset(&raw mut blocked);
-        for signal in FAULTS {
+        for signal in OWN {
             libc::sigdelset(&raw mut blocked, signal);
         }
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const blocked, &raw mut before);

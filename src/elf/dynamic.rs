@@ -43,7 +43,8 @@ impl<'i, 'd> Dynamic<'i, 'd> {
             })
             .take_while(|entry| entry.tag != u64::from(elf::DT_NULL))
             .collect();
-        let mut dynamic = Self { image, entries, strings: Err(ElfError::Missing("the dynamic string table (DT_STRTAB)")) };
+        let mut dynamic =
+            Self { image, entries, strings: Err(ElfError::Missing("the dynamic string table (DT_STRTAB)")) };
         dynamic.strings = dynamic.string_table();
         Ok(dynamic)
     }
@@ -73,7 +74,8 @@ impl<'i, 'd> Dynamic<'i, 'd> {
     /// The string at `offset` of the dynamic string table.
     pub fn string(&self, offset: u64) -> Result<&'d str, ElfError> {
         let table = self.strings.clone()?;
-        let malformed = |why| ElfError::Malformed { what: "a dynamic string", address: LinkAddr(offset), why };
+        let malformed =
+            |why| ElfError::Malformed { what: "a dynamic string", address: LinkAddr(offset), why };
         let bytes = usize::try_from(offset).ok().and_then(|start| table.get(start..));
         let bytes = bytes.filter(|b| !b.is_empty()).ok_or(malformed("is outside of DT_STRSZ"))?;
         let end = bytes.iter().position(|b| *b == 0).ok_or(malformed("has no terminating NUL"))?;

@@ -45,7 +45,7 @@ pub fn relocations(image: &Image, dynamic: &Dynamic, arch: &Arch) -> Result<Vec<
         let entries: &[Rela64<LE>] = image.table("a relocation table", start, count)?;
         all.extend(entries.iter().zip(0u64..).map(|(entry, index)| Relocation {
             table,
-            entry: LinkAddr(start.0 + index * size_of::<Rela64<LE>>() as u64),
+            entry: LinkAddr(start.0.wrapping_add(index * size_of::<Rela64<LE>>() as u64)),
             offset: LinkAddr(entry.r_offset.get(LE)),
             kind: arch.kind(entry.r_type(LE, false)),
             symbol: entry.r_sym(LE, false),

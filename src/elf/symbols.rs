@@ -98,7 +98,9 @@ impl<'i, 'd> SymbolTable<'i, 'd> {
     /// The symbol at `index` if it is a definition of `name`.
     fn defines(&self, index: u32, name: &str) -> Result<Option<Symbol<'d>>, ElfError> {
         let raw = self.raw(index)?;
-        if raw.st_shndx.get(LE) == elf::SHN_UNDEF || !self.dynamic.string_is(u64::from(raw.st_name.get(LE)), name) {
+        if raw.st_shndx.get(LE) == elf::SHN_UNDEF
+            || !self.dynamic.string_is(u64::from(raw.st_name.get(LE)), name)
+        {
             return Ok(None);
         }
         self.get(index).map(Some)
@@ -166,7 +168,7 @@ impl<'d> GnuHash<'d> {
         let start = index.checked_sub(self.first).filter(|_| index != 0);
         let words = start.and_then(|s| self.chains.get(s as usize..)).unwrap_or(&[]);
         let mut ended = false;
-        words.iter().zip(index..).map_while(move |(word, index)| {
+        words.iter().zip(index..=u32::MAX).map_while(move |(word, index)| {
             let hash = word.get(LE);
             let now = !ended;
             ended = hash & 1 == 1;
@@ -177,7 +179,7 @@ impl<'d> GnuHash<'d> {
     /// All symbol indices that the table leads to.
     fn indices(&self) -> std::ops::Range<u32> {
         let last_bucket = self.buckets.iter().map(|b| b.get(LE)).max().unwrap_or(0);
-        let last = self.chain(last_bucket).last().map_or(self.first, |(index, _)| index + 1);
+        let last = self.chain(last_bucket).last().map_or(self.first, |(index, _)| index.saturating_add(1));
         self.first..last.max(self.first)
     }
 }

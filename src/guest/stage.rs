@@ -138,6 +138,12 @@ impl Staged {
         functions.len()
     }
 
+    /// Leaves an image that was entered where it is, for ever. Its file stays open: the name by which ld.so knows the
+    /// image contains the descriptor's number, which nobody else may get.
+    pub fn keep(self) {
+        std::mem::forget(self);
+    }
+
     /// Unloads an image that was never entered.
     pub fn discard(self) {
         // SAFETY: the handle is from dlopen; no code of the image has run and, its finaliser calls being blanked,
@@ -177,7 +183,8 @@ struct LinkMap {
     l_addr: u64,
 }
 
-fn load_bias(handle: *mut c_void) -> Option<LoadBias> {
+/// Where the object of this handle is loaded.
+pub(crate) fn load_bias(handle: *mut c_void) -> Option<LoadBias> {
     let mut map: *const LinkMap = std::ptr::null();
     // SAFETY: RTLD_DI_LINKMAP stores one pointer to a link map, which lives as long as the image.
     let result = unsafe { libc::dlinfo(handle, libc::RTLD_DI_LINKMAP, (&raw mut map).cast()) };

@@ -32,7 +32,10 @@ impl Fingerprint {
     }
 
     /// Reads what the symbols that `find` knows tell: it gives a symbol's link-time address.
-    pub fn read_with(image: &Image, find: &dyn Fn(&str) -> Result<Option<LinkAddr>, ElfError>) -> Result<Self, ElfError> {
+    pub fn read_with(
+        image: &Image,
+        find: &dyn Fn(&str) -> Result<Option<LinkAddr>, ElfError>,
+    ) -> Result<Self, ElfError> {
         let facts = Facts { image, find };
         let mut numbers = [0; 4];
         let mut known = true;

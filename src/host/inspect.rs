@@ -3,7 +3,8 @@
 
 use super::{CxxLibrary, Fingerprint};
 use crate::abi::catalogue::{
-    profile_of, CXX_WITNESSES, MARKER, PLATFORM_CELL, SMI_SHIFT, TAGGED_SIZE, VERSION_EMBEDDER, VERSION_NUMBERS,
+    profile_of, CXX_WITNESSES, MARKER, PLATFORM_CELL, SMI_SHIFT, TAGGED_SIZE, VERSION_EMBEDDER,
+    VERSION_NUMBERS,
 };
 use crate::elf::{full_symbols, Dynamic, ElfError, FileImage, SymbolTable};
 use crate::guest::note;

@@ -131,10 +131,12 @@ impl<'a> Apt<'a> {
         }
         if !done.exists() {
             let wanted = format!("{name}={version}");
-            let run = self.program("apt-get")?.args(["source", "--download-only", &wanted]).dir(&dir).output();
+            let run =
+                self.program("apt-get")?.args(["source", "--download-only", &wanted]).dir(&dir).output();
             if let Err(KitError::Program { message, .. }) = run {
                 cache::write_whole(&failed, &message)?;
-                self.progress.note(&format!("{wanted} cannot be downloaded ({message}); trying the version before"));
+                self.progress
+                    .note(&format!("{wanted} cannot be downloaded ({message}); trying the version before"));
                 return Err(KitError::Package { package: name.into(), why: message });
             }
             run?;

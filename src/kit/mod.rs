@@ -13,6 +13,7 @@ pub mod guest;
 pub mod headers;
 pub mod hosts;
 pub mod npm;
+pub mod parity;
 pub mod progress;
 pub mod run;
 pub mod sources;

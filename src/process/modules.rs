@@ -1,18 +1,18 @@
 //! The modules that ld.so has loaded (`dl_iterate_phdr(3)`) and their memory.
 //!
 //! # Safety
-//! Memory of loaded modules is read through slices that borrow from a [`Modules`] value. That is sound as long as no
-//! module is unloaded while the slices live; Relink reads a host right away and on a thread of its own, and takes
-//! only modules that provide V8, which no host unloads while it runs JavaScript.
+//! Memory of loaded modules is read through slices that borrow from a [`LiveModule`]. Each holds a reference of ld.so's to
+//! its module (`dlopen` with `RTLD_NOLOAD`), so a host that calls `dlclose` meanwhile does not take it away.
 
 use crate::address::{LinkAddr, LoadBias, RunAddr};
 use crate::elf::{Image, Segment};
 use crate::process::Maps;
 use object::elf::{self, ProgramHeader64};
 use object::{LittleEndian as LE, U32, U64};
-use std::ffi::{c_int, c_void, CStr, OsStr};
+use std::ffi::{c_int, c_void, CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// One loaded module.
 #[derive(Clone, Debug)]
@@ -24,6 +24,35 @@ pub struct LiveModule {
     /// Run-time minus link-time addresses.
     pub bias: LoadBias,
     headers: Vec<ProgramHeader64<LE>>,
+    _hold: Arc<Hold>,
+}
+
+/// A reference of ld.so's to a module.
+#[derive(Debug)]
+struct Hold(*mut c_void);
+
+// SAFETY: the handle is only a token for dlclose, which may be called from any thread.
+unsafe impl Send for Hold {}
+// SAFETY: as above; nothing is done with it through a shared reference.
+unsafe impl Sync for Hold {}
+
+impl Hold {
+    /// Holds the module that ld.so knows by `name` ("" is the executable) and that is loaded at `bias`.
+    fn new(name: &CStr, bias: LoadBias) -> Option<Self> {
+        let path = if name.is_empty() { std::ptr::null() } else { name.as_ptr() };
+        // SAFETY: null or NUL-terminated; RTLD_NOLOAD loads nothing and runs no code.
+        let handle = unsafe { libc::dlopen(path, libc::RTLD_LAZY | libc::RTLD_NOLOAD) };
+        let held = (!handle.is_null()).then(|| Self(handle))?;
+        // Between the listing and now the name may have come to mean another module.
+        (crate::guest::stage::load_bias(handle) == Some(bias)).then_some(held)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // SAFETY: the handle is from dlopen and given back once.
+        unsafe { libc::dlclose(self.0) };
+    }
 }
 
 /// All loaded modules at one moment, in ld.so's order (the executable first).
@@ -31,14 +60,15 @@ pub struct LiveModule {
 pub struct Modules(pub Vec<LiveModule>);
 
 impl Modules {
-    /// The modules of this process now.
+    /// The modules of this process now, held. One that goes away meanwhile is left out, and so is one that ld.so does
+    /// not know by its name (the vDSO).
     pub fn observe() -> Self {
-        let mut modules = Self::default();
-        let sink = std::ptr::from_mut(&mut modules).cast::<c_void>();
+        let mut listed: Vec<Listed> = Vec::new();
+        let sink = std::ptr::from_mut(&mut listed).cast::<c_void>();
         // SAFETY: `note_module` has the type that the call wants and gets back exactly the pointer given here, which
         // is valid and not otherwise used for the duration of the call.
         unsafe { libc::dl_iterate_phdr(Some(note_module), sink) };
-        modules
+        Self(listed.into_iter().filter_map(Listed::hold).collect())
     }
 
     /// How many modules ld.so has loaded so far: a number that changes whenever there is a new one.
@@ -90,8 +120,7 @@ impl LiveModule {
     fn segment(&self, header: &ProgramHeader64<LE>) -> Segment<'_> {
         let start = LinkAddr(header.p_vaddr.get(LE));
         let memory = self.bias.run(start).0 as usize as *const u8;
-        // SAFETY: the caller has seen this whole range mapped and readable, and modules stay loaded while the slice
-        // lives (see the head of this file). Other threads may write data words meanwhile; only words that settle
+        // SAFETY: the caller has seen this whole range mapped and readable, and the module is held while the slice lives. Other threads may write data words meanwhile; only words that settle
         // once (the tables of ld.so, version numbers) are read through it.
         let bytes = unsafe { std::slice::from_raw_parts(memory, header.p_memsz.get(LE) as usize) };
         Segment { start, bytes }
@@ -109,28 +138,41 @@ unsafe extern "C" fn note_loads(info: *mut libc::dl_phdr_info, _size: usize, sin
     1
 }
 
+/// A module as `dl_iterate_phdr` lists it.
+struct Listed {
+    name: CString,
+    is_executable: bool,
+    bias: LoadBias,
+    headers: Vec<ProgramHeader64<LE>>,
+}
+
+impl Listed {
+    fn hold(self) -> Option<LiveModule> {
+        let hold = Hold::new(&self.name, self.bias)?;
+        let named = || PathBuf::from(OsStr::from_bytes(self.name.to_bytes()));
+        let path = if self.is_executable { executable_path() } else { named() };
+        let Self { is_executable, bias, headers, .. } = self;
+        Some(LiveModule { path, is_executable, bias, headers, _hold: Arc::new(hold) })
+    }
+}
+
 /// Takes down one module; called by `dl_iterate_phdr`.
 unsafe extern "C" fn note_module(info: *mut libc::dl_phdr_info, _size: usize, sink: *mut c_void) -> c_int {
     // SAFETY: ld.so passes a valid, initialised structure for the duration of the call.
     let info = unsafe { &*info };
     // SAFETY: `sink` is the pointer that `observe` passed, to a value that nothing else uses during the call.
-    let modules = unsafe { &mut *sink.cast::<Modules>() };
-    let name = if info.dlpi_name.is_null() {
-        Path::new("")
-    } else {
-        // SAFETY: a non-null `dlpi_name` is a NUL-terminated string that lives as long as the module.
-        Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(info.dlpi_name) }.to_bytes()))
-    };
+    let listed = unsafe { &mut *sink.cast::<Vec<Listed>>() };
+    // SAFETY: a non-null `dlpi_name` is a NUL-terminated string that lives as long as the module.
+    let name = unsafe { info.dlpi_name.as_ref().map(|name| CStr::from_ptr(name)) }.unwrap_or(c"");
     let headers = if info.dlpi_phdr.is_null() {
         &[][..]
     } else {
         // SAFETY: `dlpi_phdr` points at `dlpi_phnum` program headers of the module.
         unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) }
     };
-    let is_executable = modules.0.is_empty();
-    let path = if is_executable { executable_path() } else { name.to_path_buf() };
+    let is_executable = listed.is_empty();
     let headers = headers.iter().map(copy_header).collect();
-    modules.0.push(LiveModule { path, is_executable, bias: LoadBias(info.dlpi_addr), headers });
+    listed.push(Listed { name: name.to_owned(), is_executable, bias: LoadBias(info.dlpi_addr), headers });
     0
 }
 

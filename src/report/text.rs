@@ -23,7 +23,10 @@ pub fn render(report: &Report) -> String {
         let _ = writeln!(
             text,
             "proof     {} = {} in {} ({})",
-            readable(&witness.symbol), witness.address, witness.module, witness.protection
+            readable(&witness.symbol),
+            witness.address,
+            witness.module,
+            witness.protection
         );
     }
     if !report.v8_modules.is_empty() {

@@ -199,10 +199,12 @@ impl Bridge {
         }
     }
 
-    /// Takes the platform hook out.
-    pub fn detach(&self) -> Result<(), Error> {
+    /// Takes the platform hook out; `false` if the host is leaving, which then takes its platform down itself.
+    pub fn detach(&self) -> Result<bool, Error> {
+        const LEAVING: c_int = -10;
         match (self.detach)() {
-            0 => Ok(()),
+            0 => Ok(true),
+            LEAVING => Ok(false),
             code => Err(refusal(code)),
         }
     }
@@ -308,8 +310,7 @@ extern "C" fn on_event(kind: c_int, value: i64, message: *const c_char) {
     match kind {
         1 => events.flags_dropped.push(message),
         2 => events.flags_set.push(message),
-        3 if value == 1 => events.notes.push("the host is leaving: the guest was stopped first".into()),
-        3 => events.notes.push("the host is leaving: the guest could not be stopped in time".into()),
+        3 => events.notes.push("the host left before the guest had ended".into()),
         4 => events.isolates.push(value),
         5 => {}
         6 => events.notes.push(format!("withheld from the host: {message}")),

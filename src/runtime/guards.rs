@@ -42,6 +42,14 @@ pub fn all() -> Vec<Guard> {
         guard("signal", signal as *const (), "the host's signal dispositions stay as they are"),
         guard("fork", fork as *const (), "the guest learns of its children without the host's SIGCHLD"),
         guard("ioctl", ioctl as *const (), "the host's standard streams keep their blocking mode"),
+        guard("dup2", dup2 as *const (), "the host's standard streams stay what they are"),
+        guard("dup3", dup3 as *const (), "the host's standard streams stay what they are"),
+        guard("getenv", getenv as *const (), "a channel that a parent opened to the host stays the host's"),
+        guard(
+            "secure_getenv",
+            getenv as *const (),
+            "a channel that a parent opened to the host stays the host's",
+        ),
         guard("fcntl", fcntl as *const (), "the host's standard streams keep their blocking mode"),
         guard("fcntl64", fcntl as *const (), "the host's standard streams keep their blocking mode"),
         guard("setrlimit64", setrlimit64 as *const (), "the host's resource limits stay as they are"),
@@ -115,11 +123,21 @@ extern "C" fn assert_fail(what: *const c_char, file: *const c_char, line: c_uint
 }
 
 extern "C" fn kill(process: libc::pid_t, number: c_int) -> c_int {
+    if number != 0 && !in_child() && includes_the_host(process) {
+        set_errno(libc::EPERM);
+        return -1;
+    }
     if number == 0 || process != own_process() || in_child() {
         // SAFETY: another process, an existence check, or the guest's own child: the guest's right.
         return unsafe { libc::kill(process, number) };
     }
     to_the_guest(number)
+}
+
+/// Whether kill(2) with this first argument means several processes, the host among them.
+fn includes_the_host(process: libc::pid_t) -> bool {
+    // SAFETY: getpgrp has no preconditions.
+    process == 0 || process == -1 || process == -unsafe { libc::getpgrp() }
 }
 
 extern "C" fn raise(number: c_int) -> c_int {
@@ -148,7 +166,8 @@ extern "C" fn sigaction(number: c_int, new: *const libc::sigaction, old: *mut li
     }
     // SAFETY: null, or a valid structure of the caller's.
     let wanted = (!new.is_null()).then(|| unsafe { *new });
-    let Some(before) = signals::exchange(number, wanted) else {
+    let possible = wanted.is_none() || signals::can_be_handled(number);
+    let Some(before) = possible.then(|| signals::exchange(number, wanted)).flatten() else {
         set_errno(libc::EINVAL);
         return -1;
     };
@@ -168,6 +187,10 @@ extern "C" fn signal(number: c_int, handler: libc::sighandler_t) -> libc::sighan
     let mut wanted: libc::sigaction = unsafe { std::mem::zeroed() };
     wanted.sa_sigaction = handler;
     wanted.sa_flags = libc::SA_RESTART;
+    if !signals::can_be_handled(number) {
+        set_errno(libc::EINVAL);
+        return libc::SIG_ERR;
+    }
     signals::exchange(number, Some(wanted)).map_or(libc::SIG_ERR, |before| before.sa_sigaction)
 }
 
@@ -205,13 +228,14 @@ fn watch_child(child: libc::pid_t) {
     }
 }
 
-/// The standard streams are open file descriptions that the host shares; their flags are its own.
+/// The standard streams are open file descriptions that the host shares, with a child of the guest that inherits them,
+/// too; their flags are the host's own.
 fn is_standard_stream(fd: c_int) -> bool {
     (0..=2).contains(&fd)
 }
 
 extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: *mut c_void) -> c_int {
-    if request == libc::FIONBIO as c_ulong && is_standard_stream(fd) && !in_child() {
+    if request == libc::FIONBIO as c_ulong && is_standard_stream(fd) {
         return 0;
     }
     // SAFETY: passed on as the guest called it.
@@ -219,11 +243,41 @@ extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: *mut c_void) -> c_int
 }
 
 extern "C" fn fcntl(fd: c_int, command: c_int, argument: c_long) -> c_int {
-    if command == libc::F_SETFL && is_standard_stream(fd) && !in_child() {
+    if command == libc::F_SETFL && is_standard_stream(fd) {
         return 0;
     }
     // SAFETY: passed on as the guest called it.
     unsafe { libc::fcntl(fd, command, argument) }
+}
+
+/// For a terminal libuv opens the device again and puts that in the stream's place (`uv_tty_init`), where its flags would
+/// be the host's. It goes on to use its own descriptor all the same.
+extern "C" fn dup2(from: c_int, to: c_int) -> c_int {
+    if is_standard_stream(to) && !in_child() {
+        return to;
+    }
+    // SAFETY: passed on as the guest called it.
+    unsafe { libc::dup2(from, to) }
+}
+
+extern "C" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int {
+    if is_standard_stream(to) && !in_child() {
+        return to;
+    }
+    // SAFETY: passed on as the guest called it.
+    unsafe { libc::dup3(from, to, flags) }
+}
+
+/// A Node looks for these and takes the channel over that they name; but it was opened to the host.
+extern "C" fn getenv(name: *const c_char) -> *mut c_char {
+    const OF_THE_HOST: [&[u8]; 3] =
+        [b"NODE_CHANNEL_FD", b"NODE_CHANNEL_SERIALIZATION_MODE", b"NODE_UNIQUE_ID"];
+    // SAFETY: a NUL-terminated name, as getenv wants it.
+    if !name.is_null() && OF_THE_HOST.contains(&unsafe { std::ffi::CStr::from_ptr(name) }.to_bytes()) {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: passed on as the guest called it.
+    unsafe { libc::getenv(name) }
 }
 
 extern "C" fn setrlimit64(resource: libc::__rlimit_resource_t, limit: *const libc::rlimit64) -> c_int {
@@ -328,5 +382,8 @@ mod tests {
         assert_eq!(kill(own_process(), 99), -1);
         assert_eq!(errno(), libc::EINVAL);
         assert_eq!(kill(own_process(), 0), 0);
+        assert_eq!(kill(0, libc::SIGTERM), -1);
+        assert_eq!(errno(), libc::EPERM);
+        assert_eq!(signal(libc::SIGKILL, libc::SIG_IGN), libc::SIG_ERR);
     }
 }

@@ -12,16 +12,16 @@ use crate::elf::arch::{Arch, RelocationKind};
 use crate::elf::{relocations, Dynamic, ElfError, SymbolTable};
 use crate::error::Error;
 use crate::patch::live::LiveMemory;
-use crate::patch::{apply, by_page, Applied, Memory, SlotWrite};
+use crate::patch::{apply, by_page, Memory, SlotWrite};
 use crate::process::{LiveModule, Maps, Modules};
-use std::ops::Range;
 
 /// Slots of the host that were bound anew.
 #[derive(Debug)]
 #[must_use]
 pub struct HostSlots {
-    applied: Applied,
-    ranges: Vec<Range<RunAddr>>,
+    bound: Vec<SlotWrite>,
+    /// The modules that the slots lie in: while they are held, ld.so does not unload them.
+    _modules: Vec<LiveModule>,
 }
 
 impl HostSlots {
@@ -36,38 +36,51 @@ impl HostSlots {
         functions: &[(&str, RunAddr)],
         except: &[RunAddr],
     ) -> Result<Self, Error> {
-        let others = modules.0.iter().filter(|m| !except.iter().any(|address| m.contains(*address)));
-        // A module that cannot be read is not one of a host that calls V8 (the vDSO, for one).
-        let slots: Vec<_> = others.flat_map(|m| slots_of(m, maps, functions).unwrap_or_default()).collect();
-        let ranges: Vec<_> = slots.iter().map(|(slot, _)| *slot..RunAddr(slot.0 + 8)).collect();
-        let mut memory = open(&ranges)?;
+        let mut slots = Vec::new();
+        let mut held = Vec::new();
+        for module in modules.0.iter().filter(|m| !except.iter().any(|address| m.contains(*address))) {
+            // A module that cannot be read is not one of a host that calls V8 (the vDSO, for one).
+            let found = slots_of(module, maps, functions).unwrap_or_default();
+            if !found.is_empty() {
+                held.push(module.clone());
+                slots.extend(found);
+            }
+        }
+        let memory = open(&slots)?;
         let write = |(slot, function): &(RunAddr, RunAddr)| {
             memory.read(*slot).map(|expected| SlotWrite { at: *slot, expected, value: function.0 })
         };
-        let writes: Result<Vec<_>, _> = slots.iter().map(write).collect();
-        let writes = writes.map_err(|e| Error::RolledBack { at: RunAddr(0), why: e.to_string() })?;
-        let pages = by_page(writes, memory.page_size());
-        Ok(Self { applied: apply(&mut memory, &pages)?, ranges })
+        let bound: Result<Vec<_>, _> = slots.iter().map(write).collect();
+        let bound = bound.map_err(|e| Error::RolledBack { at: RunAddr(0), why: e.to_string() })?;
+        write_all(&bound)?;
+        Ok(Self { bound, _modules: held })
     }
 
     /// How many.
     pub fn count(&self) -> usize {
-        self.applied.slots()
+        self.bound.len()
     }
 
-    /// Puts them back.
+    /// Puts them back, if they still hold what they were bound to.
     pub fn restore(self) -> Result<(), Error> {
-        let mut memory = open(&self.ranges)?;
-        self.applied.undo(&mut memory).map_err(|(at, error)| Error::RolledBack { at, why: error.to_string() })
+        let back = |w: &SlotWrite| SlotWrite { at: w.at, expected: w.value, value: w.expected };
+        write_all(&self.bound.iter().map(back).collect::<Vec<_>>())
     }
 }
 
-fn open(ranges: &[Range<RunAddr>]) -> Result<LiveMemory, Error> {
-    // SAFETY: the words are slots of loaded modules; the host's threads may call through them meanwhile, which is
-    // harmless for each holds a valid function at every moment. The ranges are the bare words, so only pages that
-    // hold them are ever made writable.
-    unsafe { LiveMemory::new(ranges.to_vec()) }
-        .map_err(|source| Error::Proc { what: "/proc/self/maps", source })
+fn write_all(writes: &[SlotWrite]) -> Result<(), Error> {
+    let mut memory = open(&writes.iter().map(|w| (w.at, w.at)).collect::<Vec<_>>())?;
+    let pages = by_page(writes.to_vec(), memory.page_size());
+    // What is needed to take it back is in `writes`.
+    apply(&mut memory, &pages).map(drop)
+}
+
+fn open(slots: &[(RunAddr, RunAddr)]) -> Result<LiveMemory, Error> {
+    let ranges = slots.iter().map(|(slot, _)| *slot..RunAddr(slot.0 + 8)).collect();
+    // SAFETY: the words are slots of modules that are held; the host's threads may call through them meanwhile, which is
+    // harmless for each holds a valid function at every moment. The ranges are the bare words, so only pages that hold
+    // them are ever made writable.
+    unsafe { LiveMemory::new(ranges) }.map_err(|source| Error::Proc { what: "/proc/self/maps", source })
 }
 
 /// Slots of the module for one of the symbols, each with the function to be put there.

@@ -15,23 +15,42 @@ struct State {
     decided: Option<Outcome>,
     finish: Option<Finish>,
     running: bool,
+    begun: bool,
     host_leaves: bool,
 }
 
-static STATE: Mutex<State> =
-    Mutex::new(State { stopper: None, decided: None, finish: None, running: false, host_leaves: false });
+static STATE: Mutex<State> = Mutex::new(State {
+    stopper: None,
+    decided: None,
+    finish: None,
+    running: false,
+    begun: false,
+    host_leaves: false,
+});
 static CHANGED: Condvar = Condvar::new();
 
 fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The guest is about to start: `stopper` asks it to stop, `finish` is called once with its end.
-pub fn begin(stopper: fn(), finish: impl FnOnce(Outcome) + Send + 'static) {
+/// The guest is about to start: `stopper` asks it to stop, `finish` is called once with its end. `false`: the host is
+/// leaving already, and nothing may be started.
+#[must_use]
+pub fn begin(stopper: fn(), finish: impl FnOnce(Outcome) + Send + 'static) -> bool {
     let mut state = state();
+    state.begun = true;
+    if state.host_leaves {
+        return false;
+    }
     state.stopper = Some(stopper);
     state.finish = Some(Box::new(finish));
     state.running = true;
+    true
+}
+
+/// The way in has ended without a guest: there is nothing to be told at the host's end.
+pub fn never() {
+    state().begun = true;
 }
 
 /// The guest has ended by itself. An end that was decided before is told instead.
@@ -71,9 +90,17 @@ pub fn abandon(how: &str, exit_code: i32, message: &str) -> ! {
     }
 }
 
-/// The host is leaving: nothing of its V8 may be touched any more once it has gone on.
-pub fn host_leaves() {
-    state().host_leaves = true;
+/// The host goes on without waiting any longer: the guest's end is told as what it is, not known.
+pub fn give_up(message: &str) {
+    end(outcome("unknown", 1, message));
+}
+
+/// The host is leaving: nothing of its V8 may be touched any more once it has gone on. `true` if the guest was neither
+/// begun nor refused: it came too late.
+pub fn host_leaves() -> bool {
+    let mut state = state();
+    state.host_leaves = true;
+    !std::mem::replace(&mut state.begun, true)
 }
 
 /// Whether the host was seen leaving.
@@ -105,7 +132,7 @@ mod tests {
     #[test]
     fn the_first_decision_is_told_once_and_waiters_go_on() {
         let (sender, told) = mpsc::channel();
-        begin(|| {}, move |outcome| sender.send(outcome).expect("received"));
+        assert!(begin(|| {}, move |outcome| sender.send(outcome).expect("received")));
         assert!(!wait(Duration::from_millis(5)));
         stop("signal", 130, "first");
         stop("signal", 143, "second");
@@ -115,5 +142,7 @@ mod tests {
         assert_eq!(told.recv().expect("told").message, "first");
         end(outcome("finished", 0, ""));
         assert!(told.recv().is_err(), "the end is told once");
+        assert!(!host_leaves(), "it was begun");
+        assert!(!begin(|| {}, |_| {}), "nothing is started when the host leaves");
     }
 }

@@ -40,6 +40,12 @@ pub fn exchange(signal: c_int, new: Option<libc::sigaction>) -> Option<libc::sig
     Some(old)
 }
 
+/// Whether a handler may be set: not for SIGKILL and SIGSTOP (signal(7)), nor for the two that glibc keeps for itself.
+pub fn can_be_handled(signal: c_int) -> bool {
+    const OF_GLIBC: [c_int; 2] = [32, 33];
+    ![libc::SIGKILL, libc::SIGSTOP].contains(&signal) && !OF_GLIBC.contains(&signal)
+}
+
 /// Does for `signal` what the guest's table says, on the calling thread.
 pub fn deliver(signal: c_int) -> Effect {
     let Some(action) = exchange(signal, None) else { return Effect::Handled };
@@ -48,6 +54,9 @@ pub fn deliver(signal: c_int) -> Effect {
         libc::SIG_DFL if default_is_harmless(signal) => Effect::Handled,
         libc::SIG_DFL => Effect::EndsGuest,
         handler => {
+            if action.sa_flags & libc::SA_RESETHAND != 0 {
+                exchange(signal, Some(default()));
+            }
             call(handler, action.sa_flags, signal);
             Effect::Handled
         }

@@ -31,7 +31,8 @@ struct Found {
 
 /// Prints what was found; `false` if that is no V8.
 pub fn run(options: &Options) -> Result<bool, Failure> {
-    let pid = options.target.to_str().and_then(|t| t.parse::<u32>().ok()).filter(|_| !options.target.exists());
+    let pid =
+        options.target.to_str().and_then(|t| t.parse::<u32>().ok()).filter(|_| !options.target.exists());
     let found = match pid {
         Some(pid) => in_process(pid)?,
         None => vec![in_file(&options.target)?],
@@ -85,7 +86,10 @@ fn text(found: &Found) -> String {
         lines.push(format!("  inlined ABI          {}", findings.profile.unwrap_or("not known to Relink")));
     }
     if let Some(guest) = &findings.guest {
-        lines.push(format!("  guest                Node {} without V8, compiled for V8 {}", guest.node, guest.v8));
+        lines.push(format!(
+            "  guest                Node {} without V8, compiled for V8 {}",
+            guest.node, guest.v8
+        ));
     }
     lines.join("\n") + "\n"
 }

@@ -1,8 +1,10 @@
 //! The command `relink`.
 
 mod demo;
+mod inspect;
 mod library;
 mod node;
+mod parity;
 mod plan;
 mod run;
 
@@ -26,13 +28,20 @@ enum Command {
     Run(run::Options),
     /// Behave as `node` does, on the V8 of another library
     Node(node::Options),
+    /// Say whether there is a V8 in a file or a process, and what it is; runs nothing
+    Inspect(inspect::Options),
     /// Say for every slot of a guest where it would go in a host, and why; runs nothing
     Plan(plan::Options),
     #[command(flatten)]
     Kit(KitCommand),
     /// Show the whole way on real parts: fetch, build, and run Node inside two hosts
     Demo(demo::Options),
+    /// Run Node's own tests in plain Node and relinked, and compare
+    Parity(parity::Options),
 }
+
+/// `relink inspect` says no.
+const NO_V8: u8 = 1;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +61,9 @@ enum Failure {
     /// What the demo showed is not what it should have shown.
     #[error("E0803 {0}")]
     Demo(String),
+    /// Relinked Node fails tests that plain Node passes.
+    #[error("E0804 {0}")]
+    Parity(String),
 }
 
 /// The guest that was asked for, or the one that the kit has built.
@@ -65,7 +77,7 @@ impl Failure {
     /// program that can't be started, else 1.
     fn status(&self) -> u8 {
         match self {
-            Self::Relink(_) | Self::Demo(_) => 1,
+            Self::Relink(_) | Self::Demo(_) | Self::Parity(_) => 1,
             Self::Kit(error) => error.exit_code() as u8,
             Self::Host { status, .. } => *status,
             Self::Library(_) => 2,
@@ -77,9 +89,15 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(options) => run::run(&options),
         Command::Node(options) => node::run(&options),
+        Command::Inspect(options) => match inspect::run(&options) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::from(NO_V8),
+            Err(failure) => Err(failure),
+        },
         Command::Plan(options) => plan::run(&options),
         Command::Kit(command) => relink::kit::cli::run(command).map_err(Failure::from),
         Command::Demo(options) => demo::run(&options),
+        Command::Parity(options) => parity::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -20,10 +20,11 @@ use super::run::{missing, Program};
 use crate::guest::{note, GuestNote};
 use compile::Compilation;
 use recipe::Places;
+pub(super) use recipe::{NODE_VERSION, SOURCE_PACKAGE};
 use std::fs;
 use std::path::{Path, PathBuf};
-pub(super) use tree::triplet;
-use tree::{NodeFacts, Origin};
+use tree::NodeFacts;
+pub(super) use tree::{triplet, Origin};
 
 /// What to build a guest from.
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,147 @@
+//! Two logs of the same tests: what is equal and what is not (pure).
+
+use super::tap::{Entry, Failure, Log, Outcome};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How plain and relinked Node compare in one test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Both pass.
+    Equal,
+    /// Both leave it out.
+    Skipped,
+    /// Plain Node passes, or leaves out what fails relinked.
+    OnlyPlain,
+    /// The other way round.
+    OnlyRelinked,
+    /// Both fail: network, time of day, the machine.
+    BothFail,
+}
+
+/// One test in both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// In plain Node.
+    pub plain: Outcome,
+    /// Relinked.
+    pub relinked: Outcome,
+}
+
+impl Pair {
+    /// How the two compare.
+    pub fn verdict(&self) -> Verdict {
+        let (plain, relinked) = (grade(&self.plain), grade(&self.relinked));
+        match plain.cmp(&relinked) {
+            std::cmp::Ordering::Greater => Verdict::OnlyPlain,
+            std::cmp::Ordering::Less => Verdict::OnlyRelinked,
+            std::cmp::Ordering::Equal => [Verdict::BothFail, Verdict::Skipped, Verdict::Equal][plain],
+        }
+    }
+
+    /// At most `most` lines on why the worse of the two is not what the other is.
+    pub fn reason(&self, most: usize) -> Vec<String> {
+        let worse = if grade(&self.relinked) < grade(&self.plain) { &self.relinked } else { &self.plain };
+        match worse {
+            Outcome::Failed(failure) => failure.reason(most),
+            Outcome::Skipped(why) => vec![format!("skipped: {why}")],
+            Outcome::Passed => Vec::new(),
+        }
+    }
+}
+
+fn grade(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Failed(_) => 0,
+        Outcome::Skipped(_) => 1,
+        Outcome::Passed => 2,
+    }
+}
+
+/// All tests of two logs by name. A test that only one of them has counts as failed in the other.
+pub fn pairs(plain: &Log, relinked: &Log) -> BTreeMap<String, Pair> {
+    let [plain, relinked] = [plain, relinked].map(by_name);
+    let names = plain.keys().chain(relinked.keys());
+    let of = |log: &BTreeMap<String, Outcome>, name: &String| log.get(name).cloned().unwrap_or_else(not_run);
+    names.map(|n| (n.clone(), Pair { plain: of(&plain, n), relinked: of(&relinked, n) })).collect()
+}
+
+fn not_run() -> Outcome {
+    Outcome::Failed(Failure { severity: "not run".into(), ..Failure::default() })
+}
+
+/// `a.js` and `a.mjs` share a name in the log; the worse outcome stands for both.
+fn by_name(log: &Log) -> BTreeMap<String, Outcome> {
+    let mut found: BTreeMap<String, Outcome> = BTreeMap::new();
+    for Entry { name, outcome } in &log.entries {
+        let at_least_as_bad = found.get(name).is_some_and(|before| grade(before) <= grade(outcome));
+        if !at_least_as_bad {
+            found.insert(name.clone(), outcome.clone());
+        }
+    }
+    found
+}
+
+/// A difference that is explained.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Known {
+    /// The test, as `suite/file`.
+    pub name: String,
+    /// Why it differs.
+    pub cause: String,
+    /// What is seen.
+    pub symptom: String,
+    /// What can be done about it.
+    pub workaround: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(entries: &[(&str, Outcome)]) -> Log {
+        let entries = entries.iter().map(|(n, o)| Entry { name: (*n).into(), outcome: o.clone() });
+        Log { planned: 0, entries: entries.collect() }
+    }
+
+    fn skipped() -> Outcome {
+        Outcome::Skipped("here".into())
+    }
+
+    #[test]
+    fn every_pair_of_outcomes_has_its_verdict() {
+        use Outcome::Passed;
+        let verdict = |plain: &Outcome, relinked: &Outcome| {
+            Pair { plain: plain.clone(), relinked: relinked.clone() }.verdict()
+        };
+        assert_eq!(verdict(&Passed, &Passed), Verdict::Equal);
+        assert_eq!(verdict(&skipped(), &skipped()), Verdict::Skipped);
+        assert_eq!(verdict(&not_run(), &not_run()), Verdict::BothFail);
+        assert_eq!(verdict(&Passed, &not_run()), Verdict::OnlyPlain);
+        assert_eq!(
+            verdict(&Passed, &skipped()),
+            Verdict::OnlyPlain,
+            "a test that is left out proves nothing"
+        );
+        assert_eq!(verdict(&skipped(), &not_run()), Verdict::OnlyPlain);
+        assert_eq!(verdict(&not_run(), &Passed), Verdict::OnlyRelinked);
+        assert_eq!(verdict(&skipped(), &Passed), Verdict::OnlyRelinked);
+    }
+
+    #[test]
+    fn a_test_that_was_not_run_counts_as_failed() {
+        let pairs =
+            pairs(&log(&[("a", Outcome::Passed), ("b", Outcome::Passed)]), &log(&[("b", Outcome::Passed)]));
+        assert_eq!(pairs["a"].verdict(), Verdict::OnlyPlain);
+        assert_eq!(pairs["a"].reason(9), ["not run, exit status 0"]);
+        assert_eq!(pairs["b"].verdict(), Verdict::Equal);
+    }
+
+    #[test]
+    fn of_two_files_with_one_name_the_worse_counts() {
+        let twice = log(&[("a", Outcome::Passed), ("a", not_run()), ("a", skipped())]);
+        assert_eq!(by_name(&twice)["a"], not_run());
+    }
+}

@@ -1,0 +1,177 @@
+//! Parity: Node's own tests, by Node's own runner, in plain Node and relinked. The judge of everything else.
+//!
+//! [`run`] takes the tests from Debian's source, runs them part by part in both programs, runs what differs again, alone,
+//! and compares. Results are kept in the cache under the hashes of program, parts and tests: a run that was stopped goes
+//! on where it was, and plain Node's results are needed once.
+
+mod chunk;
+mod compare;
+mod report;
+mod shell;
+mod source;
+mod suites;
+mod tap;
+
+pub use compare::{Known, Verdict};
+pub use report::{Difference, Row, Summary};
+pub use shell::Relinked;
+pub use suites::Run;
+
+use super::cache::Cache;
+use super::error::{KitError, Result};
+use super::hosts;
+use super::progress::Progress;
+use chunk::Manner;
+use compare::Pair;
+use shell::Shell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use suites::{Part, Suite};
+
+/// Differences that are explained.
+const KNOWN: &str = include_str!("../../../fixtures/parity/known.json");
+/// How long a test may take in a full run, in seconds (test.py's own default).
+const TIMEOUT: u32 = 120;
+/// How long it may take when it is run again, alone, in seconds.
+const TIMEOUT_ALONE: u32 = 240;
+/// How often a test that differs is run again.
+const ATTEMPTS: usize = 2;
+
+/// What is to be compared.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Names of suites; none: those that are run by default.
+    pub suites: Vec<String>,
+    /// A single part of each suite.
+    pub run: Option<Run>,
+    /// Only tests with this in their names.
+    pub only: Option<String>,
+    /// Tests at once.
+    pub jobs: usize,
+    /// Whether results of earlier runs are taken; if not, they are removed.
+    pub resume: bool,
+    /// Plain Node; the official executable if `None`.
+    pub plain: Option<PathBuf>,
+    /// Relinked Node.
+    pub relinked: Relinked,
+}
+
+/// Runs the suites in both programs and compares.
+pub fn run(options: &Options, progress: &dyn Progress) -> Result<Summary> {
+    let suites = suites::choose(&options.suites)?;
+    let known = known()?;
+    let cache = Cache::locate()?;
+    let _one_at_a_time = cache.lock("parity", progress)?;
+    let tests = source::tests(&cache, progress)?;
+    let plain = options.plain.clone().map_or_else(|| hosts::plain_node(progress), Ok)?;
+    let plain = Shell::plain(&cache, &plain, &tests)?;
+    let relinked = Shell::relinked(&cache, &options.relinked, &tests, progress)?;
+    if !options.resume {
+        [&plain, &relinked].into_iter().try_for_each(chunk::forget)?;
+    }
+    let manner = Manner { tests: &tests.dir, jobs: options.jobs.max(1), timeout: TIMEOUT, resume: true };
+    let mut judge = Judge { plain, relinked, known, manner, progress, summary: Summary::default() };
+    judge.versions();
+    for suite in suites {
+        judge.suite(suite, options)?;
+    }
+    Ok(judge.summary)
+}
+
+/// The list of explained differences (fixtures/parity/known.json), by name.
+pub fn known() -> Result<BTreeMap<String, Known>> {
+    let list: Vec<Known> = serde_json::from_str(KNOWN)
+        .map_err(|e| KitError::Unsupported { why: format!("fixtures/parity/known.json: {e}") })?;
+    Ok(list.into_iter().map(|known| (known.name.clone(), known)).collect())
+}
+
+/// Runs, compares and keeps count.
+struct Judge<'a> {
+    plain: Shell,
+    relinked: Shell,
+    known: BTreeMap<String, Known>,
+    manner: Manner<'a>,
+    progress: &'a dyn Progress,
+    summary: Summary,
+}
+
+impl Judge<'_> {
+    fn versions(&mut self) {
+        for shell in [&self.plain, &self.relinked] {
+            self.summary.versions.insert(shell.name.into(), shell.versions.clone());
+        }
+    }
+
+    fn suite(&mut self, suite: &'static Suite, options: &Options) -> Result<()> {
+        let mut row = Row { suite: suite.name.into(), ..Row::default() };
+        for part in Part::all(suite, options.run, options.only.as_deref()) {
+            for (test, pair) in self.pairs(&part, 0, self.manner)? {
+                let pair = self.again(suite, &test, pair)?;
+                row.count(pair.verdict());
+                self.note(suite, test, &pair);
+            }
+        }
+        self.summary.rows.push(row);
+        Ok(())
+    }
+
+    /// A part of a suite in both programs.
+    fn pairs(&self, part: &Part, attempt: usize, manner: Manner) -> Result<BTreeMap<String, Pair>> {
+        let plain = chunk::run(part, &self.plain, attempt, manner, self.progress)?;
+        let relinked = chunk::run(part, &self.relinked, attempt, manner, self.progress)?;
+        Ok(compare::pairs(&plain, &relinked))
+    }
+
+    /// A test that passes only in plain Node gets another chance, and one more: it may need more time than a busy
+    /// machine has, or fail now and then in either.
+    fn again(&mut self, suite: &'static Suite, test: &str, first: Pair) -> Result<Pair> {
+        let mut pair = first;
+        for attempt in 1..=ATTEMPTS {
+            if pair.verdict() != Verdict::OnlyPlain {
+                break;
+            }
+            let manner = Manner { jobs: 1, timeout: TIMEOUT_ALONE, ..self.manner };
+            let Some(next) = self.pairs(&Part::alone(suite, test), attempt, manner)?.remove(test) else {
+                break;
+            };
+            if next.verdict() != Verdict::OnlyPlain {
+                self.summary.unsteady.push(test.into());
+            }
+            pair = next;
+        }
+        Ok(pair)
+    }
+
+    fn note(&mut self, suite: &Suite, test: String, pair: &Pair) {
+        match pair.verdict() {
+            Verdict::Equal | Verdict::Skipped => {}
+            Verdict::BothFail => self.summary.both_fail.push(test),
+            verdict => {
+                let known = self.known.get(&test).cloned();
+                let reason = pair.reason(report::REASON_LINES);
+                self.summary.differences.push(Difference {
+                    suite: suite.name.into(),
+                    test,
+                    verdict,
+                    reason,
+                    known,
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_known_differences_says_everything_of_each() {
+        for (name, known) in known().unwrap() {
+            assert!(name.contains('/'), "{name} is not suite/file");
+            for text in [&known.cause, &known.symptom, &known.workaround] {
+                assert!(!text.trim().is_empty(), "{name} leaves something unsaid");
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Node's tests in the cache: Debian's source of the guest, with its patches, and the runner as upstream has it.
+
+use crate::kit::apt::{Apt, Source};
+use crate::kit::cache::{remove, Cache, Key, KeyBuilder};
+use crate::kit::error::{io, KitError, Result};
+use crate::kit::guest::{Origin, NODE_VERSION, SOURCE_PACKAGE};
+use crate::kit::progress::Progress;
+use crate::kit::run::{missing, Program};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Files that are taken from upstream's tarball again: Debian's runner starts `./node` whatever `--shell` says, and its
+/// lists leave out or excuse tests that its build machines cannot run.
+const UPSTREAMS: [&str; 4] = [
+    "tools/test.py",
+    "test/parallel/parallel.status",
+    "test/sequential/sequential.status",
+    "test/common/index.js",
+];
+/// Large folders that no test looks into.
+const LEFT_OUT: [&str; 1] = ["deps/openssl"];
+/// Programs that are needed besides those of every step: the runner is a Python program.
+const TOOLS: [&str; 4] = ["python3", "patch", "tar", "xz"];
+/// Raised when the steps below change what comes out.
+const STEPS: &str = "1";
+
+/// The unpacked source.
+pub struct Tests {
+    /// Its top folder: `tools/test.py` and `test` are in it.
+    pub dir: PathBuf,
+    /// What it was made from.
+    pub key: Key,
+}
+
+/// The tests, unpacked on first use.
+pub fn tests(cache: &Cache, progress: &dyn Progress) -> Result<Tests> {
+    let missing: Vec<String> = missing(&TOOLS).into_iter().map(String::from).collect();
+    if !missing.is_empty() {
+        let remedy = format!("apt-get install -y {}", missing.join(" ").replace("xz", "xz-utils"));
+        return Err(KitError::MissingTools { tools: missing, remedy });
+    }
+    progress.step("fetching Node's source");
+    let source = Apt::open(cache, progress)?.source(SOURCE_PACKAGE, NODE_VERSION)?;
+    let version = source.version.clone();
+    let origin = Origin::Debian(source.clone());
+    let key = origin.add_to(KeyBuilder::new().add("steps", STEPS))?.finish();
+    let log = cache.folder("logs")?.join(format!("node-tests-{version}.log"));
+    let dir = cache.get_or_make("node-tests", &key, progress, |work| {
+        progress.step("unpacking Node's tests");
+        remove(work)?;
+        fs::create_dir_all(work).map_err(io("create", work))?;
+        origin.unpack(work, &log)?;
+        take_upstreams(&source, work)?;
+        LEFT_OUT.iter().try_for_each(|folder| remove(&work.join(folder)))
+    })?;
+    progress.finish();
+    Ok(Tests { dir, key })
+}
+
+fn take_upstreams(source: &Source, tree: &Path) -> Result<()> {
+    let tarball = upstream_tarball(&source.dir)?;
+    let members = UPSTREAMS.iter().map(|file| format!("*/{file}").into());
+    let fixed = ["-xf", "--strip-components=1", "--wildcards", "-C"].map(std::ffi::OsString::from);
+    let [extract, strip, wildcards, into] = fixed;
+    let head = [extract, tarball.into(), strip, wildcards, into, tree.into()];
+    Program::new("tar").args(head.into_iter().chain(members)).output().map(drop)
+}
+
+/// NAME.orig.tar.*; the parts of a source package are named NAME.orig-PART.tar.*.
+fn upstream_tarball(dir: &Path) -> Result<PathBuf> {
+    let names = fs::read_dir(dir).map_err(io("read", dir))?.flatten();
+    let is_upstreams =
+        |path: &PathBuf| path.to_string_lossy().contains(".orig.tar.") && !path.ends_with(".asc");
+    let why = format!("there is no .orig.tar in {}", dir.display());
+    names
+        .map(|e| e.path())
+        .find(is_upstreams)
+        .ok_or(KitError::Package { package: SOURCE_PACKAGE.into(), why })
+}
