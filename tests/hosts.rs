@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use support::parts;
 
 /// A host must be gone this long after it decided to leave, whatever the guest does.
-const LEAVING: Duration = Duration::from_secs(4);
+const LEAVING: Duration = Duration::from_secs(10);
 
 fn feature_script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/scripts/features.js")
@@ -147,14 +147,19 @@ const BUSY: [(&str, &str); 6] = [
          new (require('worker_threads').Worker)('for (;;);', { eval: true }).on('online', ready);",
     ),
     ("a wait of the main thread", "ready(); Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);"),
-    ("the thread pool", "for (let i = 0; i < 9; i++) require('crypto').pbkdf2('a', 'b', 2e5, 64, 'sha512', ready);"),
+    ("the thread pool", "for (let i = 0; i < 9; i++) require('crypto').pbkdf2('a', 'b', 5e4, 64, 'sha512', ready);"),
 ];
 
 const READY: &str = "const ready = () => require('fs').writeFileSync(__dirname + '/ready', '');";
 
 /// Hosts that leave once the guest has begun: how they are told to, and their exit status.
-fn leaving_hosts() -> [(Program, Option<Signal>, i32); 2] {
-    [(Program::endless_gameserver(), Some(Signal::SIGTERM), 143), (Program::node_until("ready"), None, 5)]
+fn leaving_hosts() -> [(Program, Option<Signal>, i32); 3] {
+    let disposing = Program::endless_gameserver().args(&["--dispose"]);
+    [
+        (Program::endless_gameserver(), Some(Signal::SIGTERM), 143),
+        (disposing, Some(Signal::SIGINT), 130),
+        (Program::node_until("ready"), None, 5),
+    ]
 }
 
 /// Runs a host that leaves while the guest is at `source`; the time from the guest's word to the host's end.
@@ -174,7 +179,6 @@ fn a_host_leaves_while_its_guest_is_busy() {
     for (what, source) in BUSY {
         for (host, signal, status) in leaving_hosts() {
             let (ended, took) = leave(host, signal, source);
-            eprintln!("{what}: {took:?}");
             assert_eq!(ended.code(), status, "{what}: {}", ended.stderr);
             assert_eq!(ended.stderr, "", "{what}");
             assert!(took < LEAVING, "{what}: {took:?}");
@@ -205,16 +209,6 @@ fn a_host_may_dispose_its_v8_once_the_guest_has_ended() {
 }
 
 #[test]
-fn a_host_that_disposes_its_v8_under_a_running_guest() {
-    /// Known defect, to become true: `V8::Dispose()` and `DisposePlatform()` come before the platform's destructor,
-    /// which is where the guest is stopped, so that the guest runs on without a V8 and crashes the process.
-    const IS_SAFE: bool = false;
-    let disposing = Program::endless_gameserver().args(&["--dispose"]);
-    let (ended, _) = leave(disposing, Some(Signal::SIGINT), BUSY[0].1);
-    assert_eq!(ended.code() == 130, IS_SAFE, "exit status {}: {}", ended.code(), ended.stderr);
-}
-
-#[test]
 fn signals_for_the_host_reach_the_hosts_own_handlers() {
     let serving = String::from(
         "require('http').createServer(() => {}).listen(0, ready);\n\
@@ -235,6 +229,21 @@ fn signals_for_the_host_reach_the_hosts_own_handlers() {
     assert_eq!((ended.code(), ended.stdout.as_str(), ended.stderr.as_str()), (6, "own handler\n", ""));
     let (ended, _) = leave(Program::node("setInterval(() => {}, 50)"), Some(Signal::SIGTERM), &serving);
     assert_eq!(ended.status.signal(), Some(Signal::SIGTERM as i32));
+}
+
+#[test]
+fn input_that_fills_the_guests_buffer_does_not_stop_its_loop() {
+    /// Known defect, to become true: standard input stays blocking, as it is the host's, and libuv reads once more when
+    /// its buffer of 64 KiB was filled; with a pipe that is empty then, and still open, that read waits.
+    const GOES_ON: bool = false;
+    let guest = "process.stdin.on('data', () => {}); const since = Date.now();\n\
+                 setTimeout(() => process.exit(Date.now() - since < 4000 ? 0 : 9), 300);";
+    let feed = "(head -c 65536 /dev/zero; sleep 6) | \"$@\"";
+    let program = Program::new("sh").args(&["-c", feed, "sh", &parts().node.display().to_string()]);
+    let own = "setInterval(() => { if (require('fs').existsSync(__dirname + '/report.json')) process.exit(0); }, 20)";
+    let script = program.file("host.js", own).display().to_string();
+    let ended = program.args(&[&script]).relinked_source(guest).run();
+    assert_eq!(ended.outcome(), ("exit", if GOES_ON { 0 } else { 9 }));
 }
 
 #[test]
