@@ -2,6 +2,7 @@
 //! names, which finds addresses but writes nothing.
 //!
 //! Needs the parts that `relink host fetch` and `relink guest build` make; run them first.
+#![allow(missing_docs, reason = "criterion_group! makes a public function without documentation")]
 
 use criterion::{criterion_group, criterion_main, Criterion};
 use relink::abi::adapters;

@@ -2,7 +2,7 @@
 
 use super::{library, Failure};
 use relink::kit::guest::{self, BuildOptions};
-use relink::kit::parity::{self, Relinked, Run, Summary};
+use relink::kit::parity::{self, Inside, Relinked, Run, Summary};
 use relink::kit::{hosts, progress, KitError, Progress};
 use relink::{config, standalone};
 use std::path::{Path, PathBuf};
@@ -45,6 +45,16 @@ pub struct Options {
     /// The libnode to relink [default: built on first use]
     #[arg(long, env = config::GUEST)]
     guest: Option<PathBuf>,
+    /// Compare Node as a guest inside this host, instead of `relink node`, with plain Node
+    #[arg(long, value_enum, value_name = "HOST")]
+    inside: Option<Host>,
+}
+
+/// Hosts that Node's own tests can be run inside.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Host {
+    /// The official node executable (or the one that --plain names), by LD_PRELOAD
+    Node,
 }
 
 /// Prints the table on stdout.
@@ -75,7 +85,14 @@ fn settings(options: &Options, progress: &dyn Progress) -> Result<parity::Option
         resume: !options.fresh,
         plain: options.plain.clone(),
         relinked,
+        inside: options.inside.map(|Host::Node| inside(progress)).transpose()?,
     })
+}
+
+fn inside(progress: &dyn Progress) -> Result<Inside, Failure> {
+    let unknown = |e| Failure::Library(format!("the command's own path is unknown: {e}"));
+    let relink = std::env::current_exe().map_err(unknown)?;
+    Ok(Inside { relink, library: library::find(None, progress)? })
 }
 
 fn write(file: &Path, summary: &Summary) -> Result<(), Failure> {

@@ -6,6 +6,7 @@
 
 mod chunk;
 mod compare;
+mod inside;
 mod report;
 mod shell;
 mod source;
@@ -13,6 +14,7 @@ mod suites;
 mod tap;
 
 pub use compare::{Known, Verdict};
+pub use inside::Inside;
 pub use report::{Difference, Row, Summary};
 pub use shell::Relinked;
 pub use suites::Run;
@@ -28,8 +30,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use suites::{Part, Suite};
 
-/// Differences that are explained.
+/// Differences that are explained, of `relink node`.
 const KNOWN: &str = include_str!("../../../fixtures/parity/known.json");
+/// Those that the way in itself adds when Node is a guest inside another program.
+const KNOWN_INSIDE: &str = include_str!("../../../fixtures/parity/known-inside.json");
 /// How long a test may take in a full run, in seconds (test.py's own default).
 const TIMEOUT: u32 = 120;
 /// How long it may take when it is run again, alone, in seconds.
@@ -54,18 +58,23 @@ pub struct Options {
     pub plain: Option<PathBuf>,
     /// Relinked Node.
     pub relinked: Relinked,
+    /// Not `relink node` but a guest inside plain Node is compared with plain Node.
+    pub inside: Option<Inside>,
 }
 
 /// Runs the suites in both programs and compares.
 pub fn run(options: &Options, progress: &dyn Progress) -> Result<Summary> {
     let suites = suites::choose(&options.suites)?;
-    let known = known()?;
+    let known = if options.inside.is_some() { known_inside()? } else { known()? };
     let cache = Cache::locate()?;
     let _one_at_a_time = cache.lock("parity", progress)?;
     let tests = source::tests(&cache, progress)?;
-    let plain = options.plain.clone().map_or_else(|| hosts::plain_node(progress), Ok)?;
-    let plain = Shell::plain(&cache, &plain, &tests)?;
-    let relinked = Shell::relinked(&cache, &options.relinked, &tests, progress)?;
+    let node = options.plain.clone().map_or_else(|| hosts::plain_node(progress), Ok)?;
+    let plain = Shell::plain(&cache, &node, &tests)?;
+    let relinked = match &options.inside {
+        Some(inside) => Shell::inside(&cache, &node, &options.relinked, inside, &tests)?,
+        None => Shell::relinked(&cache, &options.relinked, &tests, progress)?,
+    };
     if !options.resume {
         [&plain, &relinked].into_iter().try_for_each(chunk::forget)?;
     }
@@ -80,8 +89,19 @@ pub fn run(options: &Options, progress: &dyn Progress) -> Result<Summary> {
 
 /// The list of explained differences (fixtures/parity/known.json), by name.
 pub fn known() -> Result<BTreeMap<String, Known>> {
-    let list: Vec<Known> = serde_json::from_str(KNOWN)
-        .map_err(|e| KitError::Unsupported { why: format!("fixtures/parity/known.json: {e}") })?;
+    list("known.json", KNOWN)
+}
+
+/// The same with those of a guest inside another program (fixtures/parity/known-inside.json).
+pub fn known_inside() -> Result<BTreeMap<String, Known>> {
+    let mut all = known()?;
+    all.extend(list("known-inside.json", KNOWN_INSIDE)?);
+    Ok(all)
+}
+
+fn list(file: &str, text: &str) -> Result<BTreeMap<String, Known>> {
+    let list: Vec<Known> = serde_json::from_str(text)
+        .map_err(|e| KitError::Unsupported { why: format!("fixtures/parity/{file}: {e}") })?;
     Ok(list.into_iter().map(|known| (known.name.clone(), known)).collect())
 }
 
@@ -167,7 +187,7 @@ mod tests {
 
     #[test]
     fn the_list_of_known_differences_says_everything_of_each() {
-        for (name, known) in known().unwrap() {
+        for (name, known) in known_inside().unwrap() {
             assert!(name.contains('/'), "{name} is not suite/file");
             for text in [&known.cause, &known.symptom, &known.workaround] {
                 assert!(!text.trim().is_empty(), "{name} leaves something unsaid");

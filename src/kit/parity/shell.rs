@@ -1,5 +1,6 @@
 //! The two programs that are compared.
 
+use super::inside::{self, Inside};
 use super::source::Tests;
 use crate::kit::cache::{hex, write_whole, Cache, Key, KeyBuilder};
 use crate::kit::error::{io, KitError, Result};
@@ -61,9 +62,30 @@ impl Shell {
         Self::new("relinked", dir.join("node"), cache, &with(key, tests))
     }
 
+    /// The same guest as a guest of a host: scripts run on a thread of the official executable.
+    pub fn inside(
+        cache: &Cache,
+        host: &Path,
+        parts: &Relinked,
+        inside: &Inside,
+        tests: &Tests,
+    ) -> Result<Self> {
+        let [host, guest] = [absolute(host)?, absolute(&parts.guest)?];
+        let inside = Inside { relink: absolute(&inside.relink)?, library: absolute(&inside.library)? };
+        let mut key = inside::key();
+        for part in [&host, &guest, &inside.relink, &inside.library] {
+            key = key.add("path", part.to_string_lossy().as_bytes()).add("part", sha256(part)?);
+        }
+        let dir = cache.folder(&format!("parity/shell-{}", &key.clone().finish().hex()[..20]))?;
+        let program = inside::write(&dir, &host, &guest, &inside)?;
+        Self::new("inside", program, cache, &with(key, tests))
+    }
+
     fn new(name: &'static str, program: PathBuf, cache: &Cache, key: &Key) -> Result<Self> {
         let results = cache.folder(&format!("parity/{name}-{}", &key.hex()[..20]))?;
-        let text = quiet(Program::new(&program)).args(["-p", "JSON.stringify(process.versions)"]).output()?;
+        let script = results.with_extension("js");
+        write_whole(&script, "console.log(JSON.stringify(process.versions))")?;
+        let text = quiet(Program::new(&program)).args([&script]).output()?;
         let versions = serde_json::from_str(&text).map_err(|e| KitError::Program {
             program: program.display().to_string(),
             status: "success".into(),
