@@ -35,6 +35,15 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// The report can't be written.
+    #[error("report \"{}\": {source}; RELINK_REPORT must name a file in a folder that can be written", path.display())]
+    Report {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+
     /// No module of the process provides V8.
     #[error("no V8: none of {modules} modules looked at defines {marker} in its dynamic symbol table")]
     NoProvider {
@@ -90,7 +99,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The guest's file is not a usable ELF shared object.
-    #[error("guest \"{}\": {source}", path.display())]
+    #[error("guest \"{}\": {source}; `relink guest build` makes one that fits, `relink guest path` prints where it is", path.display())]
     GuestImage {
         /// The file.
         path: PathBuf,
@@ -209,6 +218,7 @@ impl Error {
             Self::Setting { .. } => "E0101",
             Self::Script { .. } => "E0102",
             Self::Proc { .. } => "E0103",
+            Self::Report { .. } => "E0104",
             Self::NoProvider { .. } => "E0201",
             Self::SeveralProviders { .. } => "E0202",
             Self::NotReady { .. } => "E0203",

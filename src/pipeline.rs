@@ -145,10 +145,14 @@ pub fn bind<T>(
 }
 
 fn readable_script(config: &Config) -> Result<(), Error> {
-    let opened = std::fs::File::open(&config.script).and_then(|f| f.metadata());
     let failed = |source| Error::Script { path: config.script.clone(), source };
-    if opened.map_err(failed)?.is_dir() {
+    let kind = std::fs::metadata(&config.script).map_err(failed)?;
+    if kind.is_dir() {
         return Err(failed(std::io::Error::from_raw_os_error(libc::EISDIR)));
+    }
+    // Opening a pipe would wait for its writer; that is Node's to do.
+    if kind.is_file() {
+        std::fs::File::open(&config.script).map_err(failed)?;
     }
     Ok(())
 }
@@ -454,8 +458,8 @@ pub fn finish(report: &SharedReport, file: Option<&Path>, outcome: Option<Outcom
     report.notes.extend(events.notes);
     report.outcome = outcome;
     let Some(file) = file else { return };
-    if let Err(error) = write_report(&report, file) {
-        log::tell(Level::Error, &format!("report \"{}\": {error}", file.display()));
+    if let Err(source) = write_report(&report, file) {
+        log::tell(Level::Error, &Error::Report { path: file.to_owned(), source }.line());
     }
 }
 

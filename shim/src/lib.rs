@@ -47,10 +47,14 @@ fn arm() {
     if !is_the_host() {
         return;
     }
+    let file = std::env::var_os(config::REPORT).map(PathBuf::from);
+    if std::env::var_os(config::INHERIT).is_none_or(|v| v != "1") {
+        leave_environment();
+    }
     let report = new_report();
     match config.and_then(settle) {
         Ok(config) => start_thread(config, report),
-        Err(error) => fail(&error, &report, std::env::var_os(config::REPORT).map(PathBuf::from).as_deref()),
+        Err(error) => fail(&error, &report, file.as_deref()),
     }
 }
 
@@ -67,8 +71,7 @@ fn has_v8() -> bool {
     Maps::own().is_ok_and(|maps| detect::any(&Modules::observe(), &maps))
 }
 
-/// Makes paths independent of the host's working directory, and takes Relink out of the environment that the host's
-/// children get.
+/// Makes paths independent of the host's working directory.
 fn settle(mut config: Config) -> Result<Config, Error> {
     log::set_level(config.log);
     for (name, path) in [(config::GUEST, &mut config.guest), (config::SCRIPT, &mut config.script)] {
@@ -76,15 +79,13 @@ fn settle(mut config: Config) -> Result<Config, Error> {
         *path = absolute.map_err(|e| Error::Setting { name, why: e.to_string() })?;
     }
     config.report = config.report.map(|path| std::path::absolute(&path).unwrap_or(path));
-    if !config.inherit {
-        config::VARIABLES.iter().for_each(|name| std::env::remove_var(name));
-        leave_preload();
-    }
     Ok(config)
 }
 
-fn leave_preload() {
+/// Takes Relink out of the environment that the host's children get.
+fn leave_environment() {
     const PRELOAD: &str = "LD_PRELOAD";
+    config::VARIABLES.iter().for_each(|name| std::env::remove_var(name));
     let Some(preload) = std::env::var_os(PRELOAD) else { return };
     match config::without_library(&preload.to_string_lossy()) {
         Some(rest) => std::env::set_var(PRELOAD, OsString::from(rest)),

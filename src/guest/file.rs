@@ -11,10 +11,11 @@ use std::path::Path;
 /// then refused by the checks that follow or by ld.so.
 pub fn map_file(path: &Path) -> Result<memmap2::Mmap, Error> {
     let failed = |source| Error::GuestFile { path: path.to_owned(), source };
-    let file = std::fs::File::open(path).map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
+    // Asked before opening: opening a pipe would wait for its writer.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
         return Err(failed(std::io::Error::other("not a regular file")));
     }
+    let file = std::fs::File::open(path).map_err(failed)?;
     // SAFETY: the file is only read through the mapping; shrinking it meanwhile could fault, as for every library
     // that ld.so maps.
     unsafe { memmap2::Mmap::map(&file) }.map_err(failed)

@@ -71,7 +71,7 @@ impl<'d> Inventory<'d> {
             needed: dynamic.needed()?,
             slots: symbolic.map(|r| reader.slot(&r)).collect::<Result<_, _>>()?,
             definitions: symbols.definitions()?.into_iter().map(|s| (s.name, s.value)).collect(),
-            lifecycle: lifecycle(&dynamic),
+            lifecycle: lifecycle(file, &dynamic)?,
             callers: callers(&dynamic),
         })
     }
@@ -116,15 +116,23 @@ impl<'d> SlotReader<'_, '_, 'd> {
     }
 }
 
-fn lifecycle(dynamic: &Dynamic) -> Lifecycle {
-    let array = |start, size| {
-        let count = dynamic.value(size).unwrap_or(0) / size_of::<u64>() as u64;
-        dynamic.address(start).filter(|_| count > 0).map(|at| (at, count))
-    };
-    Lifecycle {
-        init: dynamic.address(elf::DT_INIT),
-        init_array: array(elf::DT_INIT_ARRAY, elf::DT_INIT_ARRAYSZ),
+/// The initialisers, seen to lie inside of the image: they will be called.
+fn lifecycle(file: &FileImage, dynamic: &Dynamic) -> Result<Lifecycle, ElfError> {
+    let init = dynamic.address(elf::DT_INIT);
+    if let Some(address) = init.filter(|at| !file.image.is_code(*at)) {
+        return Err(ElfError::Malformed {
+            what: "the initialiser (DT_INIT)",
+            address,
+            why: "is not in code",
+        });
     }
+    let size = dynamic.value(elf::DT_INIT_ARRAYSZ).unwrap_or(0);
+    let count = size / size_of::<u64>() as u64;
+    let init_array = dynamic.address(elf::DT_INIT_ARRAY).filter(|_| count > 0).map(|at| (at, count));
+    if let Some((at, _)) = init_array {
+        file.image.bytes("the array of initialisers (DT_INIT_ARRAY)", at, size)?;
+    }
+    Ok(Lifecycle { init, init_array })
 }
 
 fn callers(dynamic: &Dynamic) -> Vec<(LinkAddr, u64)> {

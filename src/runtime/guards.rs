@@ -14,7 +14,7 @@ use crate::address::RunAddr;
 use crate::plan::Guard;
 use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 thread_local! {
     static OF_THE_GUEST: Cell<bool> = const { Cell::new(false) };
@@ -42,6 +42,7 @@ pub fn all() -> Vec<Guard> {
         guard("signal", signal as *const (), "the host's signal dispositions stay as they are"),
         guard("fork", fork as *const (), "the guest learns of its children without the host's SIGCHLD"),
         guard("ioctl", ioctl as *const (), "the host's standard streams keep their blocking mode"),
+        guard("read", read as *const (), "the host's standard streams keep their blocking mode"),
         guard("dup2", dup2 as *const (), "the host's standard streams stay what they are"),
         guard("dup3", dup3 as *const (), "the host's standard streams stay what they are"),
         guard("getenv", getenv as *const (), "a channel that a parent opened to the host stays the host's"),
@@ -236,6 +237,9 @@ fn is_standard_stream(fd: c_int) -> bool {
 
 extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: *mut c_void) -> c_int {
     if request == libc::FIONBIO as c_ulong && is_standard_stream(fd) {
+        // SAFETY: FIONBIO's argument is an int of the caller's.
+        let on = !argument.is_null() && unsafe { *argument.cast::<c_int>() } != 0;
+        believes_non_blocking(fd).store(on, Ordering::Relaxed);
         return 0;
     }
     // SAFETY: passed on as the guest called it.
@@ -244,10 +248,33 @@ extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: *mut c_void) -> c_int
 
 extern "C" fn fcntl(fd: c_int, command: c_int, argument: c_long) -> c_int {
     if command == libc::F_SETFL && is_standard_stream(fd) {
+        let on = argument & c_long::from(libc::O_NONBLOCK) != 0;
+        believes_non_blocking(fd).store(on, Ordering::Relaxed);
         return 0;
     }
     // SAFETY: passed on as the guest called it.
     unsafe { libc::fcntl(fd, command, argument) }
+}
+
+/// Whether the guest believes to have made this standard stream non-blocking.
+fn believes_non_blocking(stream: c_int) -> &'static AtomicBool {
+    static STREAMS: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
+    &STREAMS[stream.clamp(0, 2) as usize]
+}
+
+/// A stream that the guest believes to be non-blocking answers as such, so that reading all there is does not hold the
+/// guest's event loop.
+extern "C" fn read(fd: c_int, buffer: *mut c_void, size: usize) -> isize {
+    if is_standard_stream(fd) && believes_non_blocking(fd).load(Ordering::Relaxed) && !in_child() {
+        let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        // SAFETY: one valid pollfd; returns at once.
+        if unsafe { libc::poll(&raw mut poll, 1, 0) } == 0 {
+            set_errno(libc::EAGAIN);
+            return -1;
+        }
+    }
+    // SAFETY: passed on as the guest called it.
+    unsafe { libc::read(fd, buffer, size) }
 }
 
 /// For a terminal libuv opens the device again and puts that in the stream's place (`uv_tty_init`), where its flags would
@@ -364,6 +391,9 @@ mod tests {
         let mut on: c_int = 1;
         assert_eq!(ioctl(2, libc::FIONBIO as c_ulong, (&raw mut on).cast()), 0);
         assert_eq!(flags(), before);
+        on = 0;
+        assert_eq!(ioctl(2, libc::FIONBIO as c_ulong, (&raw mut on).cast()), 0);
+        assert!(!believes_non_blocking(2).load(Ordering::Relaxed));
     }
 
     #[test]
