@@ -295,13 +295,19 @@ extern "C" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int {
     unsafe { libc::dup3(from, to, flags) }
 }
 
-/// A Node looks for these and takes the channel over that they name; but it was opened to the host.
+/// When Node starts it looks once for a channel that a parent opened to it, and takes it over; but this one was opened to
+/// the host. So the first look finds nothing. Later ones see what is there: the names stand in the environment, and
+/// what lists it (a Worker that clones it) must find a value for each.
 extern "C" fn getenv(name: *const c_char) -> *mut c_char {
-    const OF_THE_HOST: [&[u8]; 3] =
-        [b"NODE_CHANNEL_FD", b"NODE_CHANNEL_SERIALIZATION_MODE", b"NODE_UNIQUE_ID"];
-    // SAFETY: a NUL-terminated name, as getenv wants it.
-    if !name.is_null() && OF_THE_HOST.contains(&unsafe { std::ffi::CStr::from_ptr(name) }.to_bytes()) {
-        return std::ptr::null_mut();
+    const OF_THE_HOST: [&[u8]; 2] = [b"NODE_CHANNEL_FD", b"NODE_UNIQUE_ID"];
+    static LOOKED_FOR: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
+    if !name.is_null() {
+        // SAFETY: a NUL-terminated name, as getenv wants it.
+        let wanted = unsafe { std::ffi::CStr::from_ptr(name) }.to_bytes();
+        let index = OF_THE_HOST.iter().position(|n| *n == wanted);
+        if index.is_some_and(|i| !LOOKED_FOR[i].swap(true, Ordering::Relaxed)) {
+            return std::ptr::null_mut();
+        }
     }
     // SAFETY: passed on as the guest called it.
     unsafe { libc::getenv(name) }

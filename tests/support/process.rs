@@ -58,7 +58,8 @@ impl Program {
         for name in config::VARIABLES {
             command.env_remove(name);
         }
-        for name in ["LD_PRELOAD", "NODE_OPTIONS", "NODE_PATH", "RUST_LOG", "RUST_BACKTRACE"] {
+        for name in ["RELINK_CACHE", "LD_PRELOAD", "NODE_OPTIONS", "NODE_PATH", "RUST_LOG", "RUST_BACKTRACE"]
+        {
             command.env_remove(name);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

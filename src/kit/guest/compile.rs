@@ -24,7 +24,7 @@ pub struct Compilation<'a> {
 }
 
 impl Compilation<'_> {
-    /// Writes our recipe files and assembles the note.
+    /// Writes our recipe files, assembles the note and compiles what is added to the library.
     pub fn write_recipe(&self, note: &GuestNote) -> Result<()> {
         let dir = self.places.recipe;
         fs::create_dir_all(dir).map_err(io("create", dir))?;
@@ -35,10 +35,12 @@ impl Compilation<'_> {
             ("exports.map", recipe::EXPORTS),
             ("pkg-config", recipe::PKG_CONFIG),
             ("note.s", &text),
+            ("security_level.c", recipe::SECURITY_LEVEL),
         ] {
             write_whole(&dir.join(name), text)?;
         }
-        self.run("gcc").args(["-c", "note.s", "-o", "note.o"]).dir(dir).log(self.log).logged(|_| ())
+        let objects = ["-c", "-O2", "-fPIC", "note.s", "security_level.c"];
+        self.run("gcc").args(objects).dir(dir).log(self.log).logged(|_| ())
     }
 
     /// Runs configure. Node's `configure` wrapper looks for pythons on PATH; we say which one.

@@ -9,6 +9,8 @@ use std::path::Path;
 pub const GYPI: &str = include_str!("../../../fixtures/guests/node18/relink.gypi");
 /// The version script of the guest.
 pub const EXPORTS: &str = include_str!("../../../fixtures/guests/node18/exports.map");
+/// C source of the function that gives OpenSSL's contexts upstream's default security level.
+pub const SECURITY_LEVEL: &str = include_str!("../../../fixtures/guests/node18/security_level.c");
 /// Which JS builtins of other projects are embedded, and where they come from.
 pub const BUILTINS: &str = include_str!("../../../fixtures/guests/node18/builtins.json");
 
@@ -66,6 +68,7 @@ pub fn configure_args(places: &Places) -> Vec<String> {
         format!("-Drelink_deps={}", places.deps.display()),
         format!("-Drelink_exports={recipe}/exports.map"),
         format!("-Drelink_note={recipe}/note.o"),
+        format!("-Drelink_level={recipe}/security_level.o"),
     ]);
     args
 }
@@ -103,7 +106,11 @@ pub fn fingerprint() -> String {
 
 /// The part of the cache key that is in the program itself.
 pub fn key() -> KeyBuilder {
-    let key = KeyBuilder::new().add("steps", STEPS).add("gypi", GYPI).add("exports", EXPORTS);
+    let key = KeyBuilder::new()
+        .add("steps", STEPS)
+        .add("gypi", GYPI)
+        .add("exports", EXPORTS)
+        .add("level", SECURITY_LEVEL);
     key.add("builtins", BUILTINS).add("options", OPTIONS.join(" ")).add("pkg-config", PKG_CONFIG)
 }
 

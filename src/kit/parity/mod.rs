@@ -26,6 +26,7 @@ use super::progress::Progress;
 use chunk::Manner;
 use compare::Pair;
 use shell::Shell;
+use source::Tests;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use suites::{Part, Suite};
@@ -79,7 +80,8 @@ pub fn run(options: &Options, progress: &dyn Progress) -> Result<Summary> {
         [&plain, &relinked].into_iter().try_for_each(chunk::forget)?;
     }
     let manner = Manner { tests: &tests.dir, jobs: options.jobs.max(1), timeout: TIMEOUT, resume: true };
-    let mut judge = Judge { plain, relinked, known, manner, progress, summary: Summary::default() };
+    let mut judge =
+        Judge { plain, relinked, known, tests: &tests, manner, progress, summary: Summary::default() };
     judge.versions();
     for suite in suites {
         judge.suite(suite, options)?;
@@ -110,6 +112,7 @@ struct Judge<'a> {
     plain: Shell,
     relinked: Shell,
     known: BTreeMap<String, Known>,
+    tests: &'a Tests,
     manner: Manner<'a>,
     progress: &'a dyn Progress,
     summary: Summary,
@@ -123,6 +126,15 @@ impl Judge<'_> {
     }
 
     fn suite(&mut self, suite: &'static Suite, options: &Options) -> Result<()> {
+        if suite.addons {
+            source::build_addons(
+                self.tests,
+                suite.folder,
+                &self.plain.program,
+                self.manner.jobs,
+                self.progress,
+            )?;
+        }
         let mut row = Row { suite: suite.name.into(), ..Row::default() };
         for part in Part::all(suite, options.run, options.only.as_deref()) {
             for (test, pair) in self.pairs(&part, 0, self.manner)? {

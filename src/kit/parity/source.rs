@@ -1,7 +1,7 @@
 //! Node's tests in the cache: Debian's source of the guest, with its patches, and the runner as upstream has it.
 
 use crate::kit::apt::{Apt, Source};
-use crate::kit::cache::{remove, Cache, Key, KeyBuilder};
+use crate::kit::cache::{remove, write_whole, Cache, Key, KeyBuilder};
 use crate::kit::error::{io, KitError, Result};
 use crate::kit::guest::{Origin, NODE_VERSION, SOURCE_PACKAGE};
 use crate::kit::progress::Progress;
@@ -21,6 +21,8 @@ const UPSTREAMS: [&str; 4] = [
 const LEFT_OUT: [&str; 1] = ["deps/openssl"];
 /// Programs that are needed besides those of every step: the runner is a Python program.
 const TOOLS: [&str; 4] = ["python3", "patch", "tar", "xz"];
+/// Compiles add-ons as node-gyp would, which would need a network.
+const BUILD_ADDONS: &str = include_str!("../../../fixtures/parity/build_addons.py");
 /// Raised when the steps below change what comes out.
 const STEPS: &str = "1";
 
@@ -76,4 +78,32 @@ fn upstream_tarball(dir: &Path) -> Result<PathBuf> {
         .map(|e| e.path())
         .find(is_upstreams)
         .ok_or(KitError::Package { package: SOURCE_PACKAGE.into(), why })
+}
+
+/// Compiles the add-ons of a suite against the headers that belong to an official Node executable; once.
+pub fn build_addons(
+    tests: &Tests,
+    folder: &str,
+    node: &Path,
+    jobs: usize,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let include = node.ancestors().nth(2).unwrap_or(node).join("include/node");
+    if !include.join("node_api.h").is_file() {
+        let why = "there is no node_api.h; name an executable that has include/node beside its bin".into();
+        return Err(KitError::Input { option: "--plain", path: include, why });
+    }
+    let key =
+        KeyBuilder::new().add("script", BUILD_ADDONS).add("headers", include.to_string_lossy().as_bytes());
+    let stamp = tests.dir.join("test").join(folder).join(format!(".built-{}", &key.finish().hex()[..20]));
+    if stamp.exists() {
+        return Ok(());
+    }
+    progress.step(&format!("compiling the add-ons of {folder}"));
+    let script = tests.dir.join("tools/relink-build-addons.py");
+    write_whole(&script, BUILD_ADDONS)?;
+    let words = [script, PathBuf::from("test").join(folder), include, jobs.to_string().into()];
+    Program::new("python3").args(words).dir(&tests.dir).output()?;
+    progress.finish();
+    write_whole(&stamp, "")
 }

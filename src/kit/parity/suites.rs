@@ -15,14 +15,20 @@ pub struct Suite {
     pub by_default: bool,
     /// What test.py is told besides.
     pub options: &'static [&'static str],
+    /// Whether its tests load add-ons, which have to be compiled first.
+    pub addons: bool,
 }
 
 const fn suite(name: &'static str, parts: usize) -> Suite {
-    Suite { name, folder: name, parts, by_default: true, options: &[] }
+    Suite { name, folder: name, parts, by_default: true, options: &[], addons: false }
+}
+
+const fn addons(name: &'static str) -> Suite {
+    Suite { addons: true, ..suite(name, 1) }
 }
 
 /// All of them.
-pub const SUITES: [Suite; 10] = [
+pub const SUITES: [Suite; 13] = [
     suite("parallel", 24),
     suite("sequential", 4),
     suite("es-module", 2),
@@ -32,8 +38,18 @@ pub const SUITES: [Suite; 10] = [
     suite("wasi", 1),
     suite("report", 1),
     suite("abort", 1),
+    addons("js-native-api"),
+    addons("node-api"),
+    addons("addons"),
     // Node's own way to run `parallel` a second time, each test in a Worker.
-    Suite { name: "worker", folder: "parallel", parts: 24, by_default: false, options: &["--worker"] },
+    Suite {
+        name: "worker",
+        folder: "parallel",
+        parts: 24,
+        by_default: false,
+        options: &["--worker"],
+        addons: false,
+    },
 ];
 
 /// The suites of these names, or those that are run by default.
@@ -163,7 +179,7 @@ mod tests {
     fn filters_and_single_tests_are_patterns_of_the_runner() {
         let [http] = &Part::all(&SUITES[0], None, Some("http"))[..] else { panic!("one part") };
         assert_eq!(http.arguments(), ["parallel/*http*"]);
-        let alone = Part::alone(&SUITES[9], "parallel/test-a");
+        let alone = Part::alone(&SUITES[12], "parallel/test-a");
         assert_eq!(alone.arguments(), ["--worker", "parallel/test-a"]);
         assert_eq!(alone.file(), "worker.test-a.0-1");
     }
