@@ -107,22 +107,28 @@ pub enum Error {
         source: ElfError,
     },
     /// The guest does not say which V8 it was compiled for.
-    #[error("guest \"{}\": no Relink note ({why}), so the V8 it was compiled for is unknown; build one with `relink guest build`", path.display())]
+    #[error("guest \"{}\": no Relink note ({why}) and no V8 of its own, so the V8 it was compiled for is unknown; build one with `relink guest build`", path.display())]
     NoNote {
         /// The file.
         path: PathBuf,
         /// What was found instead.
         why: String,
     },
-    /// The guest brings a V8 of its own.
-    #[error("guest \"{}\" defines {count} V8 symbols of its own (for example {example}); only a guest without V8 is supported, build one with `relink guest build`", path.display())]
+    /// The guest brings a V8 of its own, of a version that Relink knows too little of.
+    #[error("guest \"{}\" has a V8 of its own ({v8}), and Relink does not know which of its names Node's code means the host's V8 by; build a guest without V8: `relink guest build`", path.display())]
     GuestHasV8 {
         /// The file.
         path: PathBuf,
-        /// How many.
-        count: usize,
-        /// One of them.
-        example: String,
+        /// The version of that V8.
+        v8: String,
+    },
+    /// A library that the guest needs is nowhere.
+    #[error("guest: {needed_by} needs {name}, which is neither beside it nor where ld.so looks for libraries; install it, or put it beside the guest")]
+    MissingLibrary {
+        /// Its `DT_NEEDED` name.
+        name: String,
+        /// The file that names it.
+        needed_by: String,
     },
 
     /// The guest was compiled for another V8 ABI than the host's.
@@ -137,6 +143,12 @@ pub enum Error {
         /// The module that was searched.
         provider: String,
         /// The mangled names.
+        names: Vec<String>,
+    },
+    /// Names that neither the guest, nor its libraries, nor a run-time library have.
+    #[error("refused: {} symbols that the guest or its libraries need are in none of these libraries: {}", names.len(), shorten(names))]
+    Unresolved {
+        /// The names, with the library that each is asked of.
         names: Vec<String>,
     },
     /// A slot of a kind that cannot be bound.
@@ -232,9 +244,11 @@ impl Error {
             Self::GuestImage { .. } => "E0305",
             Self::NoNote { .. } => "E0306",
             Self::GuestHasV8 { .. } => "E0307",
+            Self::MissingLibrary { .. } => "E0308",
             Self::Refused { .. } => "E0401",
             Self::MissingSymbols { .. } => "E0402",
             Self::UnsupportedSlot { .. } => "E0403",
+            Self::Unresolved { .. } => "E0404",
             Self::Stage { .. } => "E0501",
             Self::UnexpectedSlot { .. } => "E0502",
             Self::RolledBack { .. } => "E0503",

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::guest::{closure, stage};
 use crate::kit;
 use crate::pipeline::{self, Ask};
+use crate::runtime::unpacked;
 use std::ffi::{c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -71,7 +72,7 @@ pub unsafe fn node(argc: c_int, argv: *mut *mut c_char, bridge: &[u8]) -> Result
         bridge,
         provider: Some(&part),
         adapters: adapters::for_an_owner(),
-        guards: Vec::new(),
+        guards: unpacked::guards(&guest),
     };
     pipeline::bind(
         &ask,

@@ -109,10 +109,12 @@ fn no_page_is_writable_and_executable_because_of_us() {
         let staged = |name: &str| {
             maps.0.iter().filter(|m| m.name.to_string_lossy().contains(name)).collect::<Vec<_>>()
         };
-        for image in ["memfd:relink:libnode", "memfd:relink:relink-bridge"] {
+        // The guest's code is mapped from its file, the bridge's from its copy; what is written lies in copies.
+        for image in ["libnode-relink.so", "memfd:relink:relink-bridge"] {
             assert!(staged(image).iter().any(|m| m.protection.execute), "{image} is not mapped");
             assert!(staged(image).iter().all(|m| !(m.protection.write && m.protection.execute)), "{image}");
         }
+        assert!(staged("memfd:relink:libnode").iter().any(|m| m.protection.write), "the guest's data");
         let of_files: Vec<_> = both(&maps).into_iter().filter(|line| !line.ends_with(' ')).collect();
         assert_eq!(of_files, [] as [&str; 0], "{}", provider.display());
         running.signal(Signal::SIGKILL);
@@ -203,19 +205,8 @@ fn both_sides_report_one_version_and_their_slots() {
         assert!(report.slots["JumpSlot"] >= 500 && report.slots["Abs64"] >= 16, "{:?}", report.slots);
         assert!(report.pages > 0 && report.left_to_the_linker > 0);
         let stages: Vec<_> = report.stages.iter().map(|s| s.stage.as_str()).collect();
-        let first = [
-            "observe",
-            "detect",
-            "read",
-            "plan",
-            "verify",
-            "wait",
-            "load",
-            "place",
-            "apply",
-            "initialise",
-            "attach",
-        ];
+        let first =
+            ["observe", "detect", "read", "plan", "verify", "wait", "load", "apply", "initialise", "attach"];
         assert_eq!(stages[..first.len()], first);
     }
 }

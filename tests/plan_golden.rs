@@ -13,6 +13,7 @@ use relink::elf::{relocations, Dynamic, FileImage, SymbolTable};
 use relink::error::Error;
 use relink::guest::Inventory;
 use relink::host::{Exports, Fingerprint};
+use relink::pipeline::{Files, ImageFile, Part};
 use relink::plan::{plan, Guard, Plan, Request, StagedImage, Target, Why};
 use relink::symbol::{owner, Owner};
 use std::collections::BTreeMap;
@@ -62,16 +63,7 @@ fn compile(folder: &Path, name: &str, source: &str, arguments: &[&str]) -> std::
     let (text, library) = (folder.join(format!("{name}.cc")), folder.join(format!("lib{name}.so")));
     std::fs::write(&text, source).expect("written");
     let mut command = Command::new("g++");
-    command.args([
-        "-std=c++17",
-        "-O1",
-        "-fPIC",
-        "-shared",
-        "-fno-exceptions",
-        "-fno-plt",
-        "-nostdlib",
-        "-Wl,-z,lazy",
-    ]);
+    command.args(["-std=c++17", "-O1", "-fPIC", "-shared", "-fno-exceptions", "-fno-plt", "-Wl,-z,lazy"]);
     let output = command.arg("-o").arg(&library).arg(&text).args(arguments).output().expect("g++ runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     library
@@ -89,11 +81,18 @@ fn with_exports<T>(bytes: &[u8], use_them: impl FnOnce(&Exports) -> T) -> T {
 
 const GUARDS: [Guard; 1] = [Guard { symbol: "kill", address: RunAddr(0x9000), keeps: "a test" }];
 
-/// Plans without a bridge.
-fn planned<'d>(guest: &Inventory<'d>, provider: &Exports) -> Result<Plan<'d>, Error> {
+/// Plans without a bridge and without libraries.
+fn planned<'d>(guest: &'d [u8], provider: &Exports) -> Result<Plan<'d>, Error> {
+    let image = ImageFile::in_memory(StagedImage::Guest, Path::new("guest"), guest)?;
+    planned_all(&[image], provider)
+}
+
+fn planned_all<'d>(images: &[ImageFile<'d>], provider: &Exports) -> Result<Plan<'d>, Error> {
+    let parts = Part::read_all(images)?;
+    let members: Vec<_> = parts.iter().map(Part::member).collect();
     plan(&Request {
-        guest,
-        bridge: None,
+        members: &members,
+        needs: &|_| false,
         provider,
         provider_name: "libv8.so",
         adapters: &adapters::beside_a_host(),
@@ -120,8 +119,7 @@ fn a_small_guest_with_every_kind_of_slot() {
     // One guest calls through the PLT, the other through the GOT.
     for (name, flag) in [("plt", "-fplt"), ("got", "-fno-plt")] {
         let guest = bytes_of(&compile(folder.path(), name, GUEST, &[flag]));
-        let text =
-            with_exports(&provider, |exports| shape(&planned(&inventory(&guest), exports).expect("a plan")));
+        let text = with_exports(&provider, |exports| shape(&planned(&guest, exports).expect("a plan")));
         insta::assert_snapshot!(format!("small_{name}"), text);
     }
 }
@@ -139,14 +137,14 @@ fn versions_of_symbols_are_asked_for() {
     let wanted: Vec<_> = inventory.slots.iter().filter(|s| owner(s.symbol) == Owner::V8 && !s.weak).collect();
     assert!(wanted.len() > 4);
     assert!(wanted.iter().all(|s| s.version == Some("V8_1")), "{wanted:?}");
-    with_exports(&versioned, |exports| assert!(planned(&inventory, exports).is_ok()));
+    with_exports(&versioned, |exports| assert!(planned(&guest, exports).is_ok()));
     // A definition without versions serves every reference; one of another version serves none of these.
     let plain = small_provider(folder.path(), &["-Wl,-soname,libv8.so"]);
-    with_exports(&plain, |exports| assert!(planned(&inventory, exports).is_ok()));
+    with_exports(&plain, |exports| assert!(planned(&guest, exports).is_ok()));
     std::fs::write(folder.path().join("versions"), VERSIONS.replace("V8_1", "V8_2")).expect("written");
     let other = small_provider(folder.path(), &[&script, "-Wl,-soname,libv8.so"]);
     let error =
-        with_exports(&other, |exports| planned(&inventory, exports).map(drop)).expect_err("another version");
+        with_exports(&other, |exports| planned(&guest, exports).map(drop)).expect_err("another version");
     assert_eq!(error.code(), "E0402");
     assert!(error.to_string().contains("_ZN2v87Isolate"), "{error}");
 }
@@ -158,8 +156,7 @@ fn missing_symbols_are_all_named_once() {
                   void (*q)() = v8::A;";
     let guest = bytes_of(&compile(folder.path(), "missing", source, &[]));
     let provider = small_provider(folder.path(), &[]);
-    let error = with_exports(&provider, |exports| planned(&inventory(&guest), exports).map(drop))
-        .expect_err("missing");
+    let error = with_exports(&provider, |exports| planned(&guest, exports).map(drop)).expect_err("missing");
     let Error::MissingSymbols { names, provider } = &error else { panic!("{error}") };
     assert_eq!(names, &["_ZN2v81AEv", "_ZN2v81BEv", "_ZN2v81cE"]);
     assert_eq!((error.code(), provider.as_str()), ("E0402", "libv8.so"));
@@ -176,7 +173,7 @@ fn a_thread_local_variable_of_v8s_cannot_be_bound() {
     let inventory = inventory(&guest);
     let slot = inventory.slots.iter().find(|s| s.kind == RelocationKind::Tls).expect("a TLS slot");
     assert_eq!(owner(slot.symbol), Owner::V8);
-    let error = with_exports(&provider, |exports| planned(&inventory, exports).map(drop)).expect_err("TLS");
+    let error = with_exports(&provider, |exports| planned(&guest, exports).map(drop)).expect_err("TLS");
     // Nothing that a provider exports can be bound to it, so it may be told as missing or as unsupported.
     let named = error.to_string().contains(slot.symbol);
     assert!(named && ["E0402", "E0403"].contains(&error.code()), "{error}");
@@ -189,8 +186,7 @@ fn a_tls_slot_for_a_name_that_v8_has_as_data() {
     let provider = bytes_of(&compile(folder.path(), "data", provider, &[]));
     let source = "namespace v8 { struct T { static __thread int cell; }; } int f() { return v8::T::cell; }";
     let guest = bytes_of(&compile(folder.path(), "uses", source, &["-ftls-model=initial-exec"]));
-    let error =
-        with_exports(&provider, |exports| planned(&inventory(&guest), exports).map(drop)).expect_err("TLS");
+    let error = with_exports(&provider, |exports| planned(&guest, exports).map(drop)).expect_err("TLS");
     assert_eq!(error.code(), "E0403", "{error}");
     assert!(error.to_string().contains("_ZN2v81T4cellE") && error.to_string().contains("Tls"), "{error}");
 }
@@ -217,7 +213,7 @@ fn an_image_linked_elsewhere_is_read_and_planned_by_link_time_addresses() {
     let all = relocations(&file.image, &dynamic, file.arch).expect("relocations");
     assert!(all.iter().all(|r| r.offset >= LinkAddr(BASE) && file.file_offset(r.entry).is_some()));
     with_exports(&provider, |exports| {
-        let plan = planned(&inventory(&guest), exports).expect("a plan");
+        let plan = planned(&guest, exports).expect("a plan");
         assert!(plan.bindings.len() > 6);
         let theirs = goblin::elf::Elf::parse(&provider).expect("goblin");
         for binding in &plan.bindings {
@@ -246,6 +242,9 @@ fn summary(plan: &Plan) -> String {
             Why::WeakUndefined => "weak, undefined",
             Why::Guarded(_) => "guard",
             Why::GuestsNode => "guest's Node",
+            Why::Own => "its own",
+            Why::DeadV8 => "its own V8, dead",
+            Why::Closure => "its libraries",
         };
         *counts.entry(format!("{:?} {why}", binding.slot.kind)).or_default() += 1;
     }
@@ -254,11 +253,65 @@ fn summary(plan: &Plan) -> String {
     counts.chain(adapters).collect()
 }
 
-/// The plan of the real guest on the V8 in this file.
+/// The plan of the real guest and its libraries on the V8 in this file.
 fn real_plan(provider: &Path, check: impl FnOnce(&Plan, &Exports)) {
-    let (guest, host) = (bytes_of(&parts().guest), bytes_of(provider));
-    let guest = inventory(&guest);
-    with_exports(&host, |exports| check(&planned(&guest, exports).expect("a plan"), exports));
+    let files = Files::open(&parts().guest).expect("the guest and its libraries");
+    let images = files.images(None).expect("images");
+    let host = bytes_of(provider);
+    with_exports(&host, |exports| check(&planned_all(&images, exports).expect("a plan"), exports));
+}
+
+#[test]
+fn a_guest_with_a_v8_of_an_unknown_line_is_refused() {
+    let version = r"
+namespace v8 { namespace internal { struct Version { static int major_, minor_, build_, patch_; }; } }
+int v8::internal::Version::major_ = 9, v8::internal::Version::minor_ = 8;
+int v8::internal::Version::build_ = 7, v8::internal::Version::patch_ = 6;";
+    let folder = TempDir::new().expect("a folder");
+    let bytes = bytes_of(&compile(folder.path(), "stock", &format!("{PROVIDER}{version}"), &[]));
+    let image = ImageFile::in_memory(StagedImage::Guest, Path::new("stock"), &bytes).expect("an image");
+    let guest = Part::read(&image).expect("readable");
+    let note = guest.note().expect("derived from its V8");
+    assert_eq!(note.v8, "9.8.7.6");
+    let error = guest.needs(&note).expect_err("no list for 9.8");
+    assert_eq!(error.code(), "E0307", "{error}");
+    assert!(error.to_string().contains("9.8.7.6") && error.to_string().contains("relink guest build"));
+}
+
+/// The stock libnode as the guest: what Node's code refers to goes to the host's V8, all other V8 code stays inside.
+#[test]
+fn the_stock_guest_on_the_official_v8() {
+    let files = Files::open(&parts().libv8).expect("the guest and its libraries");
+    let images = files.images(None).expect("images");
+    let all = Part::read_all(&images).expect("readable");
+    let needs = all[0].needs(&all[0].note().expect("derived")).expect("a known line");
+    let v8_less = bytes_of(&parts().guest);
+    let undefined: std::collections::BTreeSet<_> = inventory(&v8_less)
+        .slots
+        .iter()
+        .filter(|s| s.own.is_none() && owner(s.symbol) == Owner::V8)
+        .map(|s| s.symbol.to_owned())
+        .collect();
+    assert_eq!(undefined.len(), needs.len());
+    assert!(undefined.iter().all(|name| needs.contains(name)), "the list is that of the built guest");
+    let members: Vec<_> = all.iter().map(Part::member).collect();
+    let host = bytes_of(&parts().node);
+    with_exports(&host, |exports| {
+        let plan = plan(&Request {
+            members: &members,
+            needs: &|name| needs.contains(name),
+            provider: exports,
+            provider_name: "node",
+            adapters: &adapters::beside_a_host(),
+            guards: &GUARDS,
+        });
+        let plan = plan.expect("a plan");
+        insta::assert_snapshot!("stock_official", summary(&plan));
+        for binding in plan.bindings.iter().filter(|b| owner(b.slot.symbol) == Owner::V8) {
+            let outside = matches!(binding.why, Why::HostsV8 | Why::Adapter(_));
+            assert_eq!(outside, needs.contains(binding.slot.symbol), "{}", binding.explain(true));
+        }
+    });
 }
 
 #[test]

@@ -21,8 +21,29 @@ pub struct DynamicEntry {
 pub struct Dynamic<'i, 'd> {
     image: &'i Image<'d>,
     entries: Vec<DynamicEntry>,
-    /// The dynamic string table.
-    strings: Result<&'d [u8], ElfError>,
+    strings: Result<Strings<'d>, ElfError>,
+}
+
+/// The dynamic string table (`DT_STRTAB`).
+#[derive(Clone, Copy, Debug)]
+pub struct Strings<'d>(&'d [u8]);
+
+impl<'d> Strings<'d> {
+    /// The string at `offset`.
+    pub fn get(self, offset: u64) -> Result<&'d str, ElfError> {
+        let malformed =
+            |why| ElfError::Malformed { what: "a dynamic string", address: LinkAddr(offset), why };
+        let bytes = usize::try_from(offset).ok().and_then(|start| self.0.get(start..));
+        let bytes = bytes.filter(|b| !b.is_empty()).ok_or(malformed("is outside of DT_STRSZ"))?;
+        let end = bytes.iter().position(|b| *b == 0).ok_or(malformed("has no terminating NUL"))?;
+        std::str::from_utf8(&bytes[..end]).map_err(|_| malformed("is not UTF-8"))
+    }
+
+    /// Whether the string at `offset` is `text`. For lookups, which compare more often than they find.
+    pub fn is(self, offset: u64, text: &str) -> bool {
+        let bytes = usize::try_from(offset).ok().and_then(|start| self.0.get(start..)).unwrap_or(&[]);
+        bytes.starts_with(text.as_bytes()) && bytes.get(text.len()) == Some(&0)
+    }
 }
 
 impl<'i, 'd> Dynamic<'i, 'd> {
@@ -64,29 +85,21 @@ impl<'i, 'd> Dynamic<'i, 'd> {
         self.value(tag).map(|value| self.image.dynamic_address(value))
     }
 
-    fn string_table(&self) -> Result<&'d [u8], ElfError> {
+    fn string_table(&self) -> Result<Strings<'d>, ElfError> {
         let start =
             self.address(elf::DT_STRTAB).ok_or(ElfError::Missing("the dynamic string table (DT_STRTAB)"))?;
         let size = self.value(elf::DT_STRSZ).ok_or(ElfError::Missing("DT_STRSZ"))?;
-        self.image.bytes("the dynamic string table (DT_STRTAB)", start, size)
+        self.image.bytes("the dynamic string table (DT_STRTAB)", start, size).map(Strings)
+    }
+
+    /// The dynamic string table.
+    pub fn strings(&self) -> Result<Strings<'d>, ElfError> {
+        self.strings.clone()
     }
 
     /// The string at `offset` of the dynamic string table.
     pub fn string(&self, offset: u64) -> Result<&'d str, ElfError> {
-        let table = self.strings.clone()?;
-        let malformed =
-            |why| ElfError::Malformed { what: "a dynamic string", address: LinkAddr(offset), why };
-        let bytes = usize::try_from(offset).ok().and_then(|start| table.get(start..));
-        let bytes = bytes.filter(|b| !b.is_empty()).ok_or(malformed("is outside of DT_STRSZ"))?;
-        let end = bytes.iter().position(|b| *b == 0).ok_or(malformed("has no terminating NUL"))?;
-        std::str::from_utf8(&bytes[..end]).map_err(|_| malformed("is not UTF-8"))
-    }
-
-    /// Whether the string at `offset` is `text`. For lookups, which compare more often than they find.
-    pub(super) fn string_is(&self, offset: u64, text: &str) -> bool {
-        let Ok(table) = &self.strings else { return false };
-        let bytes = usize::try_from(offset).ok().and_then(|start| table.get(start..)).unwrap_or(&[]);
-        bytes.starts_with(text.as_bytes()) && bytes.get(text.len()) == Some(&0)
+        self.strings()?.get(offset)
     }
 
     /// The libraries this image asks for (`DT_NEEDED`), in order.

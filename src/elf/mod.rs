@@ -11,12 +11,12 @@ mod sections;
 mod symbols;
 mod versions;
 
-pub use dynamic::{Dynamic, DynamicEntry};
+pub use dynamic::{Dynamic, DynamicEntry, Strings};
 pub use image::{FileImage, Image, Segment};
 pub use relocations::{relocations, Relocation, Table};
-pub use sections::full_symbols;
+pub use sections::{bulk_sections, full_symbols};
 pub use symbols::{gnu_hash, Symbol, SymbolTable};
-pub use versions::Versions;
+pub use versions::{Need, Version, Versions};
 
 use crate::address::LinkAddr;
 

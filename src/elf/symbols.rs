@@ -1,7 +1,7 @@
 //! The dynamic symbol table and its hash tables (gABI chapter 4 "Symbol Table", chapter 5 "Hash Table"; the GNU hash
 //! table as glibc's `elf/dl-lookup.c` reads it).
 
-use super::{Dynamic, ElfError, Image};
+use super::{Dynamic, ElfError, Image, Strings};
 use crate::address::LinkAddr;
 use object::elf::{self, Sym64};
 use object::{LittleEndian as LE, U32};
@@ -25,11 +25,14 @@ pub struct Symbol<'d> {
     pub defined: bool,
 }
 
+/// Whether a definition is the one that is looked for.
+pub type Fits<'f, 'd> = &'f mut dyn FnMut(&Symbol<'d>) -> Result<bool, ElfError>;
+
 /// The dynamic symbols of an image.
 #[derive(Clone, Copy, Debug)]
 pub struct SymbolTable<'i, 'd> {
     image: &'i Image<'d>,
-    dynamic: &'i Dynamic<'i, 'd>,
+    strings: Strings<'d>,
     start: LinkAddr,
     gnu: Option<GnuHash<'d>>,
     sysv: Option<SysvHash<'d>>,
@@ -37,20 +40,20 @@ pub struct SymbolTable<'i, 'd> {
 
 impl<'i, 'd> SymbolTable<'i, 'd> {
     /// Finds the tables through the dynamic section.
-    pub fn parse(image: &'i Image<'d>, dynamic: &'i Dynamic<'i, 'd>) -> Result<Self, ElfError> {
+    pub fn parse(image: &'i Image<'d>, dynamic: &Dynamic<'_, 'd>) -> Result<Self, ElfError> {
         let start = dynamic
             .address(elf::DT_SYMTAB)
             .ok_or(ElfError::Missing("the dynamic symbol table (DT_SYMTAB)"))?;
         let gnu = dynamic.address(elf::DT_GNU_HASH).map(|at| GnuHash::parse(image, at)).transpose()?;
         let sysv = dynamic.address(elf::DT_HASH).map(|at| SysvHash::parse(image, at)).transpose()?;
-        Ok(Self { image, dynamic, start, gnu, sysv })
+        Ok(Self { image, strings: dynamic.strings()?, start, gnu, sysv })
     }
 
     /// The symbol at `index`.
     pub fn get(&self, index: u32) -> Result<Symbol<'d>, ElfError> {
         let raw = self.raw(index)?;
         Ok(Symbol {
-            name: self.dynamic.string(u64::from(raw.st_name.get(LE)))?,
+            name: self.strings.get(u64::from(raw.st_name.get(LE)))?,
             index,
             value: LinkAddr(raw.st_value.get(LE)),
             size: raw.st_size.get(LE),
@@ -74,12 +77,17 @@ impl<'i, 'd> SymbolTable<'i, 'd> {
         self.image.value("a dynamic symbol", self.entry_address(index).ok_or(overflow)?)
     }
 
-    /// The definition of `name` in this image, whatever its version. With both hash tables the GNU one is used; an
+    /// The first definition of `name` in this image, whatever its version. With both hash tables the GNU one is used; an
     /// image with neither has no symbols that could be looked up.
     pub fn lookup(&self, name: &str) -> Result<Option<Symbol<'d>>, ElfError> {
+        self.lookup_where(name, &mut |_| Ok(true))
+    }
+
+    /// The first definition of `name` that `fits`: one name may have several versions.
+    pub fn lookup_where(&self, name: &str, fits: Fits<'_, 'd>) -> Result<Option<Symbol<'d>>, ElfError> {
         match (&self.gnu, &self.sysv) {
-            (Some(gnu), _) => gnu.lookup(self, name),
-            (None, Some(sysv)) => sysv.lookup(self, name),
+            (Some(gnu), _) => gnu.lookup(self, name, fits),
+            (None, Some(sysv)) => sysv.lookup(self, name, fits),
             (None, None) => Ok(None),
         }
     }
@@ -95,15 +103,14 @@ impl<'i, 'd> SymbolTable<'i, 'd> {
         all.filter(|s| s.as_ref().map_or(true, |s| s.defined)).collect()
     }
 
-    /// The symbol at `index` if it is a definition of `name`.
-    fn defines(&self, index: u32, name: &str) -> Result<Option<Symbol<'d>>, ElfError> {
+    /// The symbol at `index` if it is a definition of `name` that fits.
+    fn defines(&self, index: u32, name: &str, fits: Fits<'_, 'd>) -> Result<Option<Symbol<'d>>, ElfError> {
         let raw = self.raw(index)?;
-        if raw.st_shndx.get(LE) == elf::SHN_UNDEF
-            || !self.dynamic.string_is(u64::from(raw.st_name.get(LE)), name)
-        {
+        if raw.st_shndx.get(LE) == elf::SHN_UNDEF || !self.strings.is(u64::from(raw.st_name.get(LE)), name) {
             return Ok(None);
         }
-        self.get(index).map(Some)
+        let symbol = self.get(index)?;
+        Ok(fits(&symbol)?.then_some(symbol))
     }
 }
 
@@ -146,7 +153,12 @@ impl<'d> GnuHash<'d> {
         })
     }
 
-    fn lookup(&self, symbols: &SymbolTable<'_, 'd>, name: &str) -> Result<Option<Symbol<'d>>, ElfError> {
+    fn lookup(
+        &self,
+        symbols: &SymbolTable<'_, 'd>,
+        name: &str,
+        fits: Fits<'_, 'd>,
+    ) -> Result<Option<Symbol<'d>>, ElfError> {
         let hash = gnu_hash(name);
         let word = self.bloom[(hash / 64) as usize & (self.bloom.len() - 1)].get(LE);
         let second = hash.checked_shr(self.bloom_shift).unwrap_or(0);
@@ -155,7 +167,7 @@ impl<'d> GnuHash<'d> {
         }
         for (index, chained) in self.chain(self.buckets[hash as usize % self.buckets.len()].get(LE)) {
             if chained | 1 == hash | 1 {
-                if let Some(found) = symbols.defines(index, name)? {
+                if let Some(found) = symbols.defines(index, name, fits)? {
                     return Ok(Some(found));
                 }
             }
@@ -207,14 +219,19 @@ impl<'d> SysvHash<'d> {
         })
     }
 
-    fn lookup(&self, symbols: &SymbolTable<'_, 'd>, name: &str) -> Result<Option<Symbol<'d>>, ElfError> {
+    fn lookup(
+        &self,
+        symbols: &SymbolTable<'_, 'd>,
+        name: &str,
+        fits: Fits<'_, 'd>,
+    ) -> Result<Option<Symbol<'d>>, ElfError> {
         let mut index = self.buckets[sysv_hash(name) as usize % self.buckets.len()].get(LE);
         // A chain visits each symbol at most once; the bound makes a looping table end.
         for _ in 0..self.chains.len() {
             if index == 0 {
                 break;
             }
-            if let Some(found) = symbols.defines(index, name)? {
+            if let Some(found) = symbols.defines(index, name, fits)? {
                 return Ok(Some(found));
             }
             index = self.chains.get(index as usize).map_or(0, |next| next.get(LE));

@@ -6,11 +6,31 @@ use object::elf::{self, Verdaux, Verdef, Vernaux, Verneed, Versym};
 use object::LittleEndian as LE;
 use std::collections::HashMap;
 
-/// The version names of one image by version index.
+/// The versions of one image by version index.
 #[derive(Debug, Default)]
 pub struct Versions<'d> {
     of_symbol: Option<LinkAddr>,
-    names: HashMap<u16, &'d str>,
+    names: HashMap<u16, Version<'d>>,
+    /// The records of `DT_VERNEED`, in order.
+    pub needs: Vec<Need<'d>>,
+}
+
+/// A symbol's version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version<'d> {
+    /// Its name.
+    pub name: &'d str,
+    /// The library that a reference wants it of (`vn_file`); nothing for a definition.
+    pub file: Option<&'d str>,
+}
+
+/// One record of `DT_VERNEED`: versions that are wanted of one library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need<'d> {
+    /// Link-time address of the record.
+    pub at: LinkAddr,
+    /// The library, as in `DT_NEEDED`.
+    pub file: &'d str,
 }
 
 impl<'d> Versions<'d> {
@@ -28,12 +48,22 @@ impl<'d> Versions<'d> {
     }
 
     /// The version of the symbol at `index`: what a reference wants, or what a definition is. `None`: no version.
-    pub fn of(&self, image: &Image<'d>, index: u32) -> Result<Option<&'d str>, ElfError> {
-        let Some(table) = self.of_symbol else { return Ok(None) };
+    pub fn of(&self, image: &Image<'d>, index: u32) -> Result<Option<Version<'d>>, ElfError> {
+        let number = self.number(image, index)? & elf::VERSYM_VERSION;
+        Ok(if number <= elf::VER_NDX_GLOBAL { None } else { self.names.get(&number).copied() })
+    }
+
+    /// Whether the definition at `index` serves only references that ask for its version, because another one of the same
+    /// name is the default.
+    pub fn is_hidden(&self, image: &Image<'d>, index: u32) -> Result<bool, ElfError> {
+        Ok(self.number(image, index)? & elf::VERSYM_HIDDEN != 0)
+    }
+
+    fn number(&self, image: &Image<'d>, index: u32) -> Result<u16, ElfError> {
+        let Some(table) = self.of_symbol else { return Ok(elf::VER_NDX_GLOBAL) };
         let at = table.offset(u64::from(index) * 2).unwrap_or(table);
         let versym: &Versym<LE> = image.value("a symbol's version (DT_VERSYM)", at)?;
-        let number = versym.0.get(LE) & elf::VERSYM_VERSION;
-        Ok(if number <= elf::VER_NDX_GLOBAL { None } else { self.names.get(&number).copied() })
+        Ok(versym.0.get(LE))
     }
 
     fn read_needed(
@@ -46,12 +76,15 @@ impl<'d> Versions<'d> {
         const WHAT: &str = "a needed version (DT_VERNEED)";
         for file in linked(image, WHAT, at, count, |v: &Verneed<LE>| v.vn_next.get(LE)) {
             let (file_at, file) = file?;
+            let library = dynamic.string(u64::from(file.vn_file.get(LE)))?;
+            self.needs.push(Need { at: file_at, file: library });
             let first = step(WHAT, file_at, file.vn_aux.get(LE))?;
             let count = u64::from(file.vn_cnt.get(LE));
             for version in linked(image, WHAT, first, count, |v: &Vernaux<LE>| v.vna_next.get(LE)) {
                 let (_, version) = version?;
                 let name = dynamic.string(u64::from(version.vna_name.get(LE)))?;
-                self.names.insert(version.vna_other.get(LE) & elf::VERSYM_VERSION, name);
+                let number = version.vna_other.get(LE) & elf::VERSYM_VERSION;
+                self.names.insert(number, Version { name, file: Some(library) });
             }
         }
         Ok(())
@@ -69,7 +102,7 @@ impl<'d> Versions<'d> {
             let (version_at, version) = version?;
             let name: &Verdaux<LE> = image.value(WHAT, step(WHAT, version_at, version.vd_aux.get(LE))?)?;
             let name = dynamic.string(u64::from(name.vda_name.get(LE)))?;
-            self.names.insert(version.vd_ndx.get(LE) & elf::VERSYM_VERSION, name);
+            self.names.insert(version.vd_ndx.get(LE) & elf::VERSYM_VERSION, Version { name, file: None });
         }
         Ok(())
     }

@@ -2,11 +2,11 @@
 
 use crate::address::LinkAddr;
 use crate::elf::arch::RelocationKind;
-use crate::elf::{relocations, Dynamic, ElfError, FileImage, Relocation, SymbolTable, Versions};
-use crate::symbol::{owner, Owner};
+use crate::elf::{
+    relocations, Dynamic, DynamicEntry, ElfError, FileImage, Need, Relocation, SymbolTable, Versions,
+};
 use object::elf;
 use object::{LittleEndian as LE, U64};
-use std::collections::HashMap;
 
 /// One relocated word that depends on a symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,14 +21,25 @@ pub struct Slot<'d> {
     pub symbol: &'d str,
     /// The symbol version that the reference asks for.
     pub version: Option<&'d str>,
+    /// The library that the version is asked of: the link editor noted where it had found the symbol.
+    pub library: Option<&'d str>,
     /// Added to the symbol's address.
     pub addend: i64,
     /// Whether the reference is weak: an undefined one is then 0 and no error.
     pub weak: bool,
     /// The image's own definition of the symbol, if it has one.
-    pub own: Option<LinkAddr>,
+    pub own: Option<Own>,
     /// What the word holds in the file.
     pub initial: u64,
+}
+
+/// An image's own definition of a symbol that one of its slots refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Own {
+    /// `st_value`: a link-time address, or an offset in the thread-local segment.
+    pub value: LinkAddr,
+    /// Whether it is an IFUNC: its value is a function that says which function is meant.
+    pub is_ifunc: bool,
 }
 
 /// Functions to be called when the image comes and goes (gABI chapter 5, "Initialization and Termination
@@ -39,9 +50,13 @@ pub struct Lifecycle {
     pub init: Option<LinkAddr>,
     /// `DT_INIT_ARRAY`: address of the array and number of entries.
     pub init_array: Option<(LinkAddr, u64)>,
+    /// `DT_FINI_ARRAY`: likewise.
+    pub fini_array: Option<(LinkAddr, u64)>,
+    /// `DT_FINI`.
+    pub fini: Option<LinkAddr>,
 }
 
-/// An image's slots, definitions and needs.
+/// An image's slots and needs.
 #[derive(Clone, Debug)]
 pub struct Inventory<'d> {
     /// `DT_SONAME`, or "" without one.
@@ -50,12 +65,14 @@ pub struct Inventory<'d> {
     pub needed: Vec<&'d str>,
     /// Every slot with a symbol.
     pub slots: Vec<Slot<'d>>,
-    /// Every definition by name.
-    pub definitions: HashMap<&'d str, LinkAddr>,
-    /// Initialisers.
+    /// Initialisers and finalisers.
     pub lifecycle: Lifecycle,
-    /// Dynamic entries that make ld.so call initialisers and finalisers: link-time address and tag.
-    pub callers: Vec<(LinkAddr, u64)>,
+    /// The dynamic section.
+    pub dynamic: Vec<DynamicEntry>,
+    /// The records of `DT_VERNEED`.
+    pub version_needs: Vec<Need<'d>>,
+    /// Whether ld.so calls functions of the image to relocate it (`R_*_IRELATIVE`, IFUNC symbols).
+    pub has_resolvers: bool,
 }
 
 impl<'d> Inventory<'d> {
@@ -64,23 +81,21 @@ impl<'d> Inventory<'d> {
         let dynamic = Dynamic::parse(&file.image)?;
         let symbols = SymbolTable::parse(&file.image, &dynamic)?;
         let versions = Versions::parse(&file.image, &dynamic)?;
+        let all = relocations(&file.image, &dynamic, file.arch)?;
         let reader = SlotReader { file, symbols: &symbols, versions: &versions };
-        let symbolic = relocations(&file.image, &dynamic, file.arch)?.into_iter().filter(|r| r.symbol != 0);
+        let symbolic = all.iter().filter(|r| r.symbol != 0);
+        let slots = symbolic.map(|r| reader.slot(r)).collect::<Result<Vec<_>, _>>()?;
+        let has_resolvers = all.iter().any(|r| r.kind == RelocationKind::Irelative)
+            || slots.iter().any(|s| s.own.is_some_and(|own| own.is_ifunc));
         Ok(Self {
             soname: dynamic.soname()?.unwrap_or(""),
             needed: dynamic.needed()?,
-            slots: symbolic.map(|r| reader.slot(&r)).collect::<Result<_, _>>()?,
-            definitions: symbols.definitions()?.into_iter().map(|s| (s.name, s.value)).collect(),
+            slots,
             lifecycle: lifecycle(file, &dynamic)?,
-            callers: callers(&dynamic),
+            dynamic: dynamic.entries().to_vec(),
+            version_needs: versions.needs,
+            has_resolvers,
         })
-    }
-
-    /// The V8 symbols that the image defines: none, in a guest without V8.
-    pub fn own_v8(&self) -> Vec<&'d str> {
-        let mut names: Vec<_> = self.definitions.keys().copied().filter(|n| owner(n) == Owner::V8).collect();
-        names.sort_unstable();
-        names
     }
 }
 
@@ -93,15 +108,18 @@ struct SlotReader<'a, 'i, 'd> {
 impl<'d> SlotReader<'_, '_, 'd> {
     fn slot(&self, relocation: &Relocation) -> Result<Slot<'d>, ElfError> {
         let symbol = self.symbols.get(relocation.symbol)?;
+        let version = self.versions.of(&self.file.image, relocation.symbol)?;
+        let own = Own { value: symbol.value, is_ifunc: symbol.kind == elf::STT_GNU_IFUNC };
         Ok(Slot {
             at: relocation.offset,
             entry: relocation.entry,
             kind: relocation.kind,
             symbol: symbol.name,
-            version: self.versions.of(&self.file.image, relocation.symbol)?,
+            version: version.map(|v| v.name),
+            library: version.and_then(|v| v.file),
             addend: relocation.addend,
             weak: symbol.bind == elf::STB_WEAK,
-            own: symbol.defined.then_some(symbol.value),
+            own: symbol.defined.then_some(own),
             initial: self.initial(relocation.offset)?,
         })
     }
@@ -116,26 +134,33 @@ impl<'d> SlotReader<'_, '_, 'd> {
     }
 }
 
-/// The initialisers, seen to lie inside of the image: they will be called.
+/// The initialisers and finalisers, seen to lie inside of the image: they will be called.
 fn lifecycle(file: &FileImage, dynamic: &Dynamic) -> Result<Lifecycle, ElfError> {
-    let init = dynamic.address(elf::DT_INIT);
-    if let Some(address) = init.filter(|at| !file.image.is_code(*at)) {
-        return Err(ElfError::Malformed {
-            what: "the initialiser (DT_INIT)",
-            address,
-            why: "is not in code",
-        });
-    }
-    let size = dynamic.value(elf::DT_INIT_ARRAYSZ).unwrap_or(0);
-    let count = size / size_of::<u64>() as u64;
-    let init_array = dynamic.address(elf::DT_INIT_ARRAY).filter(|_| count > 0).map(|at| (at, count));
-    if let Some((at, _)) = init_array {
-        file.image.bytes("the array of initialisers (DT_INIT_ARRAY)", at, size)?;
-    }
-    Ok(Lifecycle { init, init_array })
-}
-
-fn callers(dynamic: &Dynamic) -> Vec<(LinkAddr, u64)> {
-    let calls = [elf::DT_INIT, elf::DT_FINI, elf::DT_INIT_ARRAYSZ, elf::DT_FINI_ARRAYSZ].map(u64::from);
-    dynamic.entries().iter().filter(|e| calls.contains(&e.tag)).map(|e| (e.at, e.tag)).collect()
+    let function = |tag, what| {
+        let found = dynamic.address(tag);
+        match found.filter(|at| !file.image.is_code(*at)) {
+            Some(address) => Err(ElfError::Malformed { what, address, why: "is not in code" }),
+            None => Ok(found),
+        }
+    };
+    let array = |tag, size, what| {
+        let size = dynamic.value(size).unwrap_or(0);
+        let count = size / size_of::<u64>() as u64;
+        let found = dynamic.address(tag).filter(|_| count > 0).map(|at| (at, count));
+        found.map(|(at, count)| file.image.bytes(what, at, size).map(|_| (at, count))).transpose()
+    };
+    Ok(Lifecycle {
+        init: function(elf::DT_INIT, "the initialiser (DT_INIT)")?,
+        init_array: array(
+            elf::DT_INIT_ARRAY,
+            elf::DT_INIT_ARRAYSZ,
+            "the array of initialisers (DT_INIT_ARRAY)",
+        )?,
+        fini_array: array(
+            elf::DT_FINI_ARRAY,
+            elf::DT_FINI_ARRAYSZ,
+            "the array of finalisers (DT_FINI_ARRAY)",
+        )?,
+        fini: function(elf::DT_FINI, "the finaliser (DT_FINI)")?,
+    })
 }

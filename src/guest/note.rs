@@ -2,6 +2,7 @@
 
 use crate::address::LinkAddr;
 use crate::elf::{ElfError, Image};
+use crate::host::Fingerprint;
 use object::elf;
 use object::{LittleEndian as LE, U32};
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,26 @@ pub struct GuestNote {
     /// The key under which the build kit keeps it.
     #[serde(default)]
     pub key: String,
+}
+
+impl GuestNote {
+    /// What is known of a stock libnode, which has no note, from the V8 inside of it. What that V8 does not tell is left
+    /// empty, or 0, and fits no host.
+    pub fn of_stock(soname: &str, v8: &Fingerprint) -> Self {
+        Self {
+            schema: SCHEMA,
+            node: format!("unknown ({soname})"),
+            v8: v8.version.map(|v| v.to_string()).unwrap_or_default(),
+            v8_embedder: v8.embedder.clone().unwrap_or_default(),
+            module_version: soname.rsplit('.').next().and_then(|n| n.parse().ok()).unwrap_or(0),
+            headers: String::new(),
+            compiler: String::new(),
+            cxx: v8.cxx.map(|c| c.0.to_owned()).unwrap_or_default(),
+            pointer_compression: v8.tagged_size == Some(4),
+            smi_bits: v8.smi_bits.unwrap_or(0),
+            key: String::new(),
+        }
+    }
 }
 
 /// Finds the note in `image`. `Ok(Err(why))` says that there is none that can be used.

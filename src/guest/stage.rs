@@ -1,24 +1,24 @@
 //! Staging: a private copy of an image is loaded without ld.so binding what Relink binds, and without running any of
 //! its code.
 //!
-//! In the copy each relocation that the plan claims becomes "none", and the dynamic entries that make ld.so call
-//! initialisers and finalisers are blanked. Everything else (relative relocations, C and C++ run-time names, TLS) is
+//! What differs in the copy says [`super::copy`]. Everything else (relative relocations, C and C++ run-time names, TLS) is
 //! ld.so's work as always. The copy lives in a sealed memory file, so nothing is left on disk and nobody else can
-//! change it.
+//! change it; code and constants, which it has unchanged, are mapped from the file itself, so that their pages are the
+//! page cache's and profilers find the symbols by the file's name.
 //!
 //! # Safety
-//! `dlopen`, `dlinfo` and the initialisers are foreign code. The initialisers run only after every slot is bound.
+//! `dlopen`, `dlinfo`, `mmap`, initialisers and finalisers are foreign code or change the process. Initialisers run only
+//! after every slot is bound, finalisers only when nothing of the image runs any more.
 
-use super::inventory::Inventory;
+use super::copy::{Copy, SharedSegment};
+use super::inventory::{Inventory, Lifecycle};
+use super::memory_file::memory_file;
 use crate::address::{LinkAddr, LoadBias, RunAddr};
 use crate::elf::FileImage;
 use crate::error::Error;
-use object::elf;
 use std::ffi::{c_int, c_void, CString};
 use std::fs::File;
-use std::io::Write;
-use std::os::fd::{AsRawFd, FromRawFd};
-use std::os::unix::fs::FileExt;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 /// A loaded image whose initialisers have not run.
@@ -30,6 +30,7 @@ pub struct Staged {
     pub bias: LoadBias,
     /// The run-time addresses that it spans.
     pub span: std::ops::Range<RunAddr>,
+    lifecycle: Lifecycle,
     /// Keeps `/proc/PID/fd/N` valid, the name under which debuggers find the image's symbols.
     _file: File,
 }
@@ -37,58 +38,30 @@ pub struct Staged {
 // SAFETY: the handle is only a token for dlclose, which may be called from any thread.
 unsafe impl Send for Staged {}
 
-/// One word of the private copy that differs from the file.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Edit {
-    /// Offset in the file, in bytes.
-    pub offset: u64,
-    /// The word there.
-    pub word: u64,
+/// What is staged.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'s, 'd> {
+    /// The image's file, read.
+    pub file: &'s FileImage<'d>,
+    /// Its initialisers and finalisers, and where its parts are.
+    pub inventory: &'s Inventory<'d>,
+    /// The open file, unless the image is embedded in a program.
+    pub on_disk: Option<&'s File>,
+    /// For messages and for `/proc/PID/maps`.
+    pub name: &'s str,
 }
 
-/// What has to be edited in a copy of `file`: the relocations at `claimed` become "none", and the calls of initialisers and
-/// finalisers are taken out. Pure.
-///
-/// # Errors
-/// The link-time address of a word for which the file has no bytes.
-pub fn edits(
-    file: &FileImage,
-    inventory: &Inventory,
-    claimed: impl Iterator<Item = LinkAddr>,
-) -> Result<Vec<Edit>, LinkAddr> {
-    /// Offset of `r_info` in `Elf64_Rela`, of `d_val` in `Elf64_Dyn`, in bytes.
-    const VALUE: u64 = 8;
-    /// A tag in the range reserved for operating systems that no ld.so knows, hence passes over.
-    const IGNORED_TAG: u64 = elf::DT_LOOS as u64 + 0x52_4c4b;
-    let edit = |at: LinkAddr, inside: u64, word: u64| {
-        let offset = file.file_offset(at).ok_or(at)? as u64 + inside;
-        if offset + 8 <= file.bytes.len() as u64 {
-            Ok(Edit { offset, word })
-        } else {
-            Err(at)
-        }
-    };
-    let relocations = claimed.map(|entry| edit(entry, VALUE, u64::from(file.arch.none)));
-    let callers = inventory.callers.iter().map(|(at, tag)| {
-        let is_size = [elf::DT_INIT_ARRAYSZ, elf::DT_FINI_ARRAYSZ].map(u64::from).contains(tag);
-        if is_size {
-            edit(*at, VALUE, 0)
-        } else {
-            edit(*at, 0, IGNORED_TAG)
-        }
-    });
-    relocations.chain(callers).collect()
-}
-
-/// Loads a private copy of `file` with `edits` (made by [`edits`]) so that its symbols serve nobody else (`RTLD_LOCAL`) and
-/// everything left to ld.so is bound at once. `name` is for messages and for `/proc/PID/maps`.
+/// Loads a private copy of the image so that its symbols serve nobody else (`RTLD_LOCAL`) and everything left to ld.so is
+/// bound at once. Without an open file nothing is shared with it.
 ///
 /// # Safety
-/// With the edits the image calls no initialisers, so that loading it runs none of its code.
-pub unsafe fn load(file: &FileImage, edits: &[Edit], name: &str) -> Result<Staged, Error> {
-    let failed = |why: String| Error::Stage { what: name.to_owned(), why };
-    let copy = memory_file(file.bytes, edits, name).map_err(|e| failed(format!("memory file: {e}")))?;
-    let path = format!("/proc/{}/fd/{}", std::process::id(), copy.as_raw_fd());
+/// `copy` was planned for this image, so that no initialisers are called and loading it runs none of its code.
+pub unsafe fn load(source: Source, copy: &Copy) -> Result<Staged, Error> {
+    let failed = |why: String| Error::Stage { what: source.name.to_owned(), why };
+    let holes = if source.on_disk.is_some() { &copy.holes[..] } else { &[] };
+    let memory = memory_file(source.file.bytes, &copy.edits, holes, source.name)
+        .map_err(|e| failed(format!("memory file: {e}")))?;
+    let path = format!("/proc/{}/fd/{}", std::process::id(), memory.as_raw_fd());
     let path = CString::new(path).map_err(|e| failed(e.to_string()))?;
     // SAFETY: the path is NUL-terminated; the image runs no code when loaded (promised by the caller).
     let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
@@ -96,8 +69,17 @@ pub unsafe fn load(file: &FileImage, edits: &[Edit], name: &str) -> Result<Stage
         return Err(failed(dl_error()));
     }
     let bias = load_bias(handle).ok_or_else(|| failed(dl_error()))?;
-    let span = file.image.span();
-    Ok(Staged { handle, bias, span: bias.run(span.start)..bias.run(span.end), _file: copy })
+    let span = source.file.image.span();
+    let span = bias.run(span.start)..bias.run(span.end);
+    let staged = Staged { handle, bias, span, lifecycle: source.inventory.lifecycle, _file: memory };
+    if let Some(on_disk) = source.on_disk {
+        // SAFETY: none of the image's code runs yet, and nobody else knows it.
+        if let Err(why) = unsafe { staged.share(on_disk, &copy.shared) } {
+            staged.discard();
+            return Err(failed(format!("its file cannot be mapped: {why}")));
+        }
+    }
+    Ok(staged)
 }
 
 /// Loads a library of the guest's closure, to be found again by its soname.
@@ -114,20 +96,44 @@ pub unsafe fn load_dependency(path: &Path) -> Result<(), Error> {
 }
 
 impl Staged {
-    /// Runs the image's initialisers in the order that ld.so would: `DT_INIT`, then the array.
+    /// Maps segments from the file over the copy's.
+    ///
+    /// # Safety
+    /// No code of the image runs, and the segments are those of its file.
+    unsafe fn share(&self, file: &File, segments: &[SharedSegment]) -> std::io::Result<()> {
+        let page = crate::patch::live::page_size();
+        for segment in segments {
+            let start = self.bias.run(segment.at);
+            let before = start.0 - start.page_start(page).0;
+            let protection =
+                if segment.execute { libc::PROT_READ | libc::PROT_EXEC } else { libc::PROT_READ };
+            // SAFETY: these pages belong to the image and hold what the file has at that offset, so they are replaced by
+            // their equals; nobody uses them yet.
+            let mapped = unsafe {
+                libc::mmap(
+                    start.page_start(page).0 as usize as *mut c_void,
+                    (segment.size + before) as usize,
+                    protection,
+                    libc::MAP_PRIVATE | libc::MAP_FIXED,
+                    file.as_raw_fd(),
+                    (segment.offset - before) as libc::off_t,
+                )
+            };
+            if mapped == libc::MAP_FAILED {
+                return Err(std::io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the image's initialisers in the order that ld.so would: `DT_INIT`, then the array. Returns how many.
     ///
     /// # Safety
     /// Every slot of the image is bound, and so are those of images it calls. To be called once.
-    pub unsafe fn initialise(&self, inventory: &Inventory) -> usize {
-        let mut functions: Vec<RunAddr> =
-            inventory.lifecycle.init.map(|f| self.bias.run(f)).into_iter().collect();
-        if let Some((array, count)) = inventory.lifecycle.init_array {
-            let array = self.bias.run(array).0 as usize as *const u64;
-            // SAFETY: the array lies in the image's data, relocated by ld.so, and has `count` words (from DT_INIT_ARRAYSZ).
-            let words = unsafe { std::slice::from_raw_parts(array, count as usize) };
-            // 0 and -1 are not functions (glibc passes such entries over too).
-            functions.extend(words.iter().filter(|w| **w != 0 && **w != u64::MAX).map(|w| RunAddr(*w)));
-        }
+    pub unsafe fn initialise(&self) -> usize {
+        let mut functions: Vec<RunAddr> = self.lifecycle.init.map(|f| self.bias.run(f)).into_iter().collect();
+        // SAFETY: the array is the image's own.
+        functions.extend(unsafe { self.functions(self.lifecycle.init_array) });
         let (argc, argv, envp) = arguments();
         for function in &functions {
             // SAFETY: an initialiser of the image, with the signature that glibc calls it by; its slots are bound.
@@ -138,43 +144,49 @@ impl Staged {
         functions.len()
     }
 
+    /// Runs the image's finalisers in the order that ld.so would: the array from its end, then `DT_FINI`.
+    ///
+    /// # Safety
+    /// The initialisers have run, and nothing of the image runs any more. To be called once.
+    pub unsafe fn finalise(&self) -> usize {
+        // SAFETY: the array is the image's own.
+        let mut functions = unsafe { self.functions(self.lifecycle.fini_array) };
+        functions.reverse();
+        functions.extend(self.lifecycle.fini.map(|f| self.bias.run(f)));
+        for function in &functions {
+            // SAFETY: a finaliser of the image, with the signature that glibc calls it by; its slots are bound.
+            let function: extern "C" fn() = unsafe { std::mem::transmute(function.0 as usize) };
+            function();
+        }
+        functions.len()
+    }
+
+    /// The functions in an array of the image's.
+    ///
+    /// # Safety
+    /// `array` is one of its lifecycle, whose words ld.so has relocated.
+    unsafe fn functions(&self, array: Option<(LinkAddr, u64)>) -> Vec<RunAddr> {
+        let Some((array, count)) = array else { return Vec::new() };
+        let array = self.bias.run(array).0 as usize as *const u64;
+        // SAFETY: the array lies in the image's data and has `count` words (promised by the caller; the inventory saw it
+        // inside of the image).
+        let words = unsafe { std::slice::from_raw_parts(array, count as usize) };
+        // 0 and -1 are not functions (glibc passes such entries over too).
+        words.iter().filter(|w| **w != 0 && **w != u64::MAX).map(|w| RunAddr(*w)).collect()
+    }
+
     /// Leaves an image that was entered where it is, for ever. Its file stays open: the name by which ld.so knows the
     /// image contains the descriptor's number, which nobody else may get.
     pub fn keep(self) {
         std::mem::forget(self);
     }
 
-    /// Unloads an image that was never entered.
+    /// Unloads an image that was never entered, or that has been finalised.
     pub fn discard(self) {
-        // SAFETY: the handle is from dlopen; no code of the image has run and, its finaliser calls being blanked,
-        // none runs now.
+        // SAFETY: the handle is from dlopen; no code of the image runs, and its finaliser calls being blanked, none runs
+        // now.
         unsafe { libc::dlclose(self.handle) };
     }
-}
-
-/// A sealed, anonymous file with these contents, edited.
-fn memory_file(bytes: &[u8], edits: &[Edit], name: &str) -> std::io::Result<File> {
-    let c_name = CString::new(format!("relink:{name}"))?;
-    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-    // Kernels that forbid executable memory files by default want MFD_EXEC; those before 6.3 do not know it.
-    let fd = [flags | libc::MFD_EXEC, flags]
-        .into_iter()
-        // SAFETY: the name is NUL-terminated.
-        .map(|flags| unsafe { libc::memfd_create(c_name.as_ptr(), flags) })
-        .find(|fd| *fd >= 0)
-        .ok_or_else(std::io::Error::last_os_error)?;
-    // SAFETY: the descriptor is new and belongs to nobody else.
-    let mut file = unsafe { File::from_raw_fd(fd) };
-    file.write_all(bytes)?;
-    for edit in edits {
-        file.write_all_at(&edit.word.to_le_bytes(), edit.offset)?;
-    }
-    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
-    // SAFETY: F_ADD_SEALS takes an int; the descriptor is open.
-    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } != 0 {
-        return Err(std::io::Error::last_os_error());
-    }
-    Ok(file)
 }
 
 /// The head of ld.so's `struct link_map` (link.h).

@@ -37,7 +37,7 @@ pub struct Exports<'i, 'd> {
 
 impl<'i, 'd> Exports<'i, 'd> {
     /// The dynamic symbols of `image`, loaded at `bias`.
-    pub fn new(image: &'i Image<'d>, dynamic: &'i Dynamic<'i, 'd>, bias: LoadBias) -> Result<Self, ElfError> {
+    pub fn new(image: &'i Image<'d>, dynamic: &Dynamic<'_, 'd>, bias: LoadBias) -> Result<Self, ElfError> {
         let symbols = SymbolTable::parse(image, dynamic)?;
         let versions = Versions::parse(image, dynamic)?;
         Ok(Self { image, symbols, versions, bias, hidden: HashMap::new() })
@@ -46,23 +46,28 @@ impl<'i, 'd> Exports<'i, 'd> {
     /// The definition of `name`. `version` is what the reference asks for: a definition that has another version is
     /// not it; one without a version serves every reference, as in ld.so.
     pub fn find(&self, name: &str, version: Option<&str>) -> Result<Option<Definition>, ElfError> {
-        if let Some(symbol) = self.symbols.lookup(name)? {
-            if bindable(&symbol) && self.version_fits(&symbol, version)? {
-                return Ok(Some(self.definition(
-                    symbol.value,
-                    symbol.kind == elf::STT_FUNC,
-                    Visibility::Dynsym,
-                )));
-            }
+        if let Some(symbol) = self.symbol(name, version)? {
+            return Ok(Some(self.definition(symbol.value, symbol.kind == elf::STT_FUNC, Visibility::Dynsym)));
         }
         let hidden = self.hidden.get(name);
         Ok(hidden.map(|(value, is_function)| self.definition(*value, *is_function, Visibility::Symtab)))
     }
 
+    /// The dynamic symbol that a reference to `name` in this `version` means, if a slot may be bound to it. Without a
+    /// version the default one is meant.
+    pub fn symbol(&self, name: &str, version: Option<&str>) -> Result<Option<Symbol<'d>>, ElfError> {
+        let fits = &mut |symbol: &Symbol<'d>| Ok(bindable(symbol) && self.version_fits(symbol, version)?);
+        self.symbols.lookup_where(name, fits)
+    }
+
     fn version_fits(&self, symbol: &Symbol<'d>, wanted: Option<&str>) -> Result<bool, ElfError> {
-        let Some(wanted) = wanted else { return Ok(true) };
-        let defined = self.versions.of(self.image, symbol.index)?;
-        Ok(defined.is_none_or(|defined| defined == wanted))
+        match wanted {
+            Some(wanted) => {
+                let defined = self.versions.of(self.image, symbol.index)?;
+                Ok(defined.is_none_or(|defined| defined.name == wanted))
+            }
+            None => Ok(!self.versions.is_hidden(self.image, symbol.index)?),
+        }
     }
 
     fn definition(&self, value: LinkAddr, is_function: bool, visibility: Visibility) -> Definition {

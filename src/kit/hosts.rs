@@ -17,8 +17,9 @@ const GAMESERVER: &str = include_str!("../../fixtures/hosts/gameserver.cc");
 /// Version of the official Node that is host and plain Node in tests and demo.
 pub const NODE_VERSION: &str = "18.20.4";
 
-/// Debian's libnode, used as a libv8, its headers, and what it needs beyond the C and C++ run time.
-const LIBV8_PACKAGES: [&str; 9] = [
+/// Debian's libnode, used as a libv8 and as a stock guest, its headers, and what it needs beyond the C and C++ run time: as
+/// a guest it reads some of Node's own scripts from the last three.
+const LIBV8_PACKAGES: [&str; 12] = [
     "libnode108",
     "libnode-dev",
     "libuv1",
@@ -28,6 +29,9 @@ const LIBV8_PACKAGES: [&str; 9] = [
     "libssl3",
     "libicu72",
     "zlib1g",
+    "node-acorn",
+    "node-cjs-module-lexer",
+    "node-undici",
 ];
 const LIBV8_SONAME: &str = "libnode.so.108";
 /// libnode-dev's node.h includes uv.h, and that of libuv its own; not needed for V8's headers alone.

@@ -8,10 +8,7 @@ impl Binding<'_> {
     /// One line: image, slot, kind, symbol, destination and reason. Run-time addresses are left out unless `addresses`
     /// is set, so that the text is the same in every process.
     pub fn explain(&self, addresses: bool) -> String {
-        let image = match self.image {
-            StagedImage::Guest => "guest",
-            StagedImage::Bridge => "bridge",
-        };
+        let image = self.image;
         let addend = if self.slot.addend == 0 { String::new() } else { format!("{:+}", self.slot.addend) };
         let kind = format!("{:?}", self.slot.kind);
         let goes = self.target.describe(addresses);
@@ -21,6 +18,16 @@ impl Binding<'_> {
             self.slot.symbol,
             self.why.text()
         )
+    }
+}
+
+impl std::fmt::Display for StagedImage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Guest => f.write_str("guest"),
+            Self::Library(number) => write!(f, "library{number}"),
+            Self::Bridge => f.write_str("bridge"),
+        }
     }
 }
 
@@ -35,8 +42,10 @@ impl Target {
                     format!("host's V8 ({table})")
                 }
             }
-            Self::Staged(StagedImage::Guest, at) => format!("guest+{at}"),
-            Self::Staged(StagedImage::Bridge, at) => format!("bridge+{at}"),
+            Self::Own(at) if addresses => format!("itself+{at}"),
+            Self::Own(_) => "itself".into(),
+            Self::OwnTls(_) => "its own thread-local storage".into(),
+            Self::Staged(image, at) => format!("{image}+{at}"),
             Self::Relink(at) if addresses => format!("Relink at {at}"),
             Self::Relink(_) => "Relink".into(),
             Self::Null => "0".into(),
@@ -51,6 +60,9 @@ impl Why {
             Self::HostsV8 => "V8's names belong to the host's V8".into(),
             Self::Adapter(adapter) => format!("adapter {}: {}", adapter.stands_in, adapter.reason),
             Self::GuestsNode => "Node's names belong to the guest".into(),
+            Self::Own => "what an image defines is what it means, whatever the host exports".into(),
+            Self::DeadV8 => "only V8's own code names it: the guest's V8 stays dead".into(),
+            Self::Closure => "the guest and its libraries mean each other, whatever the host exports".into(),
             Self::Guarded(keeps) => format!("guard: {keeps}"),
             Self::WeakUndefined => "an undefined weak reference is 0".into(),
         }
@@ -80,7 +92,7 @@ impl Binding<'_> {
     /// run-time addresses in a process and link-time addresses in a plan made from files.
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::json!({
-            "image": self.image,
+            "image": self.image.to_string(),
             "slot": self.slot.at.to_string(),
             "kind": self.slot.kind,
             "symbol": self.slot.symbol,

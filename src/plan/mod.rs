@@ -6,12 +6,14 @@ mod place;
 mod policy;
 mod resolve;
 
-pub use place::{place, Placement};
-pub use policy::Rule;
-pub use resolve::{plan, Definitions, Guard, Request};
+pub use place::{audit, place, Misplaced, Placement};
+pub use policy::{is_run_time, Rule};
+pub use resolve::{plan, Definitions, Guard, Member, Request, StagedDefinitions};
 
 use crate::abi::adapters::Adapter;
 use crate::address::{LinkAddr, RunAddr};
+use crate::elf::arch::RelocationKind;
+use crate::guest::copy::Rewrite;
 use crate::guest::Slot;
 use crate::host::exports::Definition;
 
@@ -21,6 +23,8 @@ use crate::host::exports::Definition;
 pub enum StagedImage {
     /// The libnode.
     Guest,
+    /// A library of its closure: its number in the order in which ld.so would look symbols up.
+    Library(u16),
     /// Relink's own C++ between Node and the host's platform.
     Bridge,
 }
@@ -30,7 +34,11 @@ pub enum StagedImage {
 pub enum Target {
     /// A definition of the host's V8.
     Provider(Definition),
-    /// A definition in an image that is about to be staged; its address is known once that is loaded.
+    /// The image's own definition: ld.so is told so in the private copy.
+    Own(LinkAddr),
+    /// The image's own thread-local variable, at this offset in its thread-local segment; likewise.
+    OwnTls(LinkAddr),
+    /// A definition in another image that is about to be staged; its address is known once that is loaded.
     Staged(StagedImage, LinkAddr),
     /// A function of Relink itself.
     Relink(RunAddr),
@@ -47,6 +55,12 @@ pub enum Why {
     Adapter(&'static Adapter),
     /// Node's names belong to the guest.
     GuestsNode,
+    /// What an image defines is what it means, whatever the host exports.
+    Own,
+    /// V8 code that Node's own code never names: it stays inside of the guest, and dead.
+    DeadV8,
+    /// The guest and its libraries mean each other, whatever the host exports.
+    Closure,
     /// The function would act on the whole process; a guard keeps it to the guest.
     Guarded(&'static str),
     /// A weak reference without a definition.
@@ -64,6 +78,26 @@ pub struct Binding<'d> {
     pub target: Target,
     /// Why.
     pub why: Why,
+}
+
+impl Binding<'_> {
+    /// What becomes of the relocation in the private copy.
+    pub fn rewrite(&self) -> Rewrite {
+        match self.target {
+            Target::Own(at) => Rewrite::Relative(LinkAddr(at.0.wrapping_add_signed(self.addend()))),
+            Target::OwnTls(offset) => Rewrite::OwnTls(offset),
+            _ => Rewrite::None,
+        }
+    }
+
+    /// psABI: S + A for `R_*_64`; the addend of the other two kinds is of no meaning.
+    fn addend(&self) -> i64 {
+        if self.slot.kind == RelocationKind::Abs64 {
+            self.slot.addend
+        } else {
+            0
+        }
+    }
 }
 
 /// All bindings, and how many slots are left to ld.so because C and C++ run-time names mean what they mean to the rest

@@ -3,40 +3,84 @@
 use super::{Binding, Plan, StagedImage, Target};
 use crate::address::{LoadBias, RunAddr};
 use crate::patch::SlotWrite;
+use std::collections::BTreeMap;
 
 /// Where the images were loaded.
-#[derive(Clone, Copy, Debug)]
-pub struct Placement {
-    /// The libnode's load bias.
-    pub guest: LoadBias,
-    /// The bridge's.
-    pub bridge: LoadBias,
-}
+#[derive(Clone, Debug, Default)]
+pub struct Placement(pub BTreeMap<StagedImage, LoadBias>);
 
 impl Placement {
-    fn of(self, image: StagedImage) -> LoadBias {
-        match image {
-            StagedImage::Guest => self.guest,
-            StagedImage::Bridge => self.bridge,
-        }
+    /// The load bias of an image; every image of a plan has one.
+    fn of(&self, image: StagedImage) -> LoadBias {
+        self.0.get(&image).copied().unwrap_or_default()
     }
 
-    fn write(self, binding: &Binding) -> SlotWrite {
+    /// The word that the slot shall hold; nothing for a thread-local variable, which ld.so numbers.
+    fn word(&self, binding: &Binding) -> Option<u64> {
         let address = match binding.target {
-            Target::Provider(definition) => Some(definition.address),
-            Target::Staged(image, at) => Some(self.of(image).run(at)),
-            Target::Relink(at) => Some(at),
-            Target::Null => None,
+            Target::Provider(definition) => definition.address,
+            Target::Own(at) => self.of(binding.image).run(at),
+            Target::Staged(image, at) => self.of(image).run(at),
+            Target::Relink(at) => at,
+            // An undefined weak S is 0 (gABI).
+            Target::Null => RunAddr(0),
+            Target::OwnTls(_) => return None,
         };
-        // psABI: S + A for R_X86_64_64; the addend of the other two kinds is 0. An undefined weak S is 0 (gABI).
-        let value = address.unwrap_or(RunAddr(0)).0.wrapping_add_signed(binding.slot.addend);
-        SlotWrite { at: self.of(binding.image).run(binding.slot.at), expected: binding.slot.initial, value }
+        Some(address.0.wrapping_add_signed(binding.addend()))
+    }
+
+    /// Run-time address of a binding's slot.
+    pub fn slot(&self, binding: &Binding) -> RunAddr {
+        self.of(binding.image).run(binding.slot.at)
     }
 }
 
-/// The words to be written for `plan`.
-pub fn place(plan: &Plan, placement: Placement) -> Vec<SlotWrite> {
-    plan.bindings.iter().map(|binding| placement.write(binding)).collect()
+/// The words to be written for `plan`: those that ld.so does not write by itself.
+pub fn place(plan: &Plan, placement: &Placement) -> Vec<SlotWrite> {
+    let written = plan.bindings.iter().filter(|b| !matches!(b.target, Target::Own(_) | Target::OwnTls(_)));
+    let write = |binding: &Binding| {
+        let value = placement.word(binding)?;
+        Some(SlotWrite { at: placement.slot(binding), expected: binding.slot.initial, value })
+    };
+    written.filter_map(write).collect()
+}
+
+/// A slot that does not hold what the plan says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Misplaced {
+    /// Which: the plan's line about it.
+    pub binding: String,
+    /// Run-time address of the slot.
+    pub slot: RunAddr,
+    /// What it must hold.
+    pub expected: u64,
+    /// What it holds, if it can be read.
+    pub found: Option<u64>,
+}
+
+/// Compares every slot of the plan, those that ld.so wrote too, with what `read` finds at its run-time address.
+pub fn audit(
+    plan: &Plan,
+    placement: &Placement,
+    read: &dyn Fn(RunAddr) -> Option<u64>,
+) -> Result<usize, Vec<Misplaced>> {
+    let mut wrong = Vec::new();
+    let mut right = 0;
+    for binding in &plan.bindings {
+        let Some(expected) = placement.word(binding) else { continue };
+        let slot = placement.slot(binding);
+        let found = read(slot);
+        if found == Some(expected) {
+            right += 1;
+        } else {
+            wrong.push(Misplaced { binding: binding.explain(true), slot, expected, found });
+        }
+    }
+    if wrong.is_empty() {
+        Ok(right)
+    } else {
+        Err(wrong)
+    }
 }
 
 #[cfg(test)]
@@ -56,6 +100,7 @@ mod tests {
             symbol: "s",
             version: None,
             addend,
+            library: None,
             weak: false,
             own: None,
             initial: 3,
@@ -74,11 +119,14 @@ mod tests {
                 binding(StagedImage::Bridge, 0x20, 0, Target::Staged(StagedImage::Guest, LinkAddr(0x50))),
                 binding(StagedImage::Bridge, 0x28, -8, Target::Relink(at)),
                 binding(StagedImage::Guest, 0x30, 0, Target::Null),
+                binding(StagedImage::Guest, 0x38, 4, Target::Own(LinkAddr(0x60))),
             ],
             left_to_the_linker: 0,
         };
-        let placement = Placement { guest: LoadBias(0x10_0000), bridge: LoadBias(0x20_0000) };
-        let words: Vec<_> = place(&plan, placement).iter().map(|w| (w.at.0, w.expected, w.value)).collect();
+        let placement = Placement(
+            [(StagedImage::Guest, LoadBias(0x10_0000)), (StagedImage::Bridge, LoadBias(0x20_0000))].into(),
+        );
+        let words: Vec<_> = place(&plan, &placement).iter().map(|w| (w.at.0, w.expected, w.value)).collect();
         assert_eq!(
             words,
             [
@@ -89,5 +137,14 @@ mod tests {
                 (0x10_0030, 3, 0),
             ]
         );
+        let memory: BTreeMap<u64, u64> = place(&plan, &placement)
+            .iter()
+            .map(|w| (w.at.0, w.value))
+            .chain([(0x10_0038, 0x10_0064)])
+            .collect();
+        let read = |at: RunAddr| memory.get(&at.0).copied();
+        assert_eq!(audit(&plan, &placement, &read), Ok(6));
+        let wrong = audit(&plan, &placement, &|at| read(at).filter(|_| at.0 != 0x10_0010)).unwrap_err();
+        assert_eq!((wrong.len(), wrong[0].slot, wrong[0].expected), (1, RunAddr(0x10_0010), 0x9010));
     }
 }

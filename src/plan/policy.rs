@@ -1,6 +1,7 @@
 //! The binding policy: which rule a slot falls under, by the owner of its symbol.
 
 use super::StagedImage;
+use crate::guest::Slot;
 use crate::symbol::{owner, Owner};
 
 /// The rule for one slot.
@@ -8,37 +9,108 @@ use crate::symbol::{owner, Owner};
 pub enum Rule {
     /// To the host's V8, or to an adapter.
     V8,
-    /// To the guest's own definition.
-    Node,
-    /// To a guard of Relink's, if there is one for the name; otherwise ld.so's business.
-    RunTime,
-    /// To the image's own definition: ld.so does that by itself in an image linked with `-Bsymbolic`.
+    /// To the image's own definition.
     Own,
+    /// To the image's own definition: it is part of a V8 that stays dead.
+    DeadV8,
+    /// To the guest's definition.
+    Node,
+    /// To a guard of Relink's, or to a library of the guest's closure; otherwise it is a C or C++ run-time name, which is
+    /// ld.so's business.
+    Elsewhere,
 }
 
-/// The rule for a symbol that a slot of `image` refers to; `own` says that the image defines it.
-pub fn rule(image: StagedImage, symbol: &str, own: bool) -> Rule {
-    match (owner(symbol), image) {
+/// The rule for a slot of `image`. `needs` says which of V8's names a guest that has a V8 of its own means the host's V8
+/// by: those that Node's code, and not V8's, refers to.
+pub fn rule(image: StagedImage, slot: &Slot, needs: &dyn Fn(&str) -> bool) -> Rule {
+    let own = slot.own.is_some();
+    match (owner(slot.symbol), image) {
+        (Owner::V8, StagedImage::Guest) if own && !needs(slot.symbol) => Rule::DeadV8,
+        (Owner::V8, _) if !own || image == StagedImage::Guest => Rule::V8,
         _ if own => Rule::Own,
-        (Owner::V8, _) => Rule::V8,
         (Owner::Node, StagedImage::Bridge) => Rule::Node,
-        (Owner::Node | Owner::Other, _) => Rule::RunTime,
+        _ => Rule::Elsewhere,
     }
+}
+
+/// Sonames of C and C++ run-time libraries, up to ".so": the guest uses those that the process uses.
+const RUN_TIME: [&str; 20] = [
+    "ld-linux-x86-64",
+    "ld-linux-aarch64",
+    "libc",
+    "libm",
+    "libmvec",
+    "libdl",
+    "libpthread",
+    "librt",
+    "libutil",
+    "libresolv",
+    "libanl",
+    "libgcc_s",
+    "libstdc++",
+    "libatomic",
+    "libc++",
+    "libc++abi",
+    "libunwind",
+    "libasan",
+    "libtsan",
+    "libubsan",
+];
+
+/// Whether a library (its `DT_NEEDED` or soname) is one of the C and C++ run-time libraries.
+pub fn is_run_time(library: &str) -> bool {
+    library.split_once(".so").is_some_and(|(stem, _)| RUN_TIME.contains(&stem))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::LinkAddr;
+    use crate::elf::arch::RelocationKind;
+    use crate::guest::Own;
+
+    fn slot(symbol: &str, own: bool) -> Slot<'_> {
+        Slot {
+            at: LinkAddr(0),
+            entry: LinkAddr(0),
+            kind: RelocationKind::JumpSlot,
+            symbol,
+            version: None,
+            library: None,
+            addend: 0,
+            weak: false,
+            own: own.then_some(Own { value: LinkAddr(8), is_ifunc: false }),
+            initial: 0,
+        }
+    }
 
     #[test]
     fn rules_by_owner() {
+        use StagedImage::{Bridge, Guest, Library};
         let isolate = "_ZN2v87Isolate10GetCurrentEv";
+        let heap = "_ZN2v88internal4Heap5SetUpEv";
         let stop = "_ZN4node4StopEPNS_11EnvironmentE";
-        assert_eq!(rule(StagedImage::Guest, isolate, false), Rule::V8);
-        assert_eq!(rule(StagedImage::Bridge, isolate, false), Rule::V8);
-        assert_eq!(rule(StagedImage::Guest, isolate, true), Rule::Own);
-        assert_eq!(rule(StagedImage::Bridge, stop, false), Rule::Node);
-        assert_eq!(rule(StagedImage::Guest, stop, true), Rule::Own);
-        assert_eq!(rule(StagedImage::Guest, "kill", false), Rule::RunTime);
+        let of = |image, symbol, own| rule(image, &slot(symbol, own), &|name| name == isolate);
+        assert_eq!(of(Guest, isolate, false), Rule::V8);
+        assert_eq!(of(Guest, isolate, true), Rule::V8);
+        assert_eq!(of(Guest, heap, true), Rule::DeadV8);
+        assert_eq!(of(Guest, heap, false), Rule::V8);
+        assert_eq!(of(Bridge, isolate, false), Rule::V8);
+        assert_eq!(of(Bridge, isolate, true), Rule::Own);
+        assert_eq!(of(Bridge, stop, false), Rule::Node);
+        assert_eq!(of(Guest, stop, true), Rule::Own);
+        assert_eq!(of(Guest, "kill", false), Rule::Elsewhere);
+        assert_eq!(of(Library(0), "uv_run", true), Rule::Own);
+        assert_eq!(of(Library(0), "CRYPTO_free", false), Rule::Elsewhere);
+    }
+
+    #[test]
+    fn run_time_libraries_by_their_stem() {
+        for name in ["libc.so.6", "ld-linux-x86-64.so.2", "libstdc++.so.6", "libgcc_s.so.1"] {
+            assert!(is_run_time(name), "{name}");
+        }
+        for name in ["libcrypto.so.3", "libcares.so.2", "libc", "libuv.so.1", "libicudata.so.72"] {
+            assert!(!is_run_time(name), "{name}");
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! Resolving each slot by its rule.
 
-use super::policy::{rule, Rule};
+use super::policy::{is_run_time, rule, Rule};
 use super::{Binding, Plan, StagedImage, Target, Why};
 use crate::abi::adapters::{Adapter, When};
-use crate::address::RunAddr;
+use crate::address::{LinkAddr, RunAddr};
 use crate::elf::arch::RelocationKind;
 use crate::elf::ElfError;
 use crate::error::Error;
@@ -22,6 +22,18 @@ impl Definitions for Exports<'_, '_> {
     }
 }
 
+/// Whatever can be asked for the definitions of an image that is staged.
+pub trait StagedDefinitions {
+    /// Link-time address of the definition of `name` that satisfies a reference to `version`.
+    fn link(&self, name: &str, version: Option<&str>) -> Result<Option<LinkAddr>, ElfError>;
+}
+
+impl StagedDefinitions for Exports<'_, '_> {
+    fn link(&self, name: &str, version: Option<&str>) -> Result<Option<LinkAddr>, ElfError> {
+        Ok(self.symbol(name, version)?.map(|symbol| symbol.value))
+    }
+}
+
 /// A function of Relink's that takes the place of a libc function in the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guard {
@@ -33,13 +45,25 @@ pub struct Guard {
     pub keeps: &'static str,
 }
 
+/// One image to be staged.
+#[derive(Clone, Copy)]
+pub struct Member<'r, 'd> {
+    /// Which.
+    pub image: StagedImage,
+    /// Its slots.
+    pub inventory: &'r Inventory<'d>,
+    /// Its definitions.
+    pub definitions: &'r dyn StagedDefinitions,
+}
+
 /// What a plan is made from.
 #[derive(Clone, Copy)]
 pub struct Request<'r, 'd> {
-    /// The libnode.
-    pub guest: &'r Inventory<'d>,
-    /// The bridge; without one (planning on files alone) adapters count as present.
-    pub bridge: Option<&'r Inventory<'d>>,
+    /// The guest, the libraries of its closure in the order in which ld.so would look symbols up, and the bridge; without
+    /// one (planning on files alone) adapters count as present.
+    pub members: &'r [Member<'r, 'd>],
+    /// Of a guest with a V8 of its own: the V8 names by which it means the host's V8.
+    pub needs: &'r dyn Fn(&str) -> bool,
     /// The host's V8.
     pub provider: &'r dyn Definitions,
     /// Its name for messages.
@@ -50,12 +74,17 @@ pub struct Request<'r, 'd> {
     pub guards: &'r [Guard],
 }
 
+impl<'r, 'd> Request<'r, 'd> {
+    fn member(&self, image: StagedImage) -> Option<&'r Member<'r, 'd>> {
+        self.members.iter().find(|m| m.image == image)
+    }
+}
+
 /// Plans every slot, or says which symbols are missing or which slot has no rule.
 pub fn plan<'d>(request: &Request<'_, 'd>) -> Result<Plan<'d>, Error> {
-    let mut planner = Planner { request, plan: Plan::default(), missing: Vec::new() };
-    planner.image(StagedImage::Guest, request.guest)?;
-    if let Some(bridge) = request.bridge {
-        planner.image(StagedImage::Bridge, bridge)?;
+    let mut planner = Planner { request, plan: Plan::default(), missing: Vec::new(), unresolved: Vec::new() };
+    for member in request.members {
+        planner.image(member)?;
     }
     planner.finish()
 }
@@ -63,16 +92,22 @@ pub fn plan<'d>(request: &Request<'_, 'd>) -> Result<Plan<'d>, Error> {
 struct Planner<'r, 'q, 'd> {
     request: &'q Request<'r, 'd>,
     plan: Plan<'d>,
+    /// V8's and Node's names that nobody has.
     missing: Vec<String>,
+    /// Other names that no library of the guest's has.
+    unresolved: Vec<String>,
 }
 
+/// Where a slot goes; `None` leaves it to ld.so.
+type Destination = Option<(Target, Why)>;
+
 impl<'d> Planner<'_, '_, 'd> {
-    fn image(&mut self, image: StagedImage, inventory: &Inventory<'d>) -> Result<(), Error> {
-        for slot in &inventory.slots {
-            match self.destination(image, slot)? {
+    fn image(&mut self, member: &Member<'_, 'd>) -> Result<(), Error> {
+        for slot in &member.inventory.slots {
+            match self.destination(member.image, slot)? {
                 Some((target, why)) => {
-                    check_kind(slot)?;
-                    self.plan.bindings.push(Binding { image, slot: *slot, target, why });
+                    check_kind(slot, target)?;
+                    self.plan.bindings.push(Binding { image: member.image, slot: *slot, target, why });
                 }
                 None => self.plan.left_to_the_linker += 1,
             }
@@ -80,51 +115,86 @@ impl<'d> Planner<'_, '_, 'd> {
         Ok(())
     }
 
-    /// Where the slot goes; `None` leaves it to ld.so.
-    fn destination(&mut self, image: StagedImage, slot: &Slot<'d>) -> Result<Option<(Target, Why)>, Error> {
-        match rule(image, slot.symbol, slot.own.is_some()) {
-            Rule::Own => Ok(None),
-            Rule::RunTime => Ok(self.guard(image, slot.symbol)),
-            Rule::Node => Ok(Some(self.guests_node(slot.symbol))),
+    fn destination(&mut self, image: StagedImage, slot: &Slot<'d>) -> Result<Destination, Error> {
+        match rule(image, slot, self.request.needs) {
             Rule::V8 => self.v8(image, slot).map(Some),
+            Rule::Own => Ok(own(slot, Why::Own)),
+            Rule::DeadV8 => Ok(own(slot, Why::DeadV8)),
+            Rule::Node => self.guests_node(slot.symbol).map(Some),
+            Rule::Elsewhere => match self.guard(image, slot.symbol) {
+                Some(guard) => Ok(Some(guard)),
+                None => self.closure(image, slot),
+            },
         }
     }
 
-    fn guard(&self, image: StagedImage, symbol: &str) -> Option<(Target, Why)> {
-        let guards = if image == StagedImage::Guest { self.request.guards } else { &[] };
+    fn guard(&self, image: StagedImage, symbol: &str) -> Destination {
+        let guards = if image == StagedImage::Bridge { &[] } else { self.request.guards };
         let guard = guards.iter().find(|g| g.symbol == symbol)?;
         Some((Target::Relink(guard.address), Why::Guarded(guard.keeps)))
     }
 
-    fn guests_node(&mut self, symbol: &str) -> (Target, Why) {
-        match self.request.guest.definitions.get(symbol) {
-            Some(at) => (Target::Staged(StagedImage::Guest, *at), Why::GuestsNode),
-            None => self.lacking(symbol),
+    /// The guest's and its libraries' names; what is left then must be a run-time library's.
+    fn closure(&mut self, image: StagedImage, slot: &Slot<'d>) -> Result<Destination, Error> {
+        if slot.library.is_some_and(is_run_time) {
+            return Ok(None);
         }
+        for member in self.request.members.iter().filter(|m| m.image != StagedImage::Bridge) {
+            let unreadable = |source| Error::GuestImage { path: member.inventory.soname.into(), source };
+            if let Some(at) = member.definitions.link(slot.symbol, slot.version).map_err(unreadable)? {
+                let itself = member.image == image;
+                let target = if itself { Target::Own(at) } else { Target::Staged(member.image, at) };
+                return Ok(Some((target, Why::Closure)));
+            }
+        }
+        Ok(match (slot.weak, slot.library) {
+            (true, Some(_)) => Some((Target::Null, Why::WeakUndefined)),
+            (true, None) => None,
+            (false, library) => {
+                let from = library.map(|l| format!(" of {l}")).unwrap_or_default();
+                self.unresolved.push(format!("{}{from}", slot.symbol));
+                None
+            }
+        })
+    }
+
+    fn guests_node(&mut self, symbol: &str) -> Result<(Target, Why), Error> {
+        let found = self.staged(StagedImage::Guest, symbol)?;
+        Ok(found.map_or_else(|| self.lacking(symbol), |target| (target, Why::GuestsNode)))
+    }
+
+    /// A definition in an image that is staged.
+    fn staged(&self, image: StagedImage, symbol: &str) -> Result<Option<Target>, Error> {
+        let Some(member) = self.request.member(image) else { return Ok(None) };
+        let unreadable = |source| Error::GuestImage { path: member.inventory.soname.into(), source };
+        let found = member.definitions.link(symbol, None).map_err(unreadable)?;
+        Ok(found.map(|at| Target::Staged(image, at)))
     }
 
     fn v8(&mut self, image: StagedImage, slot: &Slot<'d>) -> Result<(Target, Why), Error> {
         let unreadable = |source| Error::ProviderImage { path: self.request.provider_name.into(), source };
-        let found = self.request.provider.find(slot.symbol, slot.version).map_err(unreadable)?;
+        // A version that the reference asks for is that of the guest's own V8, if it has one.
+        let version = slot.version.filter(|_| slot.own.is_none());
+        let found = self.request.provider.find(slot.symbol, version).map_err(unreadable)?;
         let adapter = self.request.adapters.iter().copied().find(|a| a.symbol == slot.symbol);
         let adapter = adapter.filter(|a| a.when == When::Always || found.is_none());
         // The bridge itself must reach the real function that its adapter stands before.
         if let (Some(adapter), StagedImage::Guest) = (adapter, image) {
-            return Ok(self.adapted(adapter));
+            return self.adapted(adapter);
         }
         Ok(match found {
             Some(definition) => (Target::Provider(definition), Why::HostsV8),
-            None if slot.weak => (Target::Null, Why::WeakUndefined),
+            None if slot.weak && slot.own.is_none() => (Target::Null, Why::WeakUndefined),
             None => self.lacking(slot.symbol),
         })
     }
 
-    fn adapted(&mut self, adapter: &'static Adapter) -> (Target, Why) {
-        let Some(bridge) = self.request.bridge else { return (Target::Null, Why::Adapter(adapter)) };
-        match bridge.definitions.get(adapter.stands_in) {
-            Some(at) => (Target::Staged(StagedImage::Bridge, *at), Why::Adapter(adapter)),
-            None => self.lacking(adapter.stands_in),
+    fn adapted(&mut self, adapter: &'static Adapter) -> Result<(Target, Why), Error> {
+        if self.request.member(StagedImage::Bridge).is_none() {
+            return Ok((Target::Null, Why::Adapter(adapter)));
         }
+        let found = self.staged(StagedImage::Bridge, adapter.stands_in)?;
+        Ok(found.map_or_else(|| self.lacking(adapter.stands_in), |target| (target, Why::Adapter(adapter))))
     }
 
     /// Notes a missing symbol; the plan that then contains this target is never handed out.
@@ -134,24 +204,36 @@ impl<'d> Planner<'_, '_, 'd> {
     }
 
     fn finish(mut self) -> Result<Plan<'d>, Error> {
+        let sorted = |mut names: Vec<String>| {
+            names.sort_unstable();
+            names.dedup();
+            names
+        };
         if !self.missing.is_empty() {
-            self.missing.sort_unstable();
-            self.missing.dedup();
-            return Err(Error::MissingSymbols {
-                provider: self.request.provider_name.into(),
-                names: self.missing,
-            });
+            let provider = self.request.provider_name.into();
+            return Err(Error::MissingSymbols { provider, names: sorted(self.missing) });
+        }
+        if !self.unresolved.is_empty() {
+            return Err(Error::Unresolved { names: sorted(self.unresolved) });
         }
         self.plan.bindings.sort_by_key(|b| (b.image, b.slot.at));
         Ok(self.plan)
     }
 }
 
-/// Only words that hold a plain address can be bound.
-fn check_kind(slot: &Slot) -> Result<(), Error> {
-    match slot.kind {
-        RelocationKind::JumpSlot | RelocationKind::GlobDat | RelocationKind::Abs64 => Ok(()),
-        other => Err(Error::UnsupportedSlot {
+/// The image's own definition. An IFUNC is ld.so's, for it calls the function that says which one is meant.
+fn own(slot: &Slot, why: Why) -> Destination {
+    let own = slot.own.filter(|own| !own.is_ifunc)?;
+    let target = if slot.kind == RelocationKind::Tls { Target::OwnTls } else { Target::Own };
+    Some((target(own.value), why))
+}
+
+/// Only words that hold a plain address can be bound; for an image's own thread-local variables ld.so does it.
+fn check_kind(slot: &Slot, target: Target) -> Result<(), Error> {
+    match (slot.kind, target) {
+        (RelocationKind::JumpSlot | RelocationKind::GlobDat | RelocationKind::Abs64, _) => Ok(()),
+        (RelocationKind::Tls, Target::OwnTls(_)) => Ok(()),
+        (other, _) => Err(Error::UnsupportedSlot {
             offset: slot.at,
             symbol: slot.symbol.to_owned(),
             kind: format!("{other:?}"),

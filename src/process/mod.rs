@@ -1,7 +1,9 @@
-//! Observing the running process: its mappings and its modules. Nothing here changes anything.
+//! Observing the running process: its mappings, its modules and where ld.so looks. Nothing here changes anything.
 
 pub mod maps;
 pub mod modules;
+pub mod search;
 
 pub use maps::{Mapping, Maps, Protection};
 pub use modules::{LiveModule, Modules};
+pub use search::library_folders;

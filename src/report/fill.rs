@@ -4,6 +4,7 @@ use super::{AdapterUse, Report};
 use crate::abi::gate::VerifiedPlan;
 use crate::guest::GuestNote;
 use crate::host::Provider;
+use crate::pipeline::Part;
 use crate::plan::{Binding, StagedImage, Why};
 
 impl Report {
@@ -20,7 +21,9 @@ impl Report {
     }
 
     /// The plan passed the gate. The bridge's slots are our own affair and are not counted.
-    pub(crate) fn planned(&mut self, verified: &VerifiedPlan) {
+    pub(crate) fn planned(&mut self, verified: &VerifiedPlan, parts: &[Part]) {
+        let libraries = parts.iter().filter(|p| matches!(p.image, StagedImage::Library(_)));
+        self.libraries = libraries.map(|p| p.path.display().to_string()).collect();
         self.verdict = Some(format!("identical: {}", verified.profile().name));
         self.left_to_the_linker = verified.plan().left_to_the_linker;
         for binding in verified.plan().bindings.iter().filter(|b| b.image == StagedImage::Guest) {
@@ -35,6 +38,9 @@ impl Report {
             Why::Adapter(_) => "adapter",
             Why::GuestsNode => "guest's Node",
             Why::Guarded(_) => "guard",
+            Why::Own => "its own",
+            Why::DeadV8 => "its own V8, dead",
+            Why::Closure => "its libraries",
             Why::WeakUndefined => "weak, undefined",
         };
         *self.reasons.entry(why.into()).or_default() += 1;

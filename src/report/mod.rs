@@ -28,6 +28,8 @@ pub struct Report {
     pub node: Option<String>,
     /// The V8 that the guest was compiled for.
     pub guest_v8: Option<String>,
+    /// The guest's libraries, of which it has copies of its own.
+    pub libraries: Vec<String>,
     /// The gate's verdict: "identical", or nothing when it was not reached or refused.
     pub verdict: Option<String>,
     /// Slots bound, by relocation kind.

@@ -5,9 +5,8 @@
 //! called once every slot of guest and bridge is bound and their initialisers have run.
 
 use super::{guards, lifecycle};
-use crate::address::{LinkAddr, LoadBias, RunAddr};
+use crate::address::RunAddr;
 use crate::error::Error;
-use crate::guest::Inventory;
 use crate::report::log::{self, Level};
 use crate::report::Outcome;
 use std::ffi::{c_char, c_int, c_void, CStr, CString};
@@ -117,16 +116,12 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Finds the functions of the bridge that was staged at `bias`.
+    /// Finds the functions of the staged bridge. `function` gives the run-time address of one by its name.
     ///
     /// # Safety
-    /// `inventory` is that of the very image that was staged there; all slots are bound and initialisers have run.
-    pub unsafe fn find(inventory: &Inventory, bias: LoadBias) -> Result<&'static Self, Error> {
-        let address = |name: &str| -> Result<usize, Error> {
-            let at: Option<&LinkAddr> = inventory.definitions.get(name);
-            let missing = || Error::MissingEntry { image: "the bridge".into(), symbol: name.to_owned() };
-            at.map(|at| bias.run(*at).0 as usize).ok_or_else(missing)
-        };
+    /// The addresses are those of the bridge; all its slots are bound and its initialisers have run.
+    pub unsafe fn find(function: &dyn Fn(&str) -> Result<RunAddr, Error>) -> Result<&'static Self, Error> {
+        let address = |name: &str| -> Result<usize, Error> { Ok(function(name)?.0 as usize) };
         // SAFETY: each is the address of the bridge's function of that name, whose signature the header declares.
         let bridge = unsafe {
             Self {

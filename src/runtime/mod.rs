@@ -7,3 +7,4 @@ pub mod lifecycle;
 pub mod platform;
 pub mod readiness;
 pub mod signals;
+pub mod unpacked;

@@ -2,7 +2,9 @@
 //! set of such facts.
 
 mod names;
+mod needs;
 mod profiles;
 
 pub use names::*;
+pub use needs::{needs_of, Needs};
 pub use profiles::{profile_of, Profile, PROFILES};

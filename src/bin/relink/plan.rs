@@ -10,7 +10,7 @@ use relink::elf::arch::Arch;
 use relink::elf::{Dynamic, FileImage, SymbolTable};
 use relink::guest::map_file;
 use relink::host::{Exports, Fingerprint};
-use relink::pipeline::read_guest;
+use relink::pipeline::{Files, Part};
 use relink::plan::{plan, Binding, Plan, Request};
 use relink::runtime::guards;
 use relink::Error;
@@ -36,8 +36,11 @@ pub struct Options {
 /// Prints the plan, or says why there is none.
 pub fn run(options: &Options) -> Result<(), Failure> {
     let guest_path = guest_or_default(options.guest.as_deref())?;
-    let (host_bytes, guest_bytes) = (map_file(&options.host)?, map_file(&guest_path)?);
-    let (guest, note) = read_guest(&guest_bytes, &guest_path)?;
+    let host_bytes = map_file(&options.host)?;
+    let files = Files::open(&guest_path)?;
+    let images = files.images(None)?;
+    let parts = Part::read_all(&images)?;
+    let note = parts[0].note()?;
     let unreadable = |source| Error::ProviderImage { path: options.host.clone(), source };
     let host = FileImage::parse(&host_bytes, Arch::native()).map_err(unreadable)?;
     let dynamic = Dynamic::parse(&host.image).map_err(unreadable)?;
@@ -48,9 +51,11 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let fingerprint = Fingerprint::read(&host.image, &symbols).map_err(unreadable)?;
     let exports = Exports::new(&host.image, &dynamic, LoadBias(0)).map_err(unreadable)?;
     let profile = gate::admit(&note, &fingerprint)?;
+    let needs = parts[0].needs(&note)?;
+    let members: Vec<_> = parts.iter().map(Part::member).collect();
     let plan = plan(&Request {
-        guest: &guest.inventory,
-        bridge: None,
+        members: &members,
+        needs: &|name| needs.contains(name),
         provider: &exports,
         provider_name: &name(&options.host),
         adapters: &adapters::beside_a_host(),

@@ -4,8 +4,13 @@ use super::{Arch, RelocationKind};
 use object::elf;
 
 /// The facts of AArch64.
-pub const AARCH64: Arch =
-    Arch { machine: elf::EM_AARCH64, name: "aarch64", none: elf::R_AARCH64_NONE, classify };
+pub const AARCH64: Arch = Arch {
+    machine: elf::EM_AARCH64,
+    name: "aarch64",
+    none: elf::R_AARCH64_NONE,
+    relative: elf::R_AARCH64_RELATIVE,
+    classify,
+};
 
 fn classify(r_type: u32) -> RelocationKind {
     match r_type {

@@ -39,6 +39,8 @@ pub struct Arch {
     pub name: &'static str,
     /// The relocation number that means "do nothing".
     pub none: u32,
+    /// The relocation number that means "load bias plus addend".
+    pub relative: u32,
     classify: fn(u32) -> RelocationKind,
 }
 

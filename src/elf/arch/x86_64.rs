@@ -4,7 +4,13 @@ use super::{Arch, RelocationKind};
 use object::elf;
 
 /// The facts of x86-64.
-pub const X86_64: Arch = Arch { machine: elf::EM_X86_64, name: "x86-64", none: elf::R_X86_64_NONE, classify };
+pub const X86_64: Arch = Arch {
+    machine: elf::EM_X86_64,
+    name: "x86-64",
+    none: elf::R_X86_64_NONE,
+    relative: elf::R_X86_64_RELATIVE,
+    classify,
+};
 
 fn classify(r_type: u32) -> RelocationKind {
     match r_type {

@@ -70,14 +70,15 @@ fn read(bytes: &[u8], expected: &GuestNote) -> Result<Result<GuestFacts, Vec<Str
     check_binding(&file, &mut faults)?;
     check_unique(&file, &mut faults)?;
     check_needed(&inventory, &mut faults);
-    check_exports(&inventory, &mut faults);
+    let exports = exports(&file)?;
+    check_exports(&exports, &mut faults);
     check_slots(&inventory, &mut faults);
     let note = match note::find(&file.image)? {
         Ok(note) if note == *expected => note,
         Ok(_) => return Ok(Err(with(faults, "its note is not the one that was to be linked in".into()))),
         Err(why) => return Ok(Err(with(faults, format!("no note: {why}")))),
     };
-    Ok(if faults.is_empty() { Ok(facts(bytes, &inventory, note)) } else { Err(faults) })
+    Ok(if faults.is_empty() { Ok(facts(bytes, &inventory, exports.len(), note)) } else { Err(faults) })
 }
 
 fn with(mut faults: Vec<String>, fault: String) -> Vec<String> {
@@ -114,13 +115,20 @@ fn check_needed(inventory: &Inventory, faults: &mut Vec<String>) {
     report(&foreign, "libraries are needed that should be linked in", faults);
 }
 
-fn check_exports(inventory: &Inventory, faults: &mut Vec<String>) {
-    report(&inventory.own_v8(), "V8 symbols are defined by it", faults);
-    let mut foreign: Vec<&str> =
-        inventory.definitions.keys().copied().filter(|n| owner(n) == Owner::Other).collect();
-    foreign.sort_unstable();
-    report(&foreign, "symbols are exported that are not Node's interface", faults);
-    let has = |part: &&str| inventory.definitions.keys().any(|name| name.starts_with(part));
+/// The names that it exports, sorted.
+fn exports<'d>(file: &FileImage<'d>) -> Result<Vec<&'d str>, ElfError> {
+    let dynamic = crate::elf::Dynamic::parse(&file.image)?;
+    let symbols = crate::elf::SymbolTable::parse(&file.image, &dynamic)?;
+    let mut names: Vec<&str> = symbols.definitions()?.into_iter().map(|s| s.name).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn check_exports(exports: &[&str], faults: &mut Vec<String>) {
+    let of = |who| exports.iter().copied().filter(|n| owner(n) == who).collect::<Vec<_>>();
+    report(&of(Owner::V8), "V8 symbols are defined by it", faults);
+    report(&of(Owner::Other), "symbols are exported that are not Node's interface", faults);
+    let has = |part: &&str| exports.iter().any(|name| name.starts_with(part));
     let missing: Vec<&str> = ENTRANCE.iter().copied().filter(|part| !has(part)).collect();
     report(&missing, "symbols of Node's embedder interface are not exported", faults);
 }
@@ -158,14 +166,14 @@ fn report(names: &[&str], what: &str, faults: &mut Vec<String>) {
     }
 }
 
-fn facts(bytes: &[u8], inventory: &Inventory, note: GuestNote) -> GuestFacts {
+fn facts(bytes: &[u8], inventory: &Inventory, exports: usize, note: GuestNote) -> GuestFacts {
     let count =
         |kind| inventory.slots.iter().filter(|s| s.kind == kind && owner(s.symbol) == Owner::V8).count();
     GuestFacts {
         soname: inventory.soname.into(),
         needed: inventory.needed.iter().map(|n| n.to_string()).collect(),
         bytes: bytes.len() as u64,
-        exports: inventory.definitions.len(),
+        exports,
         v8_symbols: v8_symbols(inventory).len(),
         jump_slots: count(RelocationKind::JumpSlot),
         glob_dat: count(RelocationKind::GlobDat),

@@ -1,0 +1,102 @@
+//! Memory files that hold private copies.
+//!
+//! # Safety
+//! `memfd_create` and `fcntl` are called with valid arguments; the descriptor is owned from the first moment.
+
+use super::copy::Edit;
+use std::ffi::CString;
+use std::fs::File;
+use std::ops::Range;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::fs::FileExt;
+
+/// A sealed, anonymous file with these contents, edited; `edits` and `holes` are in order of offset. Whole pages of
+/// holes read as zeroes and take no memory.
+pub(super) fn memory_file(
+    bytes: &[u8],
+    edits: &[Edit],
+    holes: &[Range<u64>],
+    name: &str,
+) -> std::io::Result<File> {
+    let file = create(name)?;
+    file.set_len(bytes.len() as u64)?;
+    for kept in complement(holes, bytes.len() as u64) {
+        let mut part = bytes[kept.start as usize..kept.end as usize].to_vec();
+        let first = edits.partition_point(|e| e.offset < kept.start);
+        for edit in edits[first..].iter().take_while(|e| e.offset + (e.size as u64) <= kept.end) {
+            let at = (edit.offset - kept.start) as usize;
+            part[at..at + edit.size].copy_from_slice(&edit.word.to_le_bytes()[..edit.size]);
+        }
+        file.write_all_at(&part, kept.start)?;
+    }
+    seal(&file)?;
+    Ok(file)
+}
+
+fn create(name: &str) -> std::io::Result<File> {
+    let c_name = CString::new(format!("relink:{name}"))?;
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // Kernels that forbid executable memory files by default want MFD_EXEC; those before 6.3 do not know it.
+    let fd = [flags | libc::MFD_EXEC, flags]
+        .into_iter()
+        // SAFETY: the name is NUL-terminated.
+        .map(|flags| unsafe { libc::memfd_create(c_name.as_ptr(), flags) })
+        .find(|fd| *fd >= 0)
+        .ok_or_else(std::io::Error::last_os_error)?;
+    // SAFETY: the descriptor is new and belongs to nobody else.
+    Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+fn seal(file: &File) -> std::io::Result<()> {
+    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
+    // SAFETY: F_ADD_SEALS takes an int; the descriptor is open.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } != 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// What is between the holes.
+fn complement(holes: &[Range<u64>], length: u64) -> Vec<Range<u64>> {
+    let mut kept = Vec::new();
+    let mut at = 0;
+    for hole in holes.iter().filter(|h| h.start < h.end && h.end <= length) {
+        if hole.start > at {
+            kept.push(at..hole.start);
+        }
+        at = at.max(hole.end);
+    }
+    if at < length {
+        kept.push(at..length);
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_has_its_edits_and_leaves_its_holes_out() {
+        let bytes: Vec<u8> = (0..100).collect();
+        let edits = [Edit { offset: 8, word: u64::MAX, size: 4 }, Edit { offset: 60, word: 0x0102, size: 8 }];
+        let file = memory_file(&bytes, &edits, &[20..40, 80..100], "test").expect("a memory file");
+        let mut found = vec![0; 100];
+        file.read_exact_at(&mut found, 0).expect("read");
+        let mut expected = bytes.clone();
+        expected[8..12].fill(0xff);
+        expected[60..68].copy_from_slice(&[2, 1, 0, 0, 0, 0, 0, 0]);
+        expected[20..40].fill(0);
+        expected[80..].fill(0);
+        assert_eq!(found, expected);
+        assert!(file.write_all_at(b"x", 0).is_err(), "sealed");
+        assert!(file.set_len(1).is_err(), "sealed");
+    }
+
+    #[test]
+    fn overlapping_holes_are_one() {
+        assert_eq!(complement(&[2..6, 4..8, 8..9], 12), [0..2, 9..12]);
+        assert_eq!(complement(&[], 3), [0..3]);
+        assert_eq!(complement(&[0..3], 3), Vec::<Range<u64>>::new());
+    }
+}

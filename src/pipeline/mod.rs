@@ -1,0 +1,279 @@
+//! The way in, from the observed process to the running guest. The only place where the stages meet.
+//!
+//! # Safety
+//! Loading, writing slots and starting are unsafe by nature; what each asks for is established by the stage before it,
+//! and the types let no stage be left out: only a [`VerifiedPlan`] is applied, only applied slots are entered.
+
+mod load;
+pub mod parts;
+mod start;
+
+pub use load::Images;
+pub use parts::{Files, ImageFile, Part};
+pub use start::finish;
+
+use crate::abi::adapters::{self, Adapter};
+use crate::abi::catalogue::{FIRST_ISOLATE_CELL, PLATFORM_CELL, WITNESSES};
+use crate::abi::gate::{self, VerifiedPlan};
+use crate::address::RunAddr;
+use crate::config::Config;
+use crate::elf::Dynamic;
+use crate::error::Error;
+use crate::host::{detect, Exports, Provider};
+use crate::patch::live::LiveMemory;
+use crate::patch::{Applied, Memory};
+use crate::plan::{plan, Binding, Guard, Request, StagedImage};
+use crate::process::{LiveModule, Maps, Modules};
+use crate::report::log::{self, Level};
+use crate::report::{Report, Witness};
+use crate::runtime::readiness::Cells;
+use crate::runtime::{guards, unpacked};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The report of this process, filled as the stages go.
+pub type SharedReport = Arc<Mutex<Report>>;
+
+/// Reads a report that another thread may be filling.
+pub fn lock(report: &SharedReport) -> MutexGuard<'_, Report> {
+    report.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is to be bound to what.
+pub struct Ask<'a> {
+    /// The guest's file.
+    pub guest: &'a Path,
+    /// The bridge's shared object.
+    pub bridge: &'a [u8],
+    /// A part of the provider's path, where there are several.
+    pub provider: Option<&'a str>,
+    /// The adapters to use.
+    pub adapters: Vec<&'static Adapter>,
+    /// The guards to use.
+    pub guards: Vec<Guard>,
+}
+
+/// Guest, closure and bridge, loaded and bound; none of their code has run.
+pub struct Bound<'b, 'd> {
+    images: Images,
+    applied: Applied,
+    parts: &'b [Part<'b, 'd>],
+    order: Vec<StagedImage>,
+    exports: &'b Exports<'b, 'b>,
+    verified: &'b VerifiedPlan<'d>,
+}
+
+/// Brings the guest in beside the host and runs it on the calling thread, which has 8 MiB of stack, until it ends.
+pub fn run(config: &Config, bridge: &[u8], report: &SharedReport) -> Result<(), Error> {
+    readable_script(config)?;
+    let ask = Ask {
+        guest: &config.guest,
+        bridge,
+        provider: config.provider.as_deref(),
+        adapters: adapters::beside_a_host(),
+        guards: guards::all().into_iter().chain(unpacked::guards(&config.guest)).collect(),
+    };
+    if config.host.is_some() {
+        Clock(report).time("wait-for-V8", || wait_for_provider(config.wait))?;
+    }
+    let wait = |exports: &Exports, provider: &Provider| wait_until_ready(exports, provider, config);
+    bind(&ask, report, wait, |bound| start::start(bound, config, report))
+}
+
+/// All stages from the observed process to the bound guest, which is then handed to `enter`. `wait` comes between the
+/// verdict and the first change of the process.
+pub fn bind<T>(
+    ask: &Ask,
+    report: &SharedReport,
+    wait: impl FnOnce(&Exports, &Provider) -> Result<(), Error>,
+    enter: impl FnOnce(Bound) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let clock = Clock(report);
+    let files = Files::open(ask.guest)?;
+    let (modules, maps) = clock.time("observe", observe)?;
+    let provider = clock.time("detect", || find_provider(&modules, &maps, ask.provider))?;
+    lock(report).found(&provider);
+    let images = files.images(Some(ask.bridge))?;
+    let parts = clock.time("read", || Part::read_all(&images))?;
+    let guest = &parts[0];
+    let note = guest.note()?;
+    lock(report).read(&note);
+
+    let image = provider.module.image(&maps);
+    let unreadable = |source| Error::ProviderImage { path: provider.module.path.clone(), source };
+    let dynamic = Dynamic::parse(&image).map_err(unreadable)?;
+    let exports = Exports::new(&image, &dynamic, provider.module.bias).map_err(unreadable)?;
+    // A guest for another V8 lacks symbols as a rule; what the user must hear is the version.
+    gate::admit(&note, &provider.fingerprint)?;
+    let needs = guest.needs(&note)?;
+    let planned = clock.time("plan", || {
+        let members: Vec<_> = parts.iter().map(Part::member).collect();
+        plan(&Request {
+            members: &members,
+            needs: &|name| needs.contains(name),
+            provider: &exports,
+            provider_name: &provider.module.name(),
+            adapters: &ask.adapters,
+            guards: &ask.guards,
+        })
+    })?;
+    let verified = clock.time("verify", || gate::verify(planned, &note, &provider.fingerprint))?;
+    lock(report).planned(&verified, &parts);
+
+    clock.time("wait", || wait(&exports, &provider))?;
+    let images = clock.time("load", || Images::load(&parts, &verified))?;
+    let (images, applied) = clock.time("apply", || images.bind(verified.plan()))?;
+    let order = files.initialisation_order();
+    let bound = Bound { images, applied, parts: &parts, order, exports: &exports, verified: &verified };
+    bound.tell(&mut lock(report))?;
+    enter(bound)
+}
+
+fn readable_script(config: &Config) -> Result<(), Error> {
+    let failed = |source| Error::Script { path: config.script.clone(), source };
+    let kind = std::fs::metadata(&config.script).map_err(failed)?;
+    if kind.is_dir() {
+        return Err(failed(std::io::Error::from_raw_os_error(libc::EISDIR)));
+    }
+    // Opening a pipe would wait for its writer; that is Node's to do.
+    if kind.is_file() {
+        std::fs::File::open(&config.script).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn observe() -> Result<(Modules, Maps), Error> {
+    let maps = Maps::own().map_err(|source| Error::Proc { what: "/proc/self/maps", source })?;
+    Ok((Modules::observe(), maps))
+}
+
+/// Waits until a module that provides V8 is loaded, or the time is over (then detection says what is missing). Costs one
+/// look at ld.so's counter every few milliseconds.
+fn wait_for_provider(limit: Duration) -> Result<(), Error> {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let start = Instant::now();
+    let mut seen = 0;
+    loop {
+        let loads = Modules::loads_so_far();
+        if loads != seen {
+            seen = loads;
+            let (modules, maps) = observe()?;
+            if detect::any(&modules, &maps) {
+                return Ok(());
+            }
+        }
+        if start.elapsed() >= limit {
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn find_provider(modules: &Modules, maps: &Maps, wanted: Option<&str>) -> Result<Provider, Error> {
+    detect::choose(detect::providers(modules, maps)?, wanted, modules.0.len())
+}
+
+fn wait_until_ready(exports: &Exports, provider: &Provider, config: &Config) -> Result<(), Error> {
+    let cells =
+        [PLATFORM_CELL, FIRST_ISOLATE_CELL].map(|name| variable(exports, provider, "readiness", name));
+    let cells = cells.into_iter().collect::<Result<Vec<_>, _>>()?;
+    // SAFETY: both are pointer variables of the provider, which stays loaded.
+    if unsafe { Cells::new(cells) }.wait(config.wait) {
+        return Ok(());
+    }
+    Err(Error::NotReady { provider: provider.module.name(), waited_ms: config.wait.as_millis() as u64 })
+}
+
+fn variable(
+    exports: &Exports,
+    provider: &Provider,
+    what: &'static str,
+    symbol: &'static str,
+) -> Result<RunAddr, Error> {
+    let unreadable = |source| Error::ProviderImage { path: provider.module.path.clone(), source };
+    let found = exports.find(symbol, None).map_err(unreadable)?;
+    let unknown = || Error::UnknownFact { path: provider.module.path.clone(), what, symbol };
+    found.filter(|d| !d.is_function).map(|d| d.address).ok_or_else(unknown)
+}
+
+impl Bound<'_, '_> {
+    /// Where calls of the guest to V8 really go, read back from its slots, and which modules define V8 now.
+    fn tell(&self, report: &mut Report) -> Result<(), Error> {
+        let (modules, maps) = observe()?;
+        let memory = self.images.memory()?;
+        let placement = self.images.placement();
+        let of_guest = self.verified.plan().bindings.iter().filter(|b| b.image == StagedImage::Guest);
+        let shown = of_guest.filter(|b| WITNESSES.contains(&b.slot.symbol));
+        report.pages = self.applied.pages();
+        report.witnesses = shown.filter_map(|b| witness(b, placement.slot(b), &memory, &maps)).collect();
+        let staged = |m: &LiveModule| self.images.spans().any(|span| m.contains(span.start));
+        let found = detect::providers(&modules, &maps)?.into_iter().filter(|p| !staged(&p.module));
+        report.v8_modules = found.map(|p| p.module.path.display().to_string()).collect();
+        Ok(())
+    }
+
+    /// Runs the initialisers of all images.
+    fn initialise(&self) {
+        for staged in self.order.iter().filter_map(|image| self.images.get(*image)) {
+            // SAFETY: every slot of every image is bound, and each image comes after those that it calls.
+            unsafe { staged.initialise() };
+        }
+    }
+
+    /// The images have been entered and stay.
+    fn keep(self) {
+        self.images.keep();
+    }
+
+    fn spans(&self) -> impl Iterator<Item = std::ops::Range<RunAddr>> + '_ {
+        self.images.spans()
+    }
+
+    /// The run-time address of a function that one of the images exports.
+    ///
+    /// # Errors
+    /// It does not.
+    fn function(&self, image: StagedImage, symbol: &str) -> Result<RunAddr, Error> {
+        let missing = || Error::MissingEntry { image: format!("the {image}"), symbol: symbol.to_owned() };
+        let part = self.parts.iter().find(|p| p.image == image).ok_or_else(missing)?;
+        let unreadable = |source| Error::GuestImage { path: part.path.to_owned(), source };
+        let found = part.exports.symbol(symbol, None).map_err(unreadable)?.ok_or_else(missing)?;
+        Ok(self.images.get(image).ok_or_else(missing)?.bias.run(found.value))
+    }
+
+    /// Runs the initialisers, and gives the run-time address of one of the guest's own functions.
+    ///
+    /// # Errors
+    /// The guest does not export it.
+    pub fn enter(&self, symbol: &str) -> Result<RunAddr, Error> {
+        let entry = self.function(StagedImage::Guest, symbol)?;
+        self.initialise();
+        Ok(entry)
+    }
+}
+
+fn witness(binding: &Binding, slot: RunAddr, memory: &LiveMemory, maps: &Maps) -> Option<Witness> {
+    let address = RunAddr(memory.read(slot).ok()?);
+    let mapping = maps.at(address)?;
+    Some(Witness {
+        symbol: binding.slot.symbol.to_owned(),
+        address: address.to_string(),
+        module: mapping.name.display().to_string(),
+        protection: mapping.protection.to_string(),
+    })
+}
+
+/// Times stages into a report.
+struct Clock<'r>(&'r SharedReport);
+
+impl Clock<'_> {
+    fn time<T>(&self, stage: &str, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = work();
+        let us = start.elapsed().as_micros() as u64;
+        lock(self.0).spent(stage, us);
+        log::tell(Level::Debug, &format!("{stage}: {us} µs"));
+        result
+    }
+}

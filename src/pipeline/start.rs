@@ -1,0 +1,142 @@
+//! The last stage: initialisers, the platform hook, Node's whole life, and leaving.
+//!
+//! # Safety
+//! Only bound images are entered; the host's platform is described from its own data, seen set by the wait stage.
+
+use super::{lock, observe, Bound, Clock, SharedReport};
+use crate::abi::adapters;
+use crate::abi::catalogue::PLATFORM_CELL;
+use crate::address::RunAddr;
+use crate::config::Config;
+use crate::error::Error;
+use crate::plan::StagedImage;
+use crate::report::log::{self, Level};
+use crate::report::{Outcome, Report};
+use crate::runtime::bridge::{self, Bridge};
+use crate::runtime::host_slots::HostSlots;
+use crate::runtime::{guards, lifecycle, platform};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Runs initialisers, attaches the platform bridge and runs Node to its end.
+pub(super) fn start(bound: Bound, config: &Config, report: &SharedReport) -> Result<(), Error> {
+    let clock = Clock(report);
+    guards::enter_guest_thread();
+    clock.time("initialise", || bound.initialise());
+    // SAFETY: the functions are looked for in the staged bridge, which was bound and initialised just now.
+    let bridge = unsafe { Bridge::find(&|name| bound.function(StagedImage::Bridge, name)) }?;
+    let host_slots = clock.time("attach", || attach(bridge, &bound))?;
+    at_exit_of_the_host();
+    let told = Arc::clone(report);
+    let file = config.report.clone();
+    if !lifecycle::begin(bridge::stop, move |outcome| finish(&told, file.as_deref(), Some(outcome))) {
+        bound.keep();
+        return Err(Error::HostEnded);
+    }
+    log::tell(Level::Info, "Node starts");
+    match bridge.run(&config.command_line()) {
+        Ok((outcome, times)) => {
+            for (stage, us) in [
+                ("node-init", times.init),
+                ("node-environment", times.environment),
+                ("node-load", times.load),
+                ("node-loop", times.event_loop),
+                ("node-teardown", times.teardown),
+            ] {
+                lock(report).spent(stage, us);
+            }
+            leave(bridge, host_slots, outcome);
+            bound.keep();
+            Ok(())
+        }
+        Err(error) => {
+            leave(
+                bridge,
+                host_slots,
+                Outcome { how: "init-failed".into(), exit_code: 1, message: error.line() },
+            );
+            Err(error)
+        }
+    }
+}
+
+/// Installs the platform hook, and sees to it that a host which disposes its V8 stops the guest first.
+fn attach(bridge: &Bridge, bound: &Bound) -> Result<HostSlots, Error> {
+    let missing = || Error::MissingEntry { image: "the host's V8".into(), symbol: PLATFORM_CELL.into() };
+    let unreadable = |source| Error::ProviderImage { path: "the host's V8".into(), source };
+    let cell = bound.exports.find(PLATFORM_CELL, None).map_err(unreadable)?.ok_or_else(missing)?;
+    // SAFETY: the cell is V8's own variable, seen set by the wait stage.
+    let platform = unsafe { platform::describe(cell.address, bound.exports) }.map_err(unreadable)?;
+    // SAFETY: the platform was described from the host's own data.
+    unsafe { bridge.attach(platform, bound.verified.profile().node_flags) }?;
+    let watched = watch_for_dispose(bound, cell.address);
+    if watched.is_err() {
+        bridge.detach()?;
+    }
+    watched
+}
+
+fn watch_for_dispose(bound: &Bound, provider: RunAddr) -> Result<HostSlots, Error> {
+    let (modules, maps) = observe()?;
+    let function = |(stands_in, symbol): &(&'static str, &'static str)| {
+        Ok((*symbol, bound.function(StagedImage::Bridge, stands_in)?))
+    };
+    let functions = adapters::HOST_DISPOSES.iter().map(function).collect::<Result<Vec<_>, Error>>()?;
+    let mut except: Vec<RunAddr> = bound.spans().map(|span| span.start).collect();
+    except.push(provider);
+    // SAFETY: the bridge's functions call the real ones after they have stopped the guest.
+    unsafe { HostSlots::bind(&modules, &maps, &functions, &except) }
+}
+
+/// Takes the platform hook out again, unless the host is on its way out: then its platform may be gone already.
+fn leave(bridge: &Bridge, host_slots: HostSlots, outcome: Outcome) {
+    let restored = bridge.detach().and_then(|staying| if staying { host_slots.restore() } else { Ok(()) });
+    if let Err(error) = restored {
+        log::tell(Level::Warn, &error.line());
+    }
+    lifecycle::end(outcome);
+}
+
+/// When the host calls exit(), the guest is stopped and its report written before anything is torn down: handlers run
+/// in reverse order of registration, and this one is registered late.
+fn at_exit_of_the_host() {
+    extern "C" fn stop_the_guest() {
+        /// For the guest's thread to write its report once Node has ended.
+        const TO_REPORT: Duration = Duration::from_secs(1);
+        // In a forked child of the host there is no guest.
+        if guards::in_child() || lifecycle::wait(Duration::ZERO) {
+            return;
+        }
+        lifecycle::host_leaves();
+        bridge::host_leaving();
+        if !lifecycle::wait(TO_REPORT) {
+            lifecycle::give_up("the host left, and the guest could not be stopped in time");
+        }
+    }
+    // SAFETY: the handler is a function of this library, which is never unloaded.
+    unsafe { libc::atexit(stop_the_guest) };
+}
+
+/// Completes the report and writes it where it was asked for.
+pub fn finish(report: &SharedReport, file: Option<&Path>, outcome: Option<Outcome>) {
+    let mut report = lock(report);
+    let events = bridge::events();
+    report.isolates = events.isolates.iter().map(|i| RunAddr(*i as u64).to_string()).collect();
+    report.flags_set = events.flags_set;
+    report.flags_dropped = events.flags_dropped;
+    report.notes.extend(events.notes);
+    report.outcome = outcome;
+    let Some(file) = file else { return };
+    if let Err(source) = write_report(&report, file) {
+        log::tell(Level::Error, &Error::Report { path: file.to_owned(), source }.line());
+    }
+}
+
+/// Replaces the file in one step, so that a reader sees a whole report or none.
+fn write_report(report: &Report, file: &Path) -> std::io::Result<()> {
+    let folder = file.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut whole = tempfile::NamedTempFile::new_in(folder)?;
+    serde_json::to_writer_pretty(&mut whole, report)?;
+    whole.persist(file).map(drop).map_err(|e| e.error)
+}
