@@ -32,7 +32,8 @@ impl std::fmt::Display for StagedImage {
 }
 
 impl Target {
-    fn describe(&self, addresses: bool) -> String {
+    /// In words. Without `addresses` the same in every process and for every build of the guest.
+    pub fn describe(&self, addresses: bool) -> String {
         match self {
             Self::Provider(d) => {
                 let table = if d.visibility == Visibility::Dynsym { ".dynsym" } else { ".symtab" };

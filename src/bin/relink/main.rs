@@ -1,6 +1,7 @@
 //! The command `relink`.
 
 mod demo;
+mod explain;
 mod inspect;
 mod library;
 mod node;
@@ -32,6 +33,8 @@ enum Command {
     Inspect(inspect::Options),
     /// Say for every slot of a guest where it would go in a host, and why; runs nothing
     Plan(plan::Options),
+    /// Say where the slots for one symbol would go in a host, and why; runs nothing
+    Explain(explain::Options),
     #[command(flatten)]
     Kit(KitCommand),
     /// Show the whole way on real parts: fetch, build, and run Node inside two hosts
@@ -64,6 +67,9 @@ enum Failure {
     /// Relinked Node fails tests that plain Node passes.
     #[error("E0804 {0}")]
     Parity(String),
+    /// No slot refers to the symbol.
+    #[error("E0805 neither the guest nor its libraries have a slot for {0}: nothing of it is bound; `relink plan` lists all that is")]
+    Unknown(String),
 }
 
 /// The guest that was asked for, or the one that the kit has built.
@@ -80,7 +86,7 @@ impl Failure {
             Self::Relink(_) | Self::Demo(_) | Self::Parity(_) => 1,
             Self::Kit(error) => error.exit_code() as u8,
             Self::Host { status, .. } => *status,
-            Self::Library(_) => 2,
+            Self::Library(_) | Self::Unknown(_) => 2,
         }
     }
 }
@@ -95,6 +101,7 @@ fn main() -> ExitCode {
             Err(failure) => Err(failure),
         },
         Command::Plan(options) => plan::run(&options),
+        Command::Explain(options) => explain::run(&options),
         Command::Kit(command) => relink::kit::cli::run(command).map_err(Failure::from),
         Command::Demo(options) => demo::run(&options),
         Command::Parity(options) => parity::run(&options),

@@ -33,15 +33,29 @@ pub struct Options {
     json: bool,
 }
 
-/// Prints the plan, or says why there is none.
-pub fn run(options: &Options) -> Result<(), Failure> {
-    let guest_path = guest_or_default(options.guest.as_deref())?;
-    let host_bytes = map_file(&options.host)?;
+/// What both `plan` and `explain` look at.
+pub struct Planned<'q, 'd> {
+    /// The plan.
+    pub plan: &'q Plan<'d>,
+    /// The guest and its libraries.
+    pub parts: &'q [Part<'q, 'd>],
+    /// The profile that both sides share.
+    pub profile: &'static str,
+}
+
+/// Plans the guest for the host from their files and hands the plan to `show`.
+pub fn with_plan(
+    host_path: &Path,
+    guest: Option<&Path>,
+    show: impl FnOnce(&Planned) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let guest_path = guest_or_default(guest)?;
+    let host_bytes = map_file(host_path)?;
     let files = Files::open(&guest_path)?;
     let images = files.images(None)?;
     let parts = Part::read_all(&images)?;
     let note = parts[0].note()?;
-    let unreadable = |source| Error::ProviderImage { path: options.host.clone(), source };
+    let unreadable = |source| Error::ProviderImage { path: host_path.to_owned(), source };
     let host = FileImage::parse(&host_bytes, Arch::native()).map_err(unreadable)?;
     let dynamic = Dynamic::parse(&host.image).map_err(unreadable)?;
     let symbols = SymbolTable::parse(&host.image, &dynamic).map_err(unreadable)?;
@@ -57,17 +71,30 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         members: &members,
         needs: &|name| needs.contains(name),
         provider: &exports,
-        provider_name: &name(&options.host),
+        provider_name: &name(host_path),
         adapters: &adapters::beside_a_host(),
         guards: &guards::all(),
     })?;
-    if options.json {
-        println!("{}", json(&plan, options, profile.name));
-    } else {
-        print!("{}", text(&plan, options));
-        println!("verdict: identical ({})", profile.name);
-    }
-    Ok(())
+    show(&Planned { plan: &plan, parts: &parts, profile: profile.name })
+}
+
+/// Prints the plan, or says why there is none.
+pub fn run(options: &Options) -> Result<(), Failure> {
+    with_plan(&options.host, options.guest.as_deref(), |planned| {
+        if options.json {
+            println!("{}", json(planned.plan, options, planned.profile));
+        } else {
+            print!("{}", libraries(planned.parts));
+            print!("{}", text(planned.plan, options));
+            println!("verdict: identical ({})", planned.profile);
+        }
+        Ok(())
+    })
+}
+
+/// Which library has which number.
+fn libraries(parts: &[Part]) -> String {
+    parts.iter().map(|part| format!("{}: {}\n", part.image, part.path.display())).collect()
 }
 
 fn name(path: &Path) -> String {
