@@ -5,7 +5,7 @@
 #![allow(missing_docs, reason = "criterion_group! makes a public function without documentation")]
 
 use criterion::{criterion_group, criterion_main, Criterion};
-use relink::abi::adapters;
+use relink::abi::{adapters, line};
 use relink::address::LoadBias;
 use relink::elf::Dynamic;
 use relink::guest::map_file;
@@ -50,7 +50,7 @@ fn bind(criterion: &mut Criterion) {
     let (guest, _) = read_guest(&bytes, &guest_path).expect("guest");
     let guards = guards::all();
     // Without the bridge: adapters count as bound, and are a dozen of the slots.
-    let adapters = adapters::beside_a_host();
+    let adapters = adapters::beside_a_host(line::oldest());
     let request = Request {
         guest: &guest.inventory,
         bridge: None,

@@ -5,8 +5,9 @@
 //! and the types let no stage be left out: only a [`VerifiedPlan`] is applied, only applied slots are entered.
 
 use crate::abi::adapters::{self, Adapter};
-use crate::abi::catalogue::{FIRST_ISOLATE_CELL, PLATFORM_CELL, WITNESSES};
+use crate::abi::catalogue::{PLATFORM_CELL, WITNESSES};
 use crate::abi::gate::{self, VerifiedPlan};
+use crate::abi::line::{self, Bridges, Line};
 use crate::address::RunAddr;
 use crate::config::Config;
 use crate::elf::arch::Arch;
@@ -49,12 +50,12 @@ pub struct GuestFile<'d> {
 pub struct Ask<'a> {
     /// The guest's file.
     pub guest: &'a Path,
-    /// The bridge's shared object.
-    pub bridge: &'a [u8],
+    /// The bridges' shared objects.
+    pub bridges: Bridges<'a>,
     /// A part of the provider's path, where there are several.
     pub provider: Option<&'a str>,
-    /// The adapters to use.
-    pub adapters: Vec<&'static Adapter>,
+    /// The adapters to use for a line.
+    pub adapters: fn(&'static Line) -> Vec<&'static Adapter>,
     /// The guards to use.
     pub guards: Vec<Guard>,
 }
@@ -68,16 +69,17 @@ pub struct Bound<'b, 'd> {
     bridge_inventory: &'b Inventory<'d>,
     exports: &'b Exports<'b, 'b>,
     verified: &'b VerifiedPlan<'d>,
+    line: &'static Line,
 }
 
 /// Brings the guest in beside the host and runs it on the calling thread, which has 8 MiB of stack, until it ends.
-pub fn run(config: &Config, bridge: &[u8], report: &SharedReport) -> Result<(), Error> {
+pub fn run(config: &Config, bridges: Bridges, report: &SharedReport) -> Result<(), Error> {
     readable_script(config)?;
     let ask = Ask {
         guest: &config.guest,
-        bridge,
+        bridges,
         provider: config.provider.as_deref(),
-        adapters: adapters::beside_a_host(),
+        adapters: adapters::beside_a_host,
         guards: guards::all(),
     };
     if config.host.is_some() {
@@ -101,7 +103,6 @@ pub fn bind<T>(
     let provider = clock.time("detect", || find_provider(&modules, &maps, ask.provider))?;
     lock(report).found(&provider);
     let (guest, note) = clock.time("read", || read_guest(&guest_bytes, ask.guest))?;
-    let bridge = read_bridge(ask.bridge)?;
     lock(report).read(&note);
 
     let image = provider.module.image(&maps);
@@ -110,13 +111,15 @@ pub fn bind<T>(
     let exports = Exports::new(&image, &dynamic, provider.module.bias).map_err(unreadable)?;
     // A guest for another V8 lacks symbols as a rule; what the user must hear is the version.
     gate::admit(&note, &provider.fingerprint)?;
+    let (line, bridge) = ask.bridges.of(&provider.fingerprint)?;
+    let bridge = read_bridge(bridge)?;
     let planned = clock.time("plan", || {
         plan(&Request {
             guest: &guest.inventory,
             bridge: Some(&bridge.inventory),
             provider: &exports,
             provider_name: &provider.module.name(),
-            adapters: &ask.adapters,
+            adapters: &(ask.adapters)(line),
             guards: &ask.guards,
         })
     })?;
@@ -139,6 +142,7 @@ pub fn bind<T>(
         bridge_inventory: &bridge.inventory,
         exports: &exports,
         verified: &verified,
+        line,
     };
     bound.tell(&mut lock(report))?;
     enter(bound)
@@ -213,8 +217,8 @@ fn read_bridge(bytes: &[u8]) -> Result<GuestFile<'_>, Error> {
 }
 
 fn wait_until_ready(exports: &Exports, provider: &Provider, config: &Config) -> Result<(), Error> {
-    let cells =
-        [PLATFORM_CELL, FIRST_ISOLATE_CELL].map(|name| variable(exports, provider, "readiness", name));
+    let names = [PLATFORM_CELL, line::of_host(&provider.fingerprint)?.first_isolate];
+    let cells = names.map(|name| variable(exports, provider, "readiness", name));
     let cells = cells.into_iter().collect::<Result<Vec<_>, _>>()?;
     // SAFETY: both are pointer variables of the provider, which stays loaded.
     if unsafe { Cells::new(cells) }.wait(config.wait) {
@@ -396,7 +400,8 @@ fn attach(bridge: &Bridge, bound: &Bound) -> Result<HostSlots, Error> {
     let unreadable = |source| Error::ProviderImage { path: "the host's V8".into(), source };
     let cell = bound.exports.find(PLATFORM_CELL, None).map_err(unreadable)?.ok_or_else(missing)?;
     // SAFETY: the cell is V8's own variable, seen set by the wait stage.
-    let platform = unsafe { platform::describe(cell.address, bound.exports) }.map_err(unreadable)?;
+    let platform =
+        unsafe { platform::describe(cell.address, bound.exports, bound.line) }.map_err(unreadable)?;
     // SAFETY: the platform was described from the host's own data.
     unsafe { bridge.attach(platform, bound.verified.profile().node_flags) }?;
     let watched = watch_for_dispose(bound, cell.address);

@@ -8,7 +8,7 @@ mod support;
 use files::{bytes_of, image_of};
 use goblin::elf::{dynamic, program_header, Elf};
 use proptest::prelude::*;
-use relink::abi::adapters;
+use relink::abi::{adapters, line};
 use relink::address::RunAddr;
 use relink::elf::ElfError;
 use relink::error::Error;
@@ -133,7 +133,7 @@ fn attempt(bytes: &[u8]) -> Result<usize, Error> {
             bridge: None,
             provider: provider(),
             provider_name: "libfake.so",
-            adapters: &adapters::beside_a_host(),
+            adapters: &adapters::beside_a_host(line::oldest()),
             guards: &[],
         };
         plan(&request).map(|p| p.bindings.len())

@@ -6,7 +6,7 @@ mod files;
 mod support;
 
 use files::{bytes_of, image_of};
-use relink::abi::adapters;
+use relink::abi::{adapters, line};
 use relink::address::{LinkAddr, LoadBias, RunAddr};
 use relink::elf::arch::RelocationKind;
 use relink::elf::{relocations, Dynamic, FileImage, SymbolTable};
@@ -96,7 +96,7 @@ fn planned<'d>(guest: &Inventory<'d>, provider: &Exports) -> Result<Plan<'d>, Er
         bridge: None,
         provider,
         provider_name: "libv8.so",
-        adapters: &adapters::beside_a_host(),
+        adapters: &adapters::beside_a_host(line::oldest()),
         guards: &GUARDS,
     })
 }

@@ -4,7 +4,7 @@ use super::{guest_or_default, Failure};
 use clap::Args;
 use relink::abi::adapters;
 use relink::abi::catalogue::MARKER;
-use relink::abi::gate;
+use relink::abi::{gate, line};
 use relink::address::LoadBias;
 use relink::elf::arch::Arch;
 use relink::elf::{Dynamic, FileImage, SymbolTable};
@@ -48,12 +48,13 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let fingerprint = Fingerprint::read(&host.image, &symbols).map_err(unreadable)?;
     let exports = Exports::new(&host.image, &dynamic, LoadBias(0)).map_err(unreadable)?;
     let profile = gate::admit(&note, &fingerprint)?;
+    let line = line::of_host(&fingerprint)?;
     let plan = plan(&Request {
         guest: &guest.inventory,
         bridge: None,
         provider: &exports,
         provider_name: &name(&options.host),
-        adapters: &adapters::beside_a_host(),
+        adapters: &adapters::beside_a_host(line),
         guards: &guards::all(),
     })?;
     if options.json {
