@@ -7,8 +7,7 @@
 
 use criterion::measurement::WallTime;
 use criterion::{criterion_group, criterion_main, BenchmarkGroup, Criterion};
-use relink::abi::adapters;
-use relink::abi::gate;
+use relink::abi::{adapters, gate, line};
 use relink::elf::Dynamic;
 use relink::guest::{closure, stage};
 use relink::host::{detect, Exports, Provider};
@@ -62,14 +61,14 @@ fn measure(
     handle: *mut c_void,
 ) {
     let files = Files::open(guest).expect("the guest and its libraries");
-    let images = files.images(None).expect("images");
+    let images = files.images().expect("images");
     let parts = Part::read_all(&images).expect("readable");
     let note = parts[0].note().expect("a note");
     let needs = parts[0].needs(&note).expect("known names");
     let members: Vec<_> = parts.iter().map(Part::member).collect();
     let guards: Vec<Guard> = guards::all();
     // Without the bridge: adapters count as bound, and are a dozen of the slots.
-    let adapters = adapters::beside_a_host();
+    let adapters = adapters::beside_a_host(line::oldest());
     let request = Request {
         members: &members,
         needs: &|name| needs.contains(name),

@@ -1,6 +1,6 @@
-//! Compiles the C++ bridge to `bridge.so` in `OUT_DIR`; `librelink.so` embeds it.
+//! Compiles the C++ bridge once per line of V8, to `bridge-LINE.so` in `OUT_DIR`; `librelink.so` embeds them all.
 //!
-//! The bridge is a shared object of its own, so that librelink.so does not depend on libstdc++ and stays inert in a
+//! A bridge is a shared object of its own, so that librelink.so does not depend on libstdc++ and stays inert in a
 //! process without a V8. Its undefined `v8::` and `node::` symbols are bound by Relink's loader at run time.
 
 use std::path::{Path, PathBuf};
@@ -9,8 +9,12 @@ use std::process::Command;
 /// Sources in `cpp/`.
 const SOURCES: [&str; 5] = ["adapters.cc", "flags.cc", "platform.cc", "run.cc", "state.cc"];
 
-/// Files that the sources include, and the version script.
-const INCLUDED: [&str; 5] = ["bridge.h", "bridge.map", "internal.h", "node_abi.h", "v8_abi.h"];
+/// Files that the sources include, and the version script; besides, everything in the lines' folders.
+const INCLUDED: [&str; 7] =
+    ["bridge.h", "bridge.map", "hooks.h", "internal.h", "lines", "node_abi.h", "v8_abi.h"];
+
+/// The lines: V8's `MAJOR.MINOR`, which is also the folder in `cpp/lines`, and the major version of Node.
+const LINES: [(&str, u32); 4] = [("10.2", 18), ("11.3", 20), ("12.4", 22), ("13.6", 24)];
 
 /// How the bridge is compiled: nothing exported but what `bridge.map` names, nothing unique process-wide.
 const COMPILE: [&str; 11] = [
@@ -46,13 +50,22 @@ fn main() {
     let Some(out) = std::env::var_os("OUT_DIR") else {
         fail("OUT_DIR is not set: run this through cargo");
     };
-    compile(cpp, &PathBuf::from(out).join("bridge.so"));
+    let out = PathBuf::from(out);
+    std::thread::scope(|scope| {
+        for (line, node) in LINES {
+            let output = out.join(format!("bridge-{line}.so"));
+            scope.spawn(move || compile(cpp, line, node, &output));
+        }
+    });
 }
 
-/// Compiles and links the sources in `cpp` to the shared object `output`.
-fn compile(cpp: &Path, output: &Path) {
+/// Compiles and links the sources in `cpp` for one line to the shared object `output`.
+fn compile(cpp: &Path, line: &str, node: u32, output: &Path) {
+    let (major, minor) = line.split_once('.').unwrap_or((line, "0"));
     let mut command = compiler();
     command.args(COMPILE).args(LINK);
+    command.arg(format!("-DRELINK_V8={major}{minor:0>2}")).arg(format!("-DRELINK_NODE={node}"));
+    command.arg("-I").arg(cpp.join("lines").join(line));
     command.arg(format!("-Wl,--version-script={}", cpp.join("bridge.map").display()));
     command.args(SOURCES.map(|source| cpp.join(source)));
     command.arg("-o").arg(output);

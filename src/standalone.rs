@@ -11,6 +11,7 @@
 //! The provider's and the guest's code runs in this process as if they had been linked together.
 
 use crate::abi::adapters;
+use crate::abi::line::Bridges;
 use crate::config;
 use crate::error::Error;
 use crate::guest::{closure, stage};
@@ -61,7 +62,7 @@ const START: &str = "_ZN4node5StartEiPPc";
 /// # Safety
 /// `argv` is the vector that `main` was called with: `argc` strings in one piece of memory (libuv writes process titles
 /// there), then null. Nothing else runs in this process.
-pub unsafe fn node(argc: c_int, argv: *mut *mut c_char, bridge: &[u8]) -> Result<c_int, Error> {
+pub unsafe fn node(argc: c_int, argv: *mut *mut c_char, bridges: Bridges) -> Result<c_int, Error> {
     let beside = Beside::read()?;
     let provider = chosen(V8, beside.v8, || kit::hosts::path("libv8").ok())?;
     let guest = chosen(config::GUEST, beside.guest, kit::guest::path)?;
@@ -69,9 +70,9 @@ pub unsafe fn node(argc: c_int, argv: *mut *mut c_char, bridge: &[u8]) -> Result
     let part = provider.to_string_lossy();
     let ask = Ask {
         guest: &guest,
-        bridge,
+        bridges,
         provider: Some(&part),
-        adapters: adapters::for_an_owner(),
+        adapters: adapters::for_an_owner,
         guards: unpacked::guards(&guest),
     };
     pipeline::bind(

@@ -1,10 +1,13 @@
-//! The C++ bridge's hand-written declarations against the real headers and libraries of Node 18 and its V8.
+//! The C++ bridges' hand-written declarations against the real headers and executables of each line of Node and its V8.
 //!
 //! `shim/cpp/check/*.cc` are compiled against both views of each interface: the sets of mangled symbols that they need
 //! and the numbers (sizes, enumerators, vtable slots) that they print must be equal. Needs g++ and, on the first run, the
-//! Debian packages that the kit fetches.
+//! official Node of each line and Debian's V8, which the kit fetches.
 
 use object::{Object, ObjectSymbol};
+use relink::abi::line::{self, Line, LINES};
+use relink::kit::hosts;
+use relink::kit::progress::Silent;
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -13,21 +16,22 @@ use tempfile::TempDir;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-/// The real things: the only place that knows how the kit names them.
+/// The real things of a line: the only place that knows how the kit names them.
 struct Real {
     /// The folder of `v8.h` and `node.h`.
     include: PathBuf,
-    /// Debian's libnode.so.108.
-    libnode: PathBuf,
-    /// The official node 18.20.4 executable.
-    node: PathBuf,
+    /// The official node executable and, for Node 18, Debian's libnode.so.108.
+    files: Vec<PathBuf>,
 }
 
-fn real() -> Result<Real, Box<dyn Error>> {
-    let progress = relink::kit::progress::Silent;
-    let libv8 = relink::kit::hosts::libv8(&progress)?;
-    let node = relink::kit::hosts::official_node("18.20.4", &progress)?;
-    Ok(Real { include: libv8.include, libnode: libv8.library, node })
+fn real(line: &Line) -> Result<Real, Box<dyn Error>> {
+    let node = hosts::official_node(hosts::version_of(line), &Silent)?;
+    if line.node == 18 {
+        let libv8 = hosts::libv8(&Silent)?;
+        return Ok(Real { include: libv8.include, files: vec![node, libv8.library] });
+    }
+    let folder = node.parent().and_then(Path::parent).ok_or("a node without a folder")?;
+    Ok(Real { include: folder.join("include/node"), files: vec![node] })
 }
 
 /// The bridge's sources in this tree.
@@ -38,13 +42,14 @@ fn cpp() -> PathBuf {
 /// A private copy of the bridge's sources, to be spoilt at will.
 fn copy_of_cpp() -> Result<TempDir, Box<dyn Error>> {
     let copy = TempDir::new()?;
-    std::fs::create_dir(copy.path().join("check"))?;
-    for folder in ["", "check"] {
-        for entry in std::fs::read_dir(cpp().join(folder))? {
+    let lines = LINES.iter().map(|line| format!("lines/{}", line.name));
+    for folder in ["", "check"].map(String::from).into_iter().chain(lines) {
+        std::fs::create_dir_all(copy.path().join(&folder))?;
+        for entry in std::fs::read_dir(cpp().join(&folder))? {
             let path = entry?.path();
             let name = path.file_name().ok_or("a file without a name")?;
             if path.is_file() {
-                std::fs::copy(&path, copy.path().join(folder).join(name))?;
+                std::fs::copy(&path, copy.path().join(&folder).join(name))?;
             }
         }
     }
@@ -60,13 +65,26 @@ enum View<'a> {
     Theirs(&'a Path),
 }
 
-fn compile(source: &Path, view: View<'_>, arguments: &[&str], output: &Path) -> Outcome {
+/// Compiles a source of the bridge's folder `cpp`, or of its folder `check`, for a line.
+fn compile(
+    cpp: &Path,
+    source: &str,
+    line: &Line,
+    view: View<'_>,
+    arguments: &[&str],
+    output: &Path,
+) -> Outcome {
     let mut command = Command::new("g++");
-    command.args(["-std=c++17", "-O0", "-fPIC"]).args(arguments);
+    // V8's own headers need C++20 from 12.4 on; the bridge does not.
+    let standard = if line.node >= 22 { "-std=c++20" } else { "-std=c++17" };
+    command.args([standard, "-O0", "-fPIC"]).args(arguments);
+    command.arg(format!("-DRELINK_V8={}", line.v8.0 * 100 + line.v8.1));
+    command.arg(format!("-DRELINK_NODE={}", line.node));
+    command.arg("-I").arg(cpp.join("lines").join(line.name));
     if let View::Theirs(include) = view {
         command.arg("-DRELINK_REAL").arg("-isystem").arg(include);
     }
-    checked(command.arg(source).arg("-o").arg(output))?;
+    checked(command.arg(cpp.join(source)).arg("-o").arg(output))?;
     Ok(())
 }
 
@@ -105,37 +123,45 @@ fn exported(library: &Path) -> Result<BTreeSet<String>, Box<dyn Error>> {
 }
 
 /// The symbols needed by one view of `check/NAME_abi_check.cc` under `cpp`.
-fn symbols_of(cpp: &Path, name: &str, view: View<'_>) -> Result<BTreeSet<String>, Box<dyn Error>> {
+fn symbols_of(
+    cpp: &Path,
+    name: &str,
+    line: &Line,
+    view: View<'_>,
+) -> Result<BTreeSet<String>, Box<dyn Error>> {
     let folder = TempDir::new()?;
     let output = folder.path().join("view.o");
-    compile(&cpp.join(format!("check/{name}_abi_check.cc")), view, &["-c"], &output)?;
+    compile(cpp, &format!("check/{name}_abi_check.cc"), line, view, &["-c"], &output)?;
     needed(&output)
 }
 
 /// The numbers that one view of `check/NAME_abi_check.cc` under `cpp` prints, a line each.
-fn numbers_of(cpp: &Path, name: &str, view: View<'_>) -> Result<Vec<String>, Box<dyn Error>> {
+fn numbers_of(cpp: &Path, name: &str, line: &Line, view: View<'_>) -> Result<Vec<String>, Box<dyn Error>> {
     let folder = TempDir::new()?;
     let program = folder.path().join("view");
-    compile(&cpp.join(format!("check/{name}_abi_check.cc")), view, &["-DRELINK_NUMBERS"], &program)?;
+    compile(cpp, &format!("check/{name}_abi_check.cc"), line, view, &["-DRELINK_NUMBERS"], &program)?;
     let output = checked(&mut Command::new(&program))?;
     Ok(String::from_utf8(output.stdout)?.lines().map(String::from).collect())
 }
 
+/// That both views agree, in every line; the numbers of each.
 fn assert_views_agree(name: &str, functions: usize, numbers: usize) -> Outcome {
-    let real = real()?;
-    let theirs = View::Theirs(&real.include);
-    let symbols = symbols_of(&cpp(), name, View::Ours)?;
-    assert_eq!(symbols, symbols_of(&cpp(), name, theirs)?);
-    assert!(symbols.len() >= functions, "{} functions checked", symbols.len());
-    let lines = numbers_of(&cpp(), name, View::Ours)?;
-    assert_eq!(lines, numbers_of(&cpp(), name, theirs)?);
-    assert!(lines.len() >= numbers, "{} numbers checked", lines.len());
+    for line in &LINES {
+        let real = real(line)?;
+        let theirs = View::Theirs(&real.include);
+        let symbols = symbols_of(&cpp(), name, line, View::Ours)?;
+        assert_eq!(symbols, symbols_of(&cpp(), name, line, theirs)?, "V8 {}", line.name);
+        assert!(symbols.len() >= functions, "{} functions checked in {}", symbols.len(), line.name);
+        let lines = numbers_of(&cpp(), name, line, View::Ours)?;
+        assert_eq!(lines, numbers_of(&cpp(), name, line, theirs)?, "V8 {}", line.name);
+        assert!(lines.len() >= numbers, "{} numbers checked in {}", lines.len(), line.name);
+    }
     Ok(())
 }
 
 #[test]
 fn v8_declarations_are_those_of_v8() -> Outcome {
-    assert_views_agree("v8", 20, 43)
+    assert_views_agree("v8", 20, 42)
 }
 
 #[test]
@@ -143,35 +169,34 @@ fn node_declarations_are_those_of_node() -> Outcome {
     assert_views_agree("node", 12, 27)
 }
 
-/// The slots that platform.cc writes are the ones that the real header gives these functions.
+/// What the catalogue says of a line's platform is what its real headers say.
 #[test]
-fn hooked_slots_are_those_of_the_real_vtable() -> Outcome {
-    let real = real()?;
-    let source = std::fs::read_to_string(cpp().join("platform.cc"))?;
-    let mut hooked = 0;
-    for line in numbers_of(&cpp(), "v8", View::Theirs(&real.include))? {
-        let Some((function, slot)) = line.strip_prefix("Platform::").and_then(|rest| rest.split_once(' '))
-        else {
-            continue;
-        };
-        if source.contains(&format!("  k{function} = ")) {
-            assert!(source.contains(&format!("  k{function} = {slot},")), "{function} is slot {slot}");
-            hooked += 1;
+fn slots_of_the_lines_are_those_of_the_real_vtables() -> Outcome {
+    for line in &LINES {
+        let real = real(line)?;
+        let mut facts = numbers_of(&cpp(), "v8", line, View::Theirs(&real.include))?;
+        facts.extend(numbers_of(&cpp(), "node", line, View::Theirs(&real.include))?);
+        for fact in [
+            format!("AfterPlatform::after {}", line.platform_slots),
+            format!("MultiIsolatePlatform::UnregisterIsolate {}", line.unregister_isolate_slot),
+            format!("MultiIsolatePlatform::AddIsolateFinishedCallback {}", line.node_platform_slots - 1),
+        ] {
+            assert!(facts.contains(&fact), "{fact} is not true of V8 {}", line.name);
         }
     }
-    assert_eq!(hooked, 7);
     Ok(())
 }
 
-/// The objects of the bridge itself, compiled as the build script does.
-fn bridge_needs() -> Result<BTreeSet<String>, Box<dyn Error>> {
+/// The objects of a line's bridge itself, compiled as the build script does.
+fn bridge_needs(line: &Line) -> Result<BTreeSet<String>, Box<dyn Error>> {
     let folder = TempDir::new()?;
     let mut all = BTreeSet::new();
     for entry in std::fs::read_dir(cpp())? {
-        let source = entry?.path();
-        if source.extension().is_some_and(|extension| extension == "cc") {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".cc") {
             let output = folder.path().join("bridge.o");
-            compile(&source, View::Ours, &["-c", "-O2", "-fno-exceptions", "-fno-rtti"], &output)?;
+            let flags = ["-c", "-O2", "-fno-exceptions", "-fno-rtti"];
+            compile(&cpp(), &name, line, View::Ours, &flags, &output)?;
             all.extend(needed(&output)?);
         }
     }
@@ -179,29 +204,39 @@ fn bridge_needs() -> Result<BTreeSet<String>, Box<dyn Error>> {
 }
 
 #[test]
-fn bridge_uses_only_checked_functions_that_hosts_and_guests_export() -> Outcome {
-    let real = real()?;
-    let needs = bridge_needs()?;
-    assert!(needs.len() > 25, "{needs:?}");
-    let mut checked = symbols_of(&cpp(), "v8", View::Ours)?;
-    checked.extend(symbols_of(&cpp(), "node", View::Ours)?);
-    assert_eq!(needs.difference(&checked).collect::<Vec<_>>(), [""; 0], "not compared with the real headers");
-    for library in [&real.libnode, &real.node] {
-        let missing: Vec<_> = needs.difference(&exported(library)?).cloned().collect();
-        assert_eq!(missing, [""; 0], "not exported by {}", library.display());
+fn bridges_use_only_checked_functions_that_hosts_and_guests_export() -> Outcome {
+    for line in &LINES {
+        let real = real(line)?;
+        let needs = bridge_needs(line)?;
+        assert!(needs.len() > 25, "{needs:?}");
+        let mut checked = symbols_of(&cpp(), "v8", line, View::Ours)?;
+        checked.extend(symbols_of(&cpp(), "node", line, View::Ours)?);
+        let unchecked: Vec<_> = needs.difference(&checked).collect();
+        assert_eq!(unchecked, [""; 0], "not compared with the real headers of {}", line.name);
+        for library in &real.files {
+            let missing: Vec<_> = needs.difference(&exported(library)?).cloned().collect();
+            assert_eq!(missing, [""; 0], "not exported by {}", library.display());
+        }
     }
     Ok(())
 }
 
-/// Every mangled name that bridge.h gives for an adapter is a function of V8's.
+/// Every symbol that an adapter stands in for is a function of that line's V8, or one that only some builds have.
 #[test]
 fn adapted_functions_exist() -> Outcome {
-    let exports = exported(&real()?.libnode)?;
+    for line in &LINES {
+        let exports = real(line)?.files.iter().map(|file| exported(file)).collect::<Result<Vec<_>, _>>()?;
+        for adapter in line.adapters {
+            let known = exports.iter().any(|names| names.contains(adapter.symbol));
+            assert!(known, "no V8 {} exports {}", line.name, adapter.symbol);
+        }
+    }
     let header = std::fs::read_to_string(cpp().join("bridge.h"))?;
-    let named = header.split_whitespace().filter(|word| is_api(word)).collect::<Vec<_>>();
-    assert_eq!(named.len(), 14);
-    for name in named {
-        assert!(exports.contains(name), "{name} is not exported by Debian's libnode108");
+    let named: BTreeSet<_> = header.split_whitespace().collect();
+    for adapter in LINES.iter().flat_map(|line| line.adapters) {
+        for name in [adapter.symbol, adapter.stands_in] {
+            assert!(named.contains(name), "bridge.h does not name {name}");
+        }
     }
     Ok(())
 }
@@ -218,14 +253,15 @@ fn spoil(copy: &TempDir, file: &str, from: &str, to: &str) -> Outcome {
 /// The comparison would notice: a virtual function moved, an enumerator changed.
 #[test]
 fn wrong_numbers_are_noticed() -> Outcome {
-    let real = real()?;
+    let line = line::oldest();
+    let real = real(line)?;
     let copy = copy_of_cpp()?;
-    spoil(&copy, "v8_abi.h", "virtual int NumberOfWorkerThreads() = 0;", "")?;
+    spoil(&copy, "lines/10.2/platform.h", "virtual int NumberOfWorkerThreads() = 0;", "")?;
     spoil(&copy, "check/v8_abi_check.cc", "SLOT(Platform, NumberOfWorkerThreads),", "")?;
     spoil(&copy, "node_abi.h", "kNoInitializeV8 = 1 << 6", "kNoInitializeV8 = 1 << 8")?;
     for name in ["v8", "node"] {
-        let ours = numbers_of(copy.path(), name, View::Ours)?;
-        assert_ne!(ours, numbers_of(copy.path(), name, View::Theirs(&real.include))?, "{name}");
+        let ours = numbers_of(copy.path(), name, line, View::Ours)?;
+        assert_ne!(ours, numbers_of(copy.path(), name, line, View::Theirs(&real.include))?, "{name}");
     }
     Ok(())
 }
@@ -233,17 +269,18 @@ fn wrong_numbers_are_noticed() -> Outcome {
 /// The comparison would notice: another parameter fails to compile, another name is another symbol.
 #[test]
 fn wrong_functions_are_noticed() -> Outcome {
+    let line = line::oldest();
     let copy = copy_of_cpp()?;
     spoil(&copy, "v8_abi.h", "void LowMemoryNotification();", "void LowMemoryNotification(int);")?;
-    assert!(symbols_of(copy.path(), "v8", View::Ours).is_err());
+    assert!(symbols_of(copy.path(), "v8", line, View::Ours).is_err());
     spoil(
         &copy,
         "node_abi.h",
         "class IsolateData;",
         "class IsolateDatum;\nusing IsolateData = IsolateDatum;",
     )?;
-    let real = real()?;
-    let theirs = symbols_of(copy.path(), "node", View::Theirs(&real.include))?;
-    assert_ne!(symbols_of(copy.path(), "node", View::Ours)?, theirs);
+    let real = real(line)?;
+    let theirs = symbols_of(copy.path(), "node", line, View::Theirs(&real.include))?;
+    assert_ne!(symbols_of(copy.path(), "node", line, View::Ours)?, theirs);
     Ok(())
 }

@@ -8,7 +8,7 @@ mod support;
 use files::{bytes_of, image_of};
 use goblin::elf::{dynamic, program_header, Elf};
 use proptest::prelude::*;
-use relink::abi::adapters;
+use relink::abi::{adapters, line};
 use relink::address::RunAddr;
 use relink::elf::ElfError;
 use relink::error::Error;
@@ -129,7 +129,7 @@ fn libraries() -> &'static [Part<'static, 'static>] {
     static PARTS: OnceLock<Vec<Part<'static, 'static>>> = OnceLock::new();
     PARTS.get_or_init(|| {
         let files: &'static Files = Box::leak(Box::new(Files::open(&support::parts().guest).expect("files")));
-        let images: &'static [ImageFile] = files.images(None).expect("images").leak();
+        let images: &'static [ImageFile] = files.images().expect("images").leak();
         Part::read_all(&images[1..]).expect("libraries")
     })
 }
@@ -147,7 +147,7 @@ fn attempt(bytes: &[u8]) -> Result<usize, Error> {
             needs: &|_| false,
             provider: provider(),
             provider_name: "libfake.so",
-            adapters: &adapters::beside_a_host(),
+            adapters: &adapters::beside_a_host(line::oldest()),
             guards: &[],
         };
         plan(&request).map(|p| p.bindings.len())

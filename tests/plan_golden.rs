@@ -6,7 +6,7 @@ mod files;
 mod support;
 
 use files::{bytes_of, image_of};
-use relink::abi::adapters;
+use relink::abi::{adapters, line};
 use relink::address::{LinkAddr, LoadBias, RunAddr};
 use relink::elf::arch::RelocationKind;
 use relink::elf::{relocations, Dynamic, FileImage, SymbolTable};
@@ -95,7 +95,7 @@ fn planned_all<'d>(images: &[ImageFile<'d>], provider: &Exports) -> Result<Plan<
         needs: &|_| false,
         provider,
         provider_name: "libv8.so",
-        adapters: &adapters::beside_a_host(),
+        adapters: &adapters::beside_a_host(line::oldest()),
         guards: &GUARDS,
     })
 }
@@ -256,7 +256,7 @@ fn summary(plan: &Plan) -> String {
 /// The plan of the real guest and its libraries on the V8 in this file.
 fn real_plan(provider: &Path, check: impl FnOnce(&Plan, &Exports)) {
     let files = Files::open(&parts().guest).expect("the guest and its libraries");
-    let images = files.images(None).expect("images");
+    let images = files.images().expect("images");
     let host = bytes_of(provider);
     with_exports(&host, |exports| check(&planned_all(&images, exports).expect("a plan"), exports));
 }
@@ -282,7 +282,7 @@ int v8::internal::Version::build_ = 7, v8::internal::Version::patch_ = 6;";
 #[test]
 fn the_stock_guest_on_the_official_v8() {
     let files = Files::open(&parts().libv8).expect("the guest and its libraries");
-    let images = files.images(None).expect("images");
+    let images = files.images().expect("images");
     let all = Part::read_all(&images).expect("readable");
     let needs = all[0].needs(&all[0].note().expect("derived")).expect("a known line");
     let v8_less = bytes_of(&parts().guest);
@@ -302,7 +302,7 @@ fn the_stock_guest_on_the_official_v8() {
             needs: &|name| needs.contains(name),
             provider: exports,
             provider_name: "node",
-            adapters: &adapters::beside_a_host(),
+            adapters: &adapters::beside_a_host(line::oldest()),
             guards: &GUARDS,
         });
         let plan = plan.expect("a plan");

@@ -6,6 +6,8 @@
 namespace relink {
 namespace {
 
+#if RELINK_V8 < 1306
+
 // Memory of an isolate's allocator, lent to a backing store.
 struct Loan {
   v8::ArrayBuffer::Allocator* allocator;
@@ -25,7 +27,20 @@ void* allocate(v8::Isolate* isolate, v8::ArrayBuffer::Allocator* allocator, size
   return allocator->AllocateUninitialized(length);
 }
 
+#endif
+
 std::atomic<bool> g_left_standing{false};  // the host's V8 was not disposed
+
+// Registers an isolate of the guest's before V8 asks the platform for it.
+v8::Isolate* known(v8::Isolate* isolate) {
+  if (isolate == nullptr) return nullptr;
+  if (!registry::add(isolate)) {
+    logf(RELINK_LOG_ERROR, "more than %d isolates of the guest: V8 will ask the host's platform for this one",
+         registry::kMaxIsolates);
+  }
+  report(RELINK_EVENT_ISOLATE_ADDED, reinterpret_cast<intptr_t>(isolate));
+  return isolate;
+}
 
 void withheld(const char* call) {
   report(RELINK_EVENT_CALL_WITHHELD, 0, call);
@@ -37,7 +52,9 @@ void withheld(const char* call) {
 
 extern "C" {
 
-// Debian's addition to V8 10.2: like NewBackingStore, but the memory is not cleared and failure is null instead of the
+#if RELINK_V8 < 1306
+
+// A late addition to V8 10.2 to 12.4: like NewBackingStore, but the memory is not cleared and failure is null instead of the
 // end of the process.
 RELINK_BRIDGE_API std::unique_ptr<v8::BackingStore> relink_adapter_NewBackingStoreForNodeLTS(v8::Isolate* isolate,
                                                                                             size_t byte_length) {
@@ -50,16 +67,24 @@ RELINK_BRIDGE_API std::unique_ptr<v8::BackingStore> relink_adapter_NewBackingSto
   return v8::ArrayBuffer::NewBackingStore(data, byte_length, relink::give_back, loan);
 }
 
-RELINK_BRIDGE_API v8::Isolate* relink_adapter_Isolate_Allocate() {
-  v8::Isolate* isolate = v8::Isolate::Allocate();
-  if (isolate == nullptr) return nullptr;
-  if (!relink::registry::add(isolate)) {
-    relink::logf(RELINK_LOG_ERROR, "more than %d isolates of the guest: V8 will ask the host's platform for this one",
-                 relink::registry::kMaxIsolates);
-  }
-  relink::report(RELINK_EVENT_ISOLATE_ADDED, reinterpret_cast<intptr_t>(isolate));
-  return isolate;
+#endif
+
+RELINK_BRIDGE_API v8::Isolate* relink_adapter_Isolate_Allocate() { return relink::known(v8::Isolate::Allocate()); }
+
+#if RELINK_V8 >= 1306
+
+RELINK_BRIDGE_API v8::Isolate* relink_adapter_Isolate_Allocate_in_group(const v8::IsolateGroup& group) {
+  return relink::known(v8::Isolate::Allocate(group));
 }
+
+// Node 24 ends an isolate in two steps: Deinitialize, while its platform still knows it, then this.
+RELINK_BRIDGE_API void relink_adapter_Isolate_Free(v8::Isolate* isolate) {
+  relink::registry::remove(isolate);
+  v8::Isolate::Free(isolate);
+  relink::report(RELINK_EVENT_ISOLATE_REMOVED, reinterpret_cast<intptr_t>(isolate));
+}
+
+#endif
 
 // Forgotten first: once V8 has freed it, the same address may be an isolate of the host's.
 RELINK_BRIDGE_API void relink_adapter_Isolate_Dispose(v8::Isolate* isolate) {

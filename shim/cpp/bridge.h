@@ -1,7 +1,8 @@
 /*
  * bridge.h: what Relink's Rust side and its C++ bridge say to each other.
  *
- * The bridge is a small shared object (soname relink-bridge.so) that the loader stages together with the guest.
+ * The bridge is a small shared object (soname relink-bridge.so), one for each line of V8, that the loader stages together
+ * with the guest.
  * Its undefined v8:: symbols are bound to the host's V8 and its undefined node:: symbols to the guest; until both
  * are bound nothing here may be called. Every function is extern "C", never throws and may be called from any
  * thread unless it says otherwise. All addresses are run-time addresses. Times are microseconds.
@@ -86,10 +87,10 @@ typedef struct relink_bridge_host {
   uint32_t size;                   /* sizeof(relink_bridge_host) */
   uint32_t flags;                  /* RELINK_HOST_*, else 0 */
   void **platform_cell;            /* address of v8::internal::V8::platform_ in the host: holds a v8::Platform* */
-  uint32_t platform_slots;         /* slots of the host platform's vtable to copy: at least 20 for V8 10.2, and all
-                                      of them where the host's own subclass has more (26 for Node 18's) */
+  uint32_t platform_slots;         /* slots of the host platform's vtable to copy: at least those of v8::Platform, and all
+                                      of them where the host's own subclass has more (Node's has six more) */
   int32_t unregister_isolate_slot; /* slot of node::MultiIsolatePlatform::UnregisterIsolate when the host is a Node of
-                                      the same line (24 for Node 18), else -1 */
+                                      the same line, else -1 */
   void (*log)(int level, const char *message);          /* any thread; never null */
   int (*guest_thread)(void);                            /* 1 if the calling thread belongs to the guest; never null */
   void (*event)(int kind, int64_t a, const char *text); /* notable things for the report; any thread; never null */
@@ -182,6 +183,12 @@ RELINK_BRIDGE_API void relink_bridge_abandon(void);
  *       _ZN2v88platform7tracing17TracingController12StartTracingEPNS1_11TraceConfigE
  *   relink_adapter_TracingController_UpdateTraceEventDuration   the same class's UpdateTraceEventDuration
  *       _ZN2v88platform7tracing17TracingController24UpdateTraceEventDurationEPKhPKcm     (a vtable slot, R_*_64)
+ *
+ * In V8 13.6 the first one is not needed, but two more:
+ *   relink_adapter_Isolate_Allocate_in_group   v8::Isolate::Allocate(v8::IsolateGroup const&)
+ *       _ZN2v87Isolate8AllocateERKNS_12IsolateGroupE
+ *   relink_adapter_Isolate_Free                v8::Isolate::Free(v8::Isolate*)
+ *       _ZN2v87Isolate4FreeEPS0_
  *
  * And for slots of the *host* that call its V8 through a PLT (an embedder of a libv8.so):
  *   relink_adapter_Host_V8_Dispose             v8::V8::Dispose(): relink_bridge_host_leaving() first

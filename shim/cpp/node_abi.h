@@ -1,6 +1,7 @@
-// node_abi.h: the part of Node 18's embedder interface (node.h) that the bridge uses, declared by hand.
+// node_abi.h: the part of Node's embedder interface (node.h) that the bridge uses, declared by hand.
 //
-// No Node header is needed to build the bridge. check/node_abi_check.cc compares all of it with the real node.h.
+// What differs between the lines asks for RELINK_NODE, the major version of the line's Node (18, 20, 22, 24). No Node
+// header is needed to build the bridge. check/node_abi_check.cc compares all of it with the real node.h of each line.
 #ifndef RELINK_NODE_ABI_H_
 #define RELINK_NODE_ABI_H_
 
@@ -20,17 +21,32 @@ class Environment;
 class IsolateData;
 class IsolatePlatformDelegate;
 
-// namespace ProcessFlags; node.h calls it ProcessInitializationFlags, too.
+#if RELINK_NODE >= 20
+namespace ProcessInitializationFlags {
+enum Flags : uint32_t {
+#else
 namespace ProcessFlags {
 enum Flags : uint64_t {
+#endif
   kNoFlags = 0,
   kNoStdioInitialization = 1 << 4,
   kNoDefaultSignalHandling = 1 << 5,
   kNoInitializeV8 = 1 << 6,
   kNoInitializeNodeV8Platform = 1 << 7,
   kNoAdjustResourceLimits = 1 << 10,
+#if RELINK_NODE >= 20
+  kNoInitializeCppgc = 1 << 13,
+#endif
 };
-}  // namespace ProcessFlags
+}
+
+#if RELINK_NODE >= 20
+namespace ProcessFlags = ProcessInitializationFlags;
+#endif
+
+namespace StopFlags {
+enum Flags : uint32_t { kNoFlags = 0 };
+}  // namespace StopFlags
 
 namespace EnvironmentFlags {
 enum Flags : uint64_t {
@@ -41,16 +57,16 @@ enum Flags : uint64_t {
 };
 }  // namespace EnvironmentFlags
 
-// A platform that knows several isolates. Adds six slots to v8::Platform's twenty.
+// A platform that knows several isolates. Adds six slots to v8::Platform's.
 class MultiIsolatePlatform : public v8::Platform {
  public:
   ~MultiIsolatePlatform() override = default;
-  virtual bool FlushForegroundTasks(v8::Isolate* isolate) = 0;                                          // 20
-  virtual void DrainTasks(v8::Isolate* isolate) = 0;                                                    // 21
-  virtual void RegisterIsolate(v8::Isolate* isolate, uv_loop_s* loop) = 0;                              // 22
-  virtual void RegisterIsolate(v8::Isolate* isolate, IsolatePlatformDelegate* delegate) = 0;            // 23
-  virtual void UnregisterIsolate(v8::Isolate* isolate) = 0;                                             // 24
-  virtual void AddIsolateFinishedCallback(v8::Isolate* isolate, void (*callback)(void*), void* data) = 0;  // 25
+  virtual bool FlushForegroundTasks(v8::Isolate* isolate) = 0;
+  virtual void DrainTasks(v8::Isolate* isolate) = 0;
+  virtual void RegisterIsolate(v8::Isolate* isolate, uv_loop_s* loop) = 0;
+  virtual void RegisterIsolate(v8::Isolate* isolate, IsolatePlatformDelegate* delegate) = 0;
+  virtual void UnregisterIsolate(v8::Isolate* isolate) = 0;
+  virtual void AddIsolateFinishedCallback(v8::Isolate* isolate, void (*callback)(void*), void* data) = 0;
   static std::unique_ptr<MultiIsolatePlatform> Create(int thread_pool_size, v8::TracingController* tracing_controller,
                                                       v8::PageAllocator* page_allocator);
 };
@@ -67,8 +83,12 @@ class InitializationResult {
   virtual MultiIsolatePlatform* platform() const = 0;
 };
 
-std::unique_ptr<InitializationResult> InitializeOncePerProcess(const std::vector<std::string>& args,
-                                                               ProcessFlags::Flags flags);
+#if RELINK_NODE >= 22
+using InitializationPointer = std::shared_ptr<InitializationResult>;
+#else
+using InitializationPointer = std::unique_ptr<InitializationResult>;
+#endif
+InitializationPointer InitializeOncePerProcess(const std::vector<std::string>& args, ProcessFlags::Flags flags);
 
 struct ThreadId {
   uint64_t id = static_cast<uint64_t>(-1);  // -1: Node allocates one
@@ -86,9 +106,17 @@ Environment* CreateEnvironment(IsolateData* isolate_data, v8::Local<v8::Context>
 struct StartExecutionCallbackInfo;
 using StartExecutionCallback = std::function<v8::MaybeLocal<v8::Value>(const StartExecutionCallbackInfo&)>;
 
+#if RELINK_NODE >= 20
+using EmbedderPreloadCallback =
+    std::function<void(Environment* env, v8::Local<v8::Value> process, v8::Local<v8::Value> require)>;
+v8::MaybeLocal<v8::Value> LoadEnvironment(Environment* env, StartExecutionCallback cb,
+                                          EmbedderPreloadCallback preload = nullptr);
+int Stop(Environment* env, StopFlags::Flags flags = StopFlags::kNoFlags);
+#else
 v8::MaybeLocal<v8::Value> LoadEnvironment(Environment* env, StartExecutionCallback cb);
-v8::Maybe<int> SpinEventLoop(Environment* env);
 int Stop(Environment* env);
+#endif
+v8::Maybe<int> SpinEventLoop(Environment* env);
 void SetProcessExitHandler(Environment* env, std::function<void(Environment*, int)>&& handler);
 
 // Loop, isolate, context and environment of one Node instance. The constructor is private in node.h: its inline

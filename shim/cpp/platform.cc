@@ -10,6 +10,7 @@
 #include <atomic>
 #include <new>
 
+#include "hooks.h"
 #include "internal.h"
 
 namespace relink {
@@ -21,19 +22,9 @@ namespace {
 using v8::Isolate;
 using v8::Platform;
 
-// Slots of v8::Platform in V8 10.2; check/v8_abi_check.cc reads them off the real header.
-enum Slot : uint32_t {
-  kCompleteDestructor = 0,
-  kDeletingDestructor = 1,
-  kGetForegroundTaskRunner = 7,
-  kCallOnWorkerThread = 8,
-  kCallBlockingTaskOnWorkerThread = 9,
-  kCallLowPriorityTaskOnWorkerThread = 10,
-  kCallDelayedOnWorkerThread = 11,
-  kIdleTasksEnabled = 12,
-  kPostJob = 13,
-  kSlots = 20,
-};
+// The destructors are declared first in every line.
+constexpr uint32_t kCompleteDestructor = 0;
+constexpr uint32_t kDeletingDestructor = 1;
 
 // Words before a vtable's first slot: offset to top, type information.
 constexpr uint32_t kPrefix = 2;
@@ -42,74 +33,7 @@ std::atomic<Platform*> g_node_platform{nullptr};
 std::atomic<bool> g_attached{false};
 std::atomic<bool> g_installing{false};  // serialises attach and detach
 Platform* g_host_platform = nullptr;
-void** g_original = nullptr;  // the host's vtable: its slot 0
-void** g_shadow = nullptr;    // ours: its slot 0
-uint32_t g_slots = 0;         // slots in it
-
-template <class Function>
-Function original(uint32_t slot) {
-  return reinterpret_cast<Function>(g_original[slot]);
-}
-
-// V8 may ask for a runner while an isolate is being disposed, when Node's platform has already forgotten it.
-class DiscardingRunner final : public v8::TaskRunner {
- public:
-  void PostTask(std::unique_ptr<v8::Task>) override {}
-  void PostNonNestableTask(std::unique_ptr<v8::Task>) override {}
-  void PostDelayedTask(std::unique_ptr<v8::Task>, double) override {}
-  void PostNonNestableDelayedTask(std::unique_ptr<v8::Task>, double) override {}
-  void PostIdleTask(std::unique_ptr<v8::IdleTask>) override {}
-  bool IdleTasksEnabled() override { return false; }
-  bool NonNestableTasksEnabled() const override { return true; }
-  bool NonNestableDelayedTasksEnabled() const override { return true; }
-};
-
-// Node's platform if `isolate` is the guest's, else null.
-Platform* guest_platform(Isolate* isolate) { return registry::contains(isolate) ? node_platform() : nullptr; }
-
-// Worker tasks and jobs carry no isolate: the thread that posts them tells whose they are. Node must have its own, or
-// its loop ends while they still run.
-Platform* worker_platform() {
-  if (g_host.guest_thread() != 0) return node_platform();
-  return guest_platform(Isolate::TryGetCurrent());
-}
-
-std::shared_ptr<v8::TaskRunner> foreground_runner(Platform* self, Isolate* isolate) {
-  if (Platform* node = guest_platform(isolate)) return node->GetForegroundTaskRunner(isolate);
-  if (DisposingScope::covers(isolate)) return std::make_shared<DiscardingRunner>();
-  return original<decltype(&foreground_runner)>(kGetForegroundTaskRunner)(self, isolate);
-}
-
-bool idle_tasks_enabled(Platform* self, Isolate* isolate) {
-  if (Platform* node = guest_platform(isolate)) return node->IdleTasksEnabled(isolate);
-  if (DisposingScope::covers(isolate)) return false;
-  return original<decltype(&idle_tasks_enabled)>(kIdleTasksEnabled)(self, isolate);
-}
-
-void call_on_worker(Platform* self, std::unique_ptr<v8::Task> task) {
-  if (Platform* node = worker_platform()) return node->CallOnWorkerThread(std::move(task));
-  original<decltype(&call_on_worker)>(kCallOnWorkerThread)(self, std::move(task));
-}
-
-void call_blocking_on_worker(Platform* self, std::unique_ptr<v8::Task> task) {
-  if (Platform* node = worker_platform()) return node->CallBlockingTaskOnWorkerThread(std::move(task));
-  original<decltype(&call_blocking_on_worker)>(kCallBlockingTaskOnWorkerThread)(self, std::move(task));
-}
-
-void call_low_priority_on_worker(Platform* self, std::unique_ptr<v8::Task> task) {
-  if (Platform* node = worker_platform()) return node->CallLowPriorityTaskOnWorkerThread(std::move(task));
-  original<decltype(&call_low_priority_on_worker)>(kCallLowPriorityTaskOnWorkerThread)(self, std::move(task));
-}
-
-void call_delayed_on_worker(Platform* self, std::unique_ptr<v8::Task> task, double delay) {
-  if (Platform* node = worker_platform()) return node->CallDelayedOnWorkerThread(std::move(task), delay);
-  original<decltype(&call_delayed_on_worker)>(kCallDelayedOnWorkerThread)(self, std::move(task), delay);
-}
-
-std::unique_ptr<v8::JobHandle> post_job(Platform* self, v8::TaskPriority priority, std::unique_ptr<v8::JobTask> job) {
-  if (Platform* node = worker_platform()) return node->PostJob(priority, std::move(job));
-  return original<decltype(&post_job)>(kPostJob)(self, priority, std::move(job));
-}
+uint32_t g_slots = 0;  // slots in the shadow
 
 // The host destroys its platform: it is leaving, and after this V8 must not be used.
 template <uint32_t slot>
@@ -131,23 +55,12 @@ void unregister_isolate(Platform* self, Isolate* isolate) {
   original<decltype(&unregister_isolate)>(static_cast<uint32_t>(g_host.unregister_isolate_slot))(self, isolate);
 }
 
-template <class Function>
-void put(Slot slot, Function* function) {
-  g_shadow[slot] = reinterpret_cast<void*>(function);
-}
-
 void fill_shadow() {
   put(kCompleteDestructor, &destroy<kCompleteDestructor>);
   put(kDeletingDestructor, &destroy<kDeletingDestructor>);
-  put(kGetForegroundTaskRunner, &foreground_runner);
-  put(kCallOnWorkerThread, &call_on_worker);
-  put(kCallBlockingTaskOnWorkerThread, &call_blocking_on_worker);
-  put(kCallLowPriorityTaskOnWorkerThread, &call_low_priority_on_worker);
-  put(kCallDelayedOnWorkerThread, &call_delayed_on_worker);
-  put(kIdleTasksEnabled, &idle_tasks_enabled);
-  put(kPostJob, &post_job);
+  hook_line();
   if (g_host.unregister_isolate_slot >= 0) {
-    put(static_cast<Slot>(g_host.unregister_isolate_slot), &unregister_isolate);
+    put(static_cast<uint32_t>(g_host.unregister_isolate_slot), &unregister_isolate);
   }
 }
 
@@ -169,7 +82,7 @@ int check(const relink_bridge_host* host) {
   if (host == nullptr) return RELINK_BRIDGE_E_ARGUMENT;
   if (host->size != sizeof(relink_bridge_host)) return RELINK_BRIDGE_E_SIZE;
   bool complete = host->platform_cell != nullptr && host->log != nullptr && host->guest_thread != nullptr &&
-                  host->event != nullptr && host->platform_slots >= kSlots &&
+                  host->event != nullptr && host->platform_slots >= platform_slots() &&
                   host->unregister_isolate_slot < static_cast<int64_t>(host->platform_slots);
   return complete ? 0 : RELINK_BRIDGE_E_ARGUMENT;
 }
@@ -213,6 +126,16 @@ int exclusively(Action action) {
 }
 
 }  // namespace
+
+void** g_original = nullptr;
+void** g_shadow = nullptr;
+
+Platform* guest_platform(Isolate* isolate) { return registry::contains(isolate) ? node_platform() : nullptr; }
+
+Platform* worker_platform() {
+  if (g_host.guest_thread() != 0) return node_platform();
+  return guest_platform(Isolate::TryGetCurrent());
+}
 
 Platform* node_platform() { return g_node_platform.load(std::memory_order_acquire); }
 

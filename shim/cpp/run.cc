@@ -35,7 +35,7 @@ std::mutex g_environment_lock;  // held while g_environment is used by another t
 node::Environment* g_environment = nullptr;
 
 bool g_initialized = false;                         // InitializeOncePerProcess was called
-node::InitializationResult* g_once = nullptr;       // what it said, if it succeeded; never freed
+node::InitializationPointer* g_once = nullptr;      // what it said, if it succeeded; never freed
 node::MultiIsolatePlatform* g_platform = nullptr;   // never freed: its idle threads live on
 
 // How the environment ended: the first reason counts.
@@ -121,6 +121,9 @@ bool adapted() { return (host().flags & RELINK_HOST_GUEST_ADAPTED) != 0; }
 node::ProcessFlags::Flags init_flags() {
   using namespace node::ProcessFlags;
   uint64_t flags = kNoStdioInitialization | kNoDefaultSignalHandling | kNoInitializeV8 | kNoAdjustResourceLimits;
+#if RELINK_NODE >= 20
+  flags |= kNoInitializeCppgc;  // its heap is V8's, and the host has set it up
+#endif
   // With the adapters bound Node may make its platform and the tracing agent in it; V8 is not told of it.
   if (!adapted()) flags |= kNoInitializeNodeV8Platform;
   return static_cast<Flags>(flags);
@@ -144,7 +147,7 @@ bool initialize_once(const Strings& args, relink_bridge_result* result) {
     return false;
   }
   make_platform(*once);
-  g_once = once.release();
+  g_once = new node::InitializationPointer(std::move(once));
   return true;
 }
 
@@ -247,7 +250,7 @@ int check(const relink_bridge_options* options, const relink_bridge_result* resu
 // Node parses options and NODE_OPTIONS once per process; without any, an environment can be made again and again.
 bool can_run(const Strings& args) {
   if (!g_initialized) return true;
-  return g_once != nullptr && g_once->exec_args().empty() && !has_node_options(args);
+  return g_once != nullptr && (*g_once)->exec_args().empty() && !has_node_options(args);
 }
 
 void run(const Strings& args, const relink_bridge_options& options, relink_bridge_result* result) {
@@ -262,7 +265,7 @@ void run(const Strings& args, const relink_bridge_options& options, relink_bridg
     result->exit_code = kExitCodeStopped;
     return;
   }
-  Run{options, result}(first ? g_once->args() : args, g_once->exec_args());
+  Run{options, result}(first ? (*g_once)->args() : args, (*g_once)->exec_args());
 }
 
 int run_exclusively(const relink_bridge_options& options, relink_bridge_result* result) {

@@ -1,8 +1,11 @@
-// v8_abi.h: the part of V8 10.2's public interface that the bridge uses, declared by hand.
+// v8_abi.h: the part of V8's public interface that the bridge uses, declared by hand.
+//
+// The bridge is compiled once per line of V8, each time with RELINK_V8 = 100 * major + minor and with lines/VERSION in the
+// include path. What is the same in all lines stands here; what changed a lot, the platform, in lines/VERSION/platform.h.
 //
 // No V8 header is needed to build the bridge. Each declaration names the header that it mirrors; only what is used is
 // declared, but virtual functions are declared completely and in order, for their slots matter.
-// check/v8_abi_check.cc compares all of it with the real headers.
+// check/v8_abi_check.cc compares all of it with the real headers of each line.
 #ifndef RELINK_V8_ABI_H_
 #define RELINK_V8_ABI_H_
 
@@ -16,6 +19,7 @@ namespace v8 {
 class Context;
 class HighAllocationThroughputObserver;
 class Isolate;
+class IsolateGroup;
 class PageAllocator;
 class String;
 class TracingController;
@@ -103,7 +107,9 @@ class ArrayBuffer {
     virtual void Free(void* data, size_t length) = 0;
     virtual void* Reallocate(void* data, size_t old_length, size_t new_length) = 0;
   };
+#if RELINK_V8 < 1306
   static std::unique_ptr<BackingStore> NewBackingStore(Isolate* isolate, size_t byte_length);
+#endif
   static std::unique_ptr<BackingStore> NewBackingStore(void* data, size_t byte_length,
                                                        BackingStore::DeleterCallback deleter, void* deleter_data);
 };
@@ -112,6 +118,10 @@ class ArrayBuffer {
 class Isolate {
  public:
   static Isolate* Allocate();
+#if RELINK_V8 >= 1306
+  static Isolate* Allocate(const IsolateGroup& group);
+  static void Free(Isolate* isolate);
+#endif
   static Isolate* TryGetCurrent();
   void Dispose();
   void Enter();
@@ -169,48 +179,6 @@ class JobTask {
   virtual ~JobTask() = default;
 };
 
-// v8-platform.h. The destructor comes last: it is declared last.
-class TaskRunner {
- public:
-  virtual void PostTask(std::unique_ptr<Task> task) = 0;
-  virtual void PostNonNestableTask(std::unique_ptr<Task> task) = 0;
-  virtual void PostDelayedTask(std::unique_ptr<Task> task, double delay_in_seconds) = 0;
-  virtual void PostNonNestableDelayedTask(std::unique_ptr<Task> task, double delay_in_seconds) = 0;
-  virtual void PostIdleTask(std::unique_ptr<IdleTask> task) = 0;
-  virtual bool IdleTasksEnabled() = 0;
-  virtual bool NonNestableTasksEnabled() const = 0;
-  virtual bool NonNestableDelayedTasksEnabled() const = 0;
-  TaskRunner() = default;
-  virtual ~TaskRunner() = default;
-  TaskRunner(const TaskRunner&) = delete;
-  TaskRunner& operator=(const TaskRunner&) = delete;
-};
-
-// v8-platform.h. Never implemented here: the bridge calls Node's and shadows the host's.
-class Platform {
- public:
-  using StackTracePrinter = void (*)();
-  virtual ~Platform() = default;                                                              // 0, 1
-  virtual PageAllocator* GetPageAllocator() = 0;                                                       // 2
-  virtual ZoneBackingAllocator* GetZoneBackingAllocator() = 0;                                                // 3
-  virtual void OnCriticalMemoryPressure() = 0;                                                // 4
-  virtual bool OnCriticalMemoryPressure(size_t length) = 0;                                   // 5
-  virtual int NumberOfWorkerThreads() = 0;                                                    // 6
-  virtual std::shared_ptr<TaskRunner> GetForegroundTaskRunner(Isolate* isolate) = 0;          // 7
-  virtual void CallOnWorkerThread(std::unique_ptr<Task> task) = 0;                            // 8
-  virtual void CallBlockingTaskOnWorkerThread(std::unique_ptr<Task> task) = 0;                // 9
-  virtual void CallLowPriorityTaskOnWorkerThread(std::unique_ptr<Task> task) = 0;             // 10
-  virtual void CallDelayedOnWorkerThread(std::unique_ptr<Task> task, double delay) = 0;       // 11
-  virtual bool IdleTasksEnabled(Isolate* isolate) = 0;                                        // 12
-  virtual std::unique_ptr<JobHandle> PostJob(TaskPriority priority, std::unique_ptr<JobTask> job) = 0;  // 13
-  virtual double MonotonicallyIncreasingTime() = 0;                                           // 14
-  virtual double CurrentClockTimeMillis() = 0;                                                // 15
-  virtual StackTracePrinter GetStackTracePrinter() = 0;                                                   // 16
-  virtual TracingController* GetTracingController() = 0;                                                   // 17
-  virtual void DumpWithoutCrashing() = 0;                                                     // 18
-  virtual HighAllocationThroughputObserver* GetHighAllocationThroughputObserver() = 0;                                    // 19
-};
-
 // v8-initialization.h
 class V8 {
  public:
@@ -219,6 +187,12 @@ class V8 {
   static bool Dispose();
   static void DisposePlatform();
 };
+
+}  // namespace v8
+
+#include "platform.h"  // of the line: TaskRunner, Platform
+
+namespace v8 {
 
 static_assert(sizeof(Local<Value>) == sizeof(void*), "v8-local-handle.h");
 static_assert(sizeof(MaybeLocal<Value>) == sizeof(void*), "v8-local-handle.h");

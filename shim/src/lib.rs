@@ -134,7 +134,7 @@ fn start_thread(config: Config, report: SharedReport) {
 }
 
 fn run(config: &Config, report: &SharedReport) {
-    let attempt = AssertUnwindSafe(|| pipeline::run(config, bridge::bytes(), report));
+    let attempt = AssertUnwindSafe(|| pipeline::run(config, bridge::all(), report));
     let result = catch_unwind(attempt).unwrap_or_else(|panic| Err(Error::Internal(panic_text(&*panic))));
     if let Err(error) = result {
         fail(&error, report, config.report.as_deref());

@@ -3,4 +3,5 @@
 pub mod adapters;
 pub mod catalogue;
 pub mod gate;
+pub mod line;
 pub mod version;

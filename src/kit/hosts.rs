@@ -6,6 +6,7 @@ use super::error::{io, KitError, Result};
 use super::npm;
 use super::progress::Progress;
 use super::run::{missing, Program};
+use crate::abi::line::Line;
 use crate::elf::arch::Arch;
 use crate::elf::{Dynamic, FileImage};
 use std::collections::HashSet;
@@ -16,6 +17,9 @@ use std::path::{Path, PathBuf};
 const GAMESERVER: &str = include_str!("../../fixtures/hosts/gameserver.cc");
 /// Version of the official Node that is host and plain Node in tests and demo.
 pub const NODE_VERSION: &str = "18.20.4";
+
+/// Versions of the official Node that are hosts of later lines, each the newest of its line.
+const LATER_NODES: [(u32, &str); 3] = [(20, "20.20.2"), (22, "22.23.3"), (24, "24.21.0")];
 
 /// Debian's libnode, used as a libv8 and as a stock guest, its headers, and what it needs beyond the C and C++ run time: as
 /// a guest it reads some of Node's own scripts from the last three.
@@ -87,6 +91,12 @@ pub fn official_node(version: &str, progress: &dyn Progress) -> Result<PathBuf> 
     }
     remember(&cache, &format!("node-{version}"), &dir)?;
     Ok(node)
+}
+
+/// The version of the official Node that is the host of a line.
+pub fn version_of(line: &Line) -> &'static str {
+    let later = LATER_NODES.iter().find(|(node, _)| *node == line.node);
+    later.map_or(NODE_VERSION, |(_, version)| version)
 }
 
 /// A Node that is not relinked, to compare with: the official executable. (Debian's own opens files under

@@ -13,8 +13,9 @@ pub use parts::{Files, ImageFile, Part};
 pub use start::finish;
 
 use crate::abi::adapters::{self, Adapter};
-use crate::abi::catalogue::{FIRST_ISOLATE_CELL, PLATFORM_CELL, WITNESSES};
+use crate::abi::catalogue::{PLATFORM_CELL, WITNESSES};
 use crate::abi::gate::{self, VerifiedPlan};
+use crate::abi::line::{self, Bridges, Line};
 use crate::address::RunAddr;
 use crate::config::Config;
 use crate::elf::Dynamic;
@@ -44,12 +45,12 @@ pub fn lock(report: &SharedReport) -> MutexGuard<'_, Report> {
 pub struct Ask<'a> {
     /// The guest's file.
     pub guest: &'a Path,
-    /// The bridge's shared object.
-    pub bridge: &'a [u8],
+    /// The bridges' shared objects.
+    pub bridges: Bridges<'a>,
     /// A part of the provider's path, where there are several.
     pub provider: Option<&'a str>,
-    /// The adapters to use.
-    pub adapters: Vec<&'static Adapter>,
+    /// The adapters to use for a line.
+    pub adapters: fn(&'static Line) -> Vec<&'static Adapter>,
     /// The guards to use.
     pub guards: Vec<Guard>,
 }
@@ -62,16 +63,17 @@ pub struct Bound<'b, 'd> {
     order: Vec<StagedImage>,
     exports: &'b Exports<'b, 'b>,
     verified: &'b VerifiedPlan<'d>,
+    line: &'static Line,
 }
 
 /// Brings the guest in beside the host and runs it on the calling thread, which has 8 MiB of stack, until it ends.
-pub fn run(config: &Config, bridge: &[u8], report: &SharedReport) -> Result<(), Error> {
+pub fn run(config: &Config, bridges: Bridges, report: &SharedReport) -> Result<(), Error> {
     readable_script(config)?;
     let ask = Ask {
         guest: &config.guest,
-        bridge,
+        bridges,
         provider: config.provider.as_deref(),
-        adapters: adapters::beside_a_host(),
+        adapters: adapters::beside_a_host,
         guards: guards::all().into_iter().chain(unpacked::guards(&config.guest)).collect(),
     };
     if config.host.is_some() {
@@ -94,10 +96,10 @@ pub fn bind<T>(
     let (modules, maps) = clock.time("observe", observe)?;
     let provider = clock.time("detect", || find_provider(&modules, &maps, ask.provider))?;
     lock(report).found(&provider);
-    let images = files.images(Some(ask.bridge))?;
-    let parts = clock.time("read", || Part::read_all(&images))?;
-    let guest = &parts[0];
-    let note = guest.note()?;
+    let images = files.images()?;
+    let bridge;
+    let mut parts = clock.time("read", || Part::read_all(&images))?;
+    let note = parts[0].note()?;
     lock(report).read(&note);
 
     let image = provider.module.image(&maps);
@@ -106,7 +108,10 @@ pub fn bind<T>(
     let exports = Exports::new(&image, &dynamic, provider.module.bias).map_err(unreadable)?;
     // A guest for another V8 lacks symbols as a rule; what the user must hear is the version.
     gate::admit(&note, &provider.fingerprint)?;
-    let needs = guest.needs(&note)?;
+    let needs = parts[0].needs(&note)?;
+    let (line, bytes) = ask.bridges.of(&provider.fingerprint)?;
+    bridge = ImageFile::in_memory(StagedImage::Bridge, Path::new("the embedded bridge"), bytes)?;
+    parts.push(Part::read(&bridge)?);
     let planned = clock.time("plan", || {
         let members: Vec<_> = parts.iter().map(Part::member).collect();
         plan(&Request {
@@ -114,7 +119,7 @@ pub fn bind<T>(
             needs: &|name| needs.contains(name),
             provider: &exports,
             provider_name: &provider.module.name(),
-            adapters: &ask.adapters,
+            adapters: &(ask.adapters)(line),
             guards: &ask.guards,
         })
     })?;
@@ -125,7 +130,7 @@ pub fn bind<T>(
     let images = clock.time("load", || Images::load(&parts, &verified))?;
     let (images, applied) = clock.time("apply", || images.bind(verified.plan()))?;
     let order = files.initialisation_order();
-    let bound = Bound { images, applied, parts: &parts, order, exports: &exports, verified: &verified };
+    let bound = Bound { images, applied, parts: &parts, order, exports: &exports, verified: &verified, line };
     bound.tell(&mut lock(report))?;
     enter(bound)
 }
@@ -175,8 +180,8 @@ fn find_provider(modules: &Modules, maps: &Maps, wanted: Option<&str>) -> Result
 }
 
 fn wait_until_ready(exports: &Exports, provider: &Provider, config: &Config) -> Result<(), Error> {
-    let cells =
-        [PLATFORM_CELL, FIRST_ISOLATE_CELL].map(|name| variable(exports, provider, "readiness", name));
+    let names = [PLATFORM_CELL, line::of_host(&provider.fingerprint)?.first_isolate];
+    let cells = names.map(|name| variable(exports, provider, "readiness", name));
     let cells = cells.into_iter().collect::<Result<Vec<_>, _>>()?;
     // SAFETY: both are pointer variables of the provider, which stays loaded.
     if unsafe { Cells::new(cells) }.wait(config.wait) {

@@ -29,15 +29,11 @@ impl Files {
         Ok(Self { guest, closure })
     }
 
-    /// All images to be staged: the guest first, then the closure in the order in which ld.so would look symbols up, then
-    /// the bridge if there is one.
-    pub fn images<'d>(&'d self, bridge: Option<&'d [u8]>) -> Result<Vec<ImageFile<'d>>, Error> {
+    /// The guest and its libraries: these in the order in which ld.so would look symbols up.
+    pub fn images(&self) -> Result<Vec<ImageFile<'_>>, Error> {
         let mut images = vec![ImageFile::of(StagedImage::Guest, &self.guest)?];
         for (library, number) in self.closure.libraries.iter().zip(0..) {
             images.push(ImageFile::of(StagedImage::Library(number), library)?);
-        }
-        if let Some(bytes) = bridge {
-            images.push(ImageFile::in_memory(StagedImage::Bridge, Path::new("the embedded bridge"), bytes)?);
         }
         Ok(images)
     }

@@ -67,7 +67,8 @@ fn attach(bridge: &Bridge, bound: &Bound) -> Result<HostSlots, Error> {
     let unreadable = |source| Error::ProviderImage { path: "the host's V8".into(), source };
     let cell = bound.exports.find(PLATFORM_CELL, None).map_err(unreadable)?.ok_or_else(missing)?;
     // SAFETY: the cell is V8's own variable, seen set by the wait stage.
-    let platform = unsafe { platform::describe(cell.address, bound.exports) }.map_err(unreadable)?;
+    let platform =
+        unsafe { platform::describe(cell.address, bound.exports, bound.line) }.map_err(unreadable)?;
     // SAFETY: the platform was described from the host's own data.
     unsafe { bridge.attach(platform, bound.verified.profile().node_flags) }?;
     let watched = watch_for_dispose(bound, cell.address);

@@ -5,9 +5,8 @@
 //! they leave.
 
 use super::bridge::Platform;
-use crate::abi::catalogue::{
-    NODE_PLATFORM_SLOTS, NODE_PLATFORM_VTABLE, PLATFORM_SLOTS, UNREGISTER_ISOLATE_SLOT,
-};
+use crate::abi::catalogue::NODE_PLATFORM_VTABLE;
+use crate::abi::line::Line;
 use crate::address::RunAddr;
 use crate::elf::ElfError;
 use crate::plan::Definitions;
@@ -19,8 +18,8 @@ const PREFIX_BYTES: u64 = 16;
 /// Describes the platform that `cell` (`v8::internal::V8::platform_`) points at.
 ///
 /// # Safety
-/// `cell` is the run-time address of that variable of the host's V8, which has a platform now.
-pub unsafe fn describe(cell: RunAddr, provider: &dyn Definitions) -> Result<Platform, ElfError> {
+/// `cell` is the run-time address of that variable of the host's V8, which has a platform now and is of `line`.
+pub unsafe fn describe(cell: RunAddr, provider: &dyn Definitions, line: &Line) -> Result<Platform, ElfError> {
     // SAFETY: promised by the caller.
     let object = unsafe { load(cell) };
     // SAFETY: a platform object begins with its vtable pointer (Itanium C++ ABI, section 2.4).
@@ -28,9 +27,10 @@ pub unsafe fn describe(cell: RunAddr, provider: &dyn Definitions) -> Result<Plat
     let node = provider.find(NODE_PLATFORM_VTABLE, None)?;
     let is_node = node.is_some_and(|d| d.address.0.wrapping_add(PREFIX_BYTES) == vtable.0);
     Ok(if is_node {
-        Platform { cell, slots: NODE_PLATFORM_SLOTS, unregister_isolate: Some(UNREGISTER_ISOLATE_SLOT) }
+        let unregister = line.unregister_isolate_slot;
+        Platform { cell, slots: line.node_platform_slots, unregister_isolate: Some(unregister) }
     } else {
-        Platform { cell, slots: PLATFORM_SLOTS, unregister_isolate: None }
+        Platform { cell, slots: line.platform_slots, unregister_isolate: None }
     })
 }
 

@@ -17,13 +17,24 @@ using Strings = std::vector<std::string>;
 using Setup = CommonEnvironmentSetup;
 using ParentHandle = std::unique_ptr<InspectorParentHandle>;
 
-TAKE(1, &InitializeOncePerProcess, std::unique_ptr<InitializationResult> (*)(const Strings&, ProcessFlags::Flags));
+#if RELINK_NODE >= 22
+using Initialized = std::shared_ptr<InitializationResult>;
+#else
+using Initialized = std::unique_ptr<InitializationResult>;
+#endif
+
+TAKE(1, &InitializeOncePerProcess, Initialized (*)(const Strings&, ProcessFlags::Flags));
 TAKE(2, &MultiIsolatePlatform::Create, std::unique_ptr<MultiIsolatePlatform> (*)(int, v8::TracingController*, v8::PageAllocator*));
 TAKE(3, &CreateEnvironment, Environment* (*)(IsolateData*, v8::Local<v8::Context>, const Strings&, const Strings&, EnvironmentFlags::Flags,
                          ThreadId, ParentHandle));
+#if RELINK_NODE >= 20
+TAKE(4, &LoadEnvironment, v8::MaybeLocal<v8::Value> (*)(Environment*, StartExecutionCallback, EmbedderPreloadCallback));
+TAKE(6, &Stop, int (*)(Environment*, StopFlags::Flags));
+#else
 TAKE(4, &LoadEnvironment, v8::MaybeLocal<v8::Value> (*)(Environment*, StartExecutionCallback));
-TAKE(5, &SpinEventLoop, v8::Maybe<int> (*)(Environment*));
 TAKE(6, &Stop, int (*)(Environment*));
+#endif
+TAKE(5, &SpinEventLoop, v8::Maybe<int> (*)(Environment*));
 TAKE(7, &SetProcessExitHandler, void (*)(Environment*, std::function<void(Environment*, int)>&&));
 TAKE(8, &Setup::isolate, v8::Isolate* (Setup::*)() const);
 TAKE(9, &Setup::isolate_data, IsolateData* (Setup::*)() const);
@@ -61,6 +72,11 @@ const relink_check::Number kNumbers[] = {
     VALUE(ProcessFlags::kNoInitializeV8),
     VALUE(ProcessFlags::kNoInitializeNodeV8Platform),
     VALUE(ProcessFlags::kNoAdjustResourceLimits),
+#if RELINK_NODE >= 20
+    SIZE(StopFlags::Flags),
+    VALUE(StopFlags::kNoFlags),
+    VALUE(ProcessFlags::kNoInitializeCppgc),
+#endif
     VALUE(EnvironmentFlags::kNoFlags),
     VALUE(EnvironmentFlags::kDefaultFlags),
     VALUE(EnvironmentFlags::kOwnsProcessState),

@@ -1,6 +1,6 @@
 // v8_abi_check.cc: is ../v8_abi.h what V8's own headers say?
 //
-// Compiled twice by tests/headers.rs, plain and with -DRELINK_REAL, once against each view of the interface:
+// Compiled twice per line by tests/headers.rs, plain and with -DRELINK_REAL, once against each view of the interface:
 //  - each function is taken with its full type, so a difference in parameters or result does not compile, and the sets of
 //    undefined mangled symbols of both objects must be equal;
 //  - sizes, enumerators and vtable slots are printed by main() of either, and must be equal, line by line. To run it, the
@@ -23,7 +23,14 @@ using namespace v8;
 using Deleter = void (*)(void*, size_t, void*);
 using Store = std::unique_ptr<BackingStore>;
 
+#if RELINK_V8 >= 1306
+TAKE(1, static_cast<Isolate* (*)()>(&Isolate::Allocate), Isolate* (*)());
+TAKE(18, static_cast<Isolate* (*)(const IsolateGroup&)>(&Isolate::Allocate), Isolate* (*)(const IsolateGroup&));
+TAKE(19, &Isolate::Free, void (*)(Isolate*));
+#else
 TAKE(1, &Isolate::Allocate, Isolate* (*)());
+TAKE(12, &ArrayBuffer::NewBackingStore, Store (*)(Isolate*, size_t));
+#endif
 TAKE(2, &Isolate::TryGetCurrent, Isolate* (*)());
 TAKE(3, &Isolate::Dispose, void (Isolate::*)());
 TAKE(4, &Isolate::Enter, void (Isolate::*)());
@@ -34,7 +41,6 @@ TAKE(8, &Context::Enter, void (Context::*)());
 TAKE(9, &Context::Exit, void (Context::*)());
 TAKE(10, &String::WriteUtf8, int (String::*)(Isolate*, char*, int, int*, int) const);
 TAKE(11, &StackTrace::CurrentScriptNameOrSourceURL, Local<String> (*)(Isolate*));
-TAKE(12, &ArrayBuffer::NewBackingStore, Store (*)(Isolate*, size_t));
 TAKE(13, &ArrayBuffer::NewBackingStore, Store (*)(void*, size_t, Deleter, void*));
 TAKE(14, &V8::SetFlagsFromString, void (*)(const char*));
 TAKE(15, &V8::SetFlagsFromCommandLine, void (*)(int*, char**, bool));
@@ -53,11 +59,24 @@ void relink_use(Isolate* isolate, BackingStore* store) {
 namespace {
 
 // Shows where the destructors stand: the slot of a function declared right after them in a class of our own would not.
+// They also open what the real classes protect.
 struct AfterPlatform : Platform {
+#if RELINK_V8 >= 1204
+  using Platform::CreateJobImpl;
+  using Platform::PostDelayedTaskOnWorkerThreadImpl;
+  using Platform::PostTaskOnWorkerThreadImpl;
+#endif
   virtual void after() = 0;
 };
 
 struct AfterRunner : TaskRunner {
+#if RELINK_V8 >= 1204
+  using TaskRunner::PostDelayedTaskImpl;
+  using TaskRunner::PostIdleTaskImpl;
+  using TaskRunner::PostNonNestableDelayedTaskImpl;
+  using TaskRunner::PostNonNestableTaskImpl;
+  using TaskRunner::PostTaskImpl;
+#endif
   virtual void after() = 0;
 };
 
@@ -74,31 +93,67 @@ const relink_check::Number kNumbers[] = {
     VALUE(TaskPriority::kUserBlocking),
     SLOT(Task, Run),
     SLOT(IdleTask, Run),
+#if RELINK_V8 < 1306
     SLOT(TaskRunner, PostTask),
     SLOT(TaskRunner, PostNonNestableTask),
     SLOT(TaskRunner, PostDelayedTask),
     SLOT(TaskRunner, PostNonNestableDelayedTask),
     SLOT(TaskRunner, PostIdleTask),
+#endif
     SLOT(TaskRunner, IdleTasksEnabled),
     SLOT(TaskRunner, NonNestableTasksEnabled),
     SLOT(TaskRunner, NonNestableDelayedTasksEnabled),
+#if RELINK_V8 >= 1204
+    SLOT(AfterRunner, PostTaskImpl),
+    SLOT(AfterRunner, PostNonNestableTaskImpl),
+    SLOT(AfterRunner, PostDelayedTaskImpl),
+    SLOT(AfterRunner, PostNonNestableDelayedTaskImpl),
+    SLOT(AfterRunner, PostIdleTaskImpl),
+#endif
     SLOT(AfterRunner, after),
     SLOT(ArrayBuffer::Allocator, Allocate),
     SLOT(ArrayBuffer::Allocator, AllocateUninitialized),
     SLOT(ArrayBuffer::Allocator, Free),
+#if RELINK_V8 < 1306
     SLOT(ArrayBuffer::Allocator, Reallocate),
+#endif
     SLOT(Platform, GetPageAllocator),
+#if RELINK_V8 < 1306
     SLOT(Platform, GetZoneBackingAllocator),
+#endif
     OVERLOAD(Platform, OnCriticalMemoryPressure, void (Platform::*)()),
+#if RELINK_V8 < 1103
     OVERLOAD(Platform, OnCriticalMemoryPressure, bool (Platform::*)(size_t)),
+#endif
     SLOT(Platform, NumberOfWorkerThreads),
+#if RELINK_V8 < 1306
     OVERLOAD(Platform, GetForegroundTaskRunner, std::shared_ptr<TaskRunner> (Platform::*)(Isolate*)),
+#endif
+#if RELINK_V8 >= 1204
+    OVERLOAD(Platform, GetForegroundTaskRunner, std::shared_ptr<TaskRunner> (Platform::*)(Isolate*, TaskPriority)),
+    SLOT(Platform, GetThreadIsolatedAllocator),
+    OVERLOAD(AfterPlatform, CreateJobImpl,
+             std::unique_ptr<JobHandle> (Platform::*)(TaskPriority, std::unique_ptr<JobTask>, const SourceLocation&)),
+    OVERLOAD(AfterPlatform, PostTaskOnWorkerThreadImpl,
+             void (Platform::*)(TaskPriority, std::unique_ptr<Task>, const SourceLocation&)),
+    OVERLOAD(AfterPlatform, PostDelayedTaskOnWorkerThreadImpl,
+             void (Platform::*)(TaskPriority, std::unique_ptr<Task>, double, const SourceLocation&)),
+#else
     OVERLOAD(Platform, CallOnWorkerThread, void (Platform::*)(std::unique_ptr<Task>)),
     OVERLOAD(Platform, CallBlockingTaskOnWorkerThread, void (Platform::*)(std::unique_ptr<Task>)),
     OVERLOAD(Platform, CallLowPriorityTaskOnWorkerThread, void (Platform::*)(std::unique_ptr<Task>)),
     OVERLOAD(Platform, CallDelayedOnWorkerThread, void (Platform::*)(std::unique_ptr<Task>, double)),
-    OVERLOAD(Platform, IdleTasksEnabled, bool (Platform::*)(Isolate*)),
     OVERLOAD(Platform, PostJob, std::unique_ptr<JobHandle> (Platform::*)(TaskPriority, std::unique_ptr<JobTask>)),
+#endif
+#if RELINK_V8 >= 1103 && RELINK_V8 < 1204
+    OVERLOAD(Platform, CreateJob, std::unique_ptr<JobHandle> (Platform::*)(TaskPriority, std::unique_ptr<JobTask>)),
+#endif
+#if RELINK_V8 >= 1103
+    SLOT(Platform, CreateBlockingScope),
+    SLOT(Platform, CurrentClockTimeMilliseconds),
+    SLOT(Platform, CurrentClockTimeMillisecondsHighResolution),
+#endif
+    OVERLOAD(Platform, IdleTasksEnabled, bool (Platform::*)(Isolate*)),
     SLOT(Platform, MonotonicallyIncreasingTime),
     SLOT(Platform, CurrentClockTimeMillis),
     SLOT(Platform, GetStackTracePrinter),

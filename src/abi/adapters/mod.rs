@@ -1,5 +1,7 @@
 //! The catalogue of adapters: functions that stand in for a V8 symbol. Their code is in shim/cpp.
 
+use super::line::Line;
+
 /// When an adapter is used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -11,7 +13,7 @@ pub enum When {
 }
 
 /// One adapter.
-#[derive(Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Adapter {
     /// The V8 symbol (mangled) in whose place it is bound in the guest.
     pub symbol: &'static str,
@@ -33,6 +35,9 @@ const fn always(symbol: &'static str, stands_in: &'static str, reason: &'static 
 
 const FLAGS: &str =
     "V8's flags are process-wide: what Node sets is reported, what the host's V8 does not know is dropped";
+const ALLOCATE: &str =
+    "the platform bridge must know the guest's isolates before V8 asks the platform for them";
+const DISPOSE: &str = "the platform bridge forgets an isolate when V8 does";
 const ONCE: &str = "V8 and its platform belong to the host, which has set them up and will take them down";
 
 const TRACING: &str = "which trace categories are on is one table per process, and the host's V8 would trace into the guest's buffer";
@@ -51,16 +56,8 @@ pub const V8_10_2: [Adapter; 14] = [
         "relink_adapter_NewBackingStoreForNodeLTS",
         "a function that Debian's V8 has and official executables lack; NewBackingStore does the same there",
     ),
-    always(
-        "_ZN2v87Isolate8AllocateEv",
-        "relink_adapter_Isolate_Allocate",
-        "the platform bridge must know the guest's isolates before V8 asks the platform for them",
-    ),
-    always(
-        "_ZN2v87Isolate7DisposeEv",
-        "relink_adapter_Isolate_Dispose",
-        "the platform bridge forgets an isolate when V8 does",
-    ),
+    always("_ZN2v87Isolate8AllocateEv", "relink_adapter_Isolate_Allocate", ALLOCATE),
+    always("_ZN2v87Isolate7DisposeEv", "relink_adapter_Isolate_Dispose", DISPOSE),
     always("_ZN2v82V818SetFlagsFromStringEPKc", "relink_adapter_SetFlagsFromString", FLAGS),
     always("_ZN2v82V818SetFlagsFromStringEPKcm", "relink_adapter_SetFlagsFromStringLength", FLAGS),
     always("_ZN2v82V823SetFlagsFromCommandLineEPiPPcb", "relink_adapter_SetFlagsFromCommandLine", FLAGS),
@@ -86,28 +83,53 @@ pub const V8_10_2: [Adapter; 14] = [
     ),
 ];
 
-/// All adapters: the guest is a guest, beside a host that owns V8.
-pub fn beside_a_host() -> Vec<&'static Adapter> {
-    V8_10_2.iter().collect()
+/// The adapters for V8 11.3: those of 10.2.
+pub const V8_11_3: [Adapter; 14] = V8_10_2;
+
+/// The adapters for V8 12.4: those of 11.3.
+pub const V8_12_4: [Adapter; 14] = V8_11_3;
+
+/// The adapters for V8 13.6: those of 12.4 without the first, which nobody needs any more, and two for
+/// isolates that are made in a group and freed in two steps.
+pub const V8_13_6: [Adapter; 15] = {
+    let [_, allocate, dispose, string, length, line, platform, end, begin, stop, trap, seed, start, update] =
+        V8_12_4;
+    let group = always(
+        "_ZN2v87Isolate8AllocateERKNS_12IsolateGroupE",
+        "relink_adapter_Isolate_Allocate_in_group",
+        ALLOCATE,
+    );
+    let free = always("_ZN2v87Isolate4FreeEPS0_", "relink_adapter_Isolate_Free", DISPOSE);
+    [
+        allocate, dispose, string, length, line, platform, end, begin, stop, trap, seed, start, update,
+        group, free,
+    ]
+};
+
+/// All adapters of a line: the guest is a guest, beside a host that owns V8.
+pub fn beside_a_host(line: &'static Line) -> Vec<&'static Adapter> {
+    line.adapters.iter().collect()
 }
 
 /// Only those for missing symbols: the guest owns V8 and its platform, as node does (`relink node`).
-pub fn for_an_owner() -> Vec<&'static Adapter> {
-    V8_10_2.iter().filter(|a| a.when == When::Missing).collect()
+pub fn for_an_owner(line: &'static Line) -> Vec<&'static Adapter> {
+    line.adapters.iter().filter(|a| a.when == When::Missing).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::super::line::LINES;
 
     #[test]
     fn each_symbol_has_one_adapter_and_each_adapter_one_symbol() {
-        let mut symbols: Vec<_> = V8_10_2.iter().map(|a| a.symbol).collect();
-        let mut functions: Vec<_> = V8_10_2.iter().map(|a| a.stands_in).collect();
-        for names in [&mut symbols, &mut functions] {
-            names.sort_unstable();
-            names.dedup();
-            assert_eq!(names.len(), V8_10_2.len());
+        for line in &LINES {
+            let mut symbols: Vec<_> = line.adapters.iter().map(|a| a.symbol).collect();
+            let mut functions: Vec<_> = line.adapters.iter().map(|a| a.stands_in).collect();
+            for names in [&mut symbols, &mut functions] {
+                names.sort_unstable();
+                names.dedup();
+                assert_eq!(names.len(), line.adapters.len(), "V8 {}", line.name);
+            }
         }
     }
 }

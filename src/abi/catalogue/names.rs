@@ -26,7 +26,7 @@ pub const PLATFORM_CELL: &str = "_ZN2v88internal2V89platform_E";
 
 /// `v8::internal::SoleReadOnlyHeap::shared_ro_heap_` (src/heap/read-only-heap.h): set under a lock while the first
 /// isolate of the process is made, hence after `V8::Initialize` has returned.
-pub const FIRST_ISOLATE_CELL: &str = "_ZN2v88internal16SoleReadOnlyHeap15shared_ro_heap_E";
+pub const SHARED_READ_ONLY_HEAP: &str = "_ZN2v88internal16SoleReadOnlyHeap15shared_ro_heap_E";
 
 /// `v8::ArrayBuffer::New(Isolate*, std::shared_ptr<BackingStore>)`: its mangled name tells the C++ library that V8
 /// was compiled with, because each has its own inline namespace.
@@ -46,12 +46,3 @@ pub const WITNESSES: [&str; 4] = [
 
 /// `vtable for node::NodePlatform` (src/node_platform.h): tells a Node host by its platform object.
 pub const NODE_PLATFORM_VTABLE: &str = "_ZTVN4node12NodePlatformE";
-
-/// Slots of `v8::Platform`'s vtable in V8 10.2 (include/v8-platform.h).
-pub const PLATFORM_SLOTS: u32 = 20;
-
-/// Slots of `node::NodePlatform`'s vtable in Node 18.
-pub const NODE_PLATFORM_SLOTS: u32 = 26;
-
-/// Slot of `node::MultiIsolatePlatform::UnregisterIsolate` in Node 18 (src/node.h).
-pub const UNREGISTER_ISOLATE_SLOT: u32 = 24;

@@ -18,13 +18,22 @@ pub struct Profile {
 }
 
 /// All profiles. Versions between two profiles are unknown, never guessed.
-pub const PROFILES: [Profile; 1] = [Profile {
+pub static PROFILES: [Profile; 2] = [
+    Profile {
     name: "V8 10.2 (Node 18.12 to 18.20)",
     first: V8Version::new(10, 2, 154, 15),
     last: V8Version::new(10, 2, 154, 26),
     evidence: "117 of 117 inline API functions compile to the same code with the headers of Node 18.12.1 and 18.20.8",
     node_flags: &["--harmony-import-attributes", "--harmony-import-assertions", "--no-harmony-import-assertions"],
-}];
+    },
+    Profile {
+        name: "V8 11.3 (Node 20)",
+        first: V8Version::new(11, 3, 244, 8),
+        last: V8Version::new(11, 3, 244, 8),
+        evidence: "one version of V8 in the line; its headers in Node 20.0 and 20.20 differ in added functions only",
+        node_flags: &["--harmony-import-attributes", "--harmony-import-assertions", "--no-harmony-import-assertions"],
+    },
+];
 
 /// The profile that a version belongs to.
 pub fn profile_of(version: V8Version) -> Option<&'static Profile> {
@@ -40,7 +49,7 @@ mod tests {
         let of = |text: &str| V8Version::parse(text).and_then(profile_of).map(|p| p.name);
         assert_eq!(of("10.2.154.15"), of("10.2.154.26"));
         assert!(of("10.2.154.26").is_some());
-        for other in ["10.2.154.4", "10.2.154.27", "10.1.124.8", "11.3.244.8", "10.3.1.1"] {
+        for other in ["10.2.154.4", "10.2.154.27", "10.1.124.8", "11.3.244.7", "10.3.1.1"] {
             assert_eq!(of(other), None, "{other}");
         }
     }

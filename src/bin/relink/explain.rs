@@ -1,7 +1,7 @@
 //! `relink explain`: where every slot for one symbol goes, and why; from files alone.
 
 use super::plan::{with_plan, Planned};
-use super::Failure;
+use super::{print, Failure};
 use clap::Args;
 use cpp_demangle::DemangleOptions;
 use relink::guest::Slot;
@@ -34,9 +34,9 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         }
         if options.json {
             let slots: Vec<_> = found.iter().map(|a| a.json(options)).collect();
-            println!("{}", serde_json::json!({ "verdict": planned.profile, "slots": slots }));
+            print(&format!("{}\n", serde_json::json!({ "verdict": planned.profile, "slots": slots })));
         } else {
-            found.iter().for_each(|answer| println!("{}", answer.text(options)));
+            found.iter().for_each(|answer| print(&(answer.text(options) + "\n")));
         }
         Ok(())
     })

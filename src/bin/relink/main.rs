@@ -78,6 +78,14 @@ fn guest_or_default(named: Option<&Path>) -> Result<PathBuf, Failure> {
     named.map(Path::to_owned).or_else(relink::kit::guest::path).ok_or(Failure::Kit(missing))
 }
 
+/// Prints to standard output; a reader who has had enough (`| head`) is no error.
+fn print(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    // Whatever else is wrong with standard output, there is nobody left to be told.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
 impl Failure {
     /// The exit status: 2 for what the user can cure by calling differently, 126 and 127 as shells have them for a
     /// program that can't be started, else 1.

@@ -1,10 +1,10 @@
 //! `relink plan`: the plan of a guest for a host, from their files alone.
 
-use super::{guest_or_default, Failure};
+use super::{guest_or_default, print, Failure};
 use clap::Args;
 use relink::abi::adapters;
 use relink::abi::catalogue::MARKER;
-use relink::abi::gate;
+use relink::abi::{gate, line};
 use relink::address::LoadBias;
 use relink::elf::arch::Arch;
 use relink::elf::{Dynamic, FileImage, SymbolTable};
@@ -52,7 +52,7 @@ pub fn with_plan(
     let guest_path = guest_or_default(guest)?;
     let host_bytes = map_file(host_path)?;
     let files = Files::open(&guest_path)?;
-    let images = files.images(None)?;
+    let images = files.images()?;
     let parts = Part::read_all(&images)?;
     let note = parts[0].note()?;
     let unreadable = |source| Error::ProviderImage { path: host_path.to_owned(), source };
@@ -65,6 +65,7 @@ pub fn with_plan(
     let fingerprint = Fingerprint::read(&host.image, &symbols).map_err(unreadable)?;
     let exports = Exports::new(&host.image, &dynamic, LoadBias(0)).map_err(unreadable)?;
     let profile = gate::admit(&note, &fingerprint)?;
+    let line = line::of_host(&fingerprint)?;
     let needs = parts[0].needs(&note)?;
     let members: Vec<_> = parts.iter().map(Part::member).collect();
     let plan = plan(&Request {
@@ -72,7 +73,7 @@ pub fn with_plan(
         needs: &|name| needs.contains(name),
         provider: &exports,
         provider_name: &name(host_path),
-        adapters: &adapters::beside_a_host(),
+        adapters: &adapters::beside_a_host(line),
         guards: &guards::all(),
     })?;
     show(&Planned { plan: &plan, parts: &parts, profile: profile.name })
@@ -81,13 +82,12 @@ pub fn with_plan(
 /// Prints the plan, or says why there is none.
 pub fn run(options: &Options) -> Result<(), Failure> {
     with_plan(&options.host, options.guest.as_deref(), |planned| {
-        if options.json {
-            println!("{}", json(planned.plan, options, planned.profile));
+        print(&if options.json {
+            format!("{}\n", json(planned.plan, options, planned.profile))
         } else {
-            print!("{}", libraries(planned.parts));
-            print!("{}", text(planned.plan, options));
-            println!("verdict: identical ({})", planned.profile);
-        }
+            let (libraries, text) = (libraries(planned.parts), text(planned.plan, options));
+            format!("{libraries}{text}verdict: identical ({})\n", planned.profile)
+        });
         Ok(())
     })
 }

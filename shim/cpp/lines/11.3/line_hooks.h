@@ -1,0 +1,21 @@
+// line_hooks.h: the functions of V8 11.3's platform that are hooked: those of 10.2, and CreateJob.
+#ifndef RELINK_LINE_HOOKS_H_
+#define RELINK_LINE_HOOKS_H_
+
+namespace relink {
+
+inline void hook_line() {
+  using v8::Platform;
+  hook_by_isolate<&Platform::GetForegroundTaskRunner>();
+  hook_by_isolate<&Platform::IdleTasksEnabled>();
+  hook_by_thread<&Platform::CallOnWorkerThread>();
+  hook_by_thread<&Platform::CallBlockingTaskOnWorkerThread>();
+  hook_by_thread<&Platform::CallLowPriorityTaskOnWorkerThread>();
+  hook_by_thread<&Platform::CallDelayedOnWorkerThread>();
+  hook_by_thread<&Platform::PostJob>();
+  hook_by_thread<&Platform::CreateJob>();
+}
+
+}  // namespace relink
+
+#endif  // RELINK_LINE_HOOKS_H_

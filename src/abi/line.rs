@@ -1,0 +1,152 @@
+//! Lines: the V8 of one line of Node's releases, for each of which there is a bridge and a guest.
+//!
+//! A line is what the loader supports; whether two versions of it share one ABI is for the profiles to say
+//! (`catalogue/profiles.rs`). The numbers are checked against the real headers by tests/headers.rs.
+
+use super::adapters::{Adapter, V8_10_2, V8_11_3, V8_12_4, V8_13_6};
+use super::catalogue::SHARED_READ_ONLY_HEAP;
+use super::version::V8Version;
+use crate::error::Error;
+use crate::host::Fingerprint;
+
+/// One line.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Line {
+    /// V8's `MAJOR.MINOR`: the name of the bridge, and of its folder in shim/cpp/lines.
+    pub name: &'static str,
+    /// The same as numbers.
+    pub v8: (u32, u32),
+    /// The major version of the Node that has this V8.
+    pub node: u32,
+    /// Slots of `v8::Platform`'s vtable (include/v8-platform.h).
+    pub platform_slots: u32,
+    /// Slots of `node::NodePlatform`'s vtable (src/node_platform.h): those, and six of `node::MultiIsolatePlatform`.
+    pub node_platform_slots: u32,
+    /// Slot of `node::MultiIsolatePlatform::UnregisterIsolate` (src/node.h).
+    pub unregister_isolate_slot: u32,
+    /// The variable (mangled) that is 0 until the process has its first isolate.
+    pub first_isolate: &'static str,
+    /// Functions that stand in for V8's.
+    pub adapters: &'static [Adapter],
+}
+
+/// All lines, oldest first.
+pub static LINES: [Line; 4] = [
+    Line {
+        name: "10.2",
+        v8: (10, 2),
+        node: 18,
+        platform_slots: 20,
+        node_platform_slots: 26,
+        unregister_isolate_slot: 24,
+        first_isolate: SHARED_READ_ONLY_HEAP,
+        adapters: &V8_10_2,
+    },
+    Line {
+        name: "11.3",
+        v8: (11, 3),
+        node: 20,
+        platform_slots: 23,
+        node_platform_slots: 29,
+        unregister_isolate_slot: 27,
+        first_isolate: SHARED_READ_ONLY_HEAP,
+        adapters: &V8_11_3,
+    },
+    Line {
+        name: "12.4",
+        v8: (12, 4),
+        node: 22,
+        platform_slots: 22,
+        node_platform_slots: 28,
+        unregister_isolate_slot: 26,
+        first_isolate: SHARED_READ_ONLY_HEAP,
+        adapters: &V8_12_4,
+    },
+    Line {
+        name: "13.6",
+        v8: (13, 6),
+        node: 24,
+        platform_slots: 20,
+        node_platform_slots: 26,
+        unregister_isolate_slot: 24,
+        first_isolate: SHARED_READ_ONLY_HEAP,
+        adapters: &V8_13_6,
+    },
+];
+
+/// The oldest line, that of Node 18.
+pub fn oldest() -> &'static Line {
+    &LINES[0]
+}
+
+/// The line of a V8.
+pub fn of_v8(version: V8Version) -> Option<&'static Line> {
+    LINES.iter().find(|line| line.v8 == (version.major, version.minor))
+}
+
+/// The line of a Node, by its major version.
+pub fn of_node(major: u32) -> Option<&'static Line> {
+    LINES.iter().find(|line| line.node == major)
+}
+
+/// The line of a host's V8.
+///
+/// # Errors
+/// There is none: Relink has no bridge to the platform of that V8.
+pub fn of_host(host: &Fingerprint) -> Result<&'static Line, Error> {
+    let none = || {
+        let known: Vec<_> = LINES.iter().map(|line| line.name).collect();
+        let why = format!(
+            "there is no bridge to the platform of V8 {}, only to those of {}",
+            host.version_text(),
+            known.join(", ")
+        );
+        Error::Refused { differences: vec![why] }
+    };
+    host.version.and_then(of_v8).ok_or_else(none)
+}
+
+/// The bridges' shared objects (built by shim/build.rs), each under the name of its line.
+#[derive(Clone, Copy, Debug)]
+pub struct Bridges<'a>(pub &'a [(&'static str, &'a [u8])]);
+
+impl<'a> Bridges<'a> {
+    /// The bridge for a host's V8, and its line.
+    ///
+    /// # Errors
+    /// There is none for it.
+    pub fn of(self, host: &Fingerprint) -> Result<(&'static Line, &'a [u8]), Error> {
+        let line = of_host(host)?;
+        let missing = || Error::Internal(format!("the bridge for V8 {} is missing", line.name));
+        let (_, bytes) = self.0.iter().find(|(name, _)| *name == line.name).ok_or_else(missing)?;
+        Ok((line, bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_belongs_to_one_line_or_to_none() {
+        let of = |text: &str| V8Version::parse(text).and_then(of_v8).map(|line| line.node);
+        assert_eq!(of("10.2.154.26"), Some(18));
+        assert_eq!(of("11.3.244.8"), Some(20));
+        assert_eq!(of("12.4.254.21"), Some(22));
+        assert_eq!(of("13.6.233.17"), Some(24));
+        for other in ["10.1.124.8", "11.4.1.1", "12.9.1.1", "1.2.3.4"] {
+            assert_eq!(of(other), None, "{other}");
+        }
+        assert_eq!(of_node(20).map(|line| line.name), Some("11.3"));
+        assert_eq!(of_node(19), None);
+    }
+
+    #[test]
+    fn names_are_their_numbers_and_nodes_platform_has_six_slots_more() {
+        for line in &LINES {
+            assert_eq!(line.name, format!("{}.{}", line.v8.0, line.v8.1));
+            assert_eq!(line.node_platform_slots, line.platform_slots + 6);
+            assert!((line.platform_slots..line.node_platform_slots).contains(&line.unregister_isolate_slot));
+        }
+    }
+}
