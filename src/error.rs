@@ -218,6 +218,12 @@ pub enum Error {
     /// Node could not be started.
     #[error("Node did not start: {0}")]
     NodeStart(String),
+    /// The guest can't be unloaded.
+    #[error("{threads} threads of the guest are still alive: it stays loaded")]
+    StillRuns {
+        /// How many.
+        threads: usize,
+    },
     /// A panic of Relink's own code was caught.
     #[error("internal error: {0}; please report it")]
     Internal(String),
@@ -256,6 +262,7 @@ impl Error {
             Self::Bridge { .. } => "E0601",
             Self::MissingEntry { .. } => "E0602",
             Self::NodeStart(_) => "E0603",
+            Self::StillRuns { .. } => "E0604",
             Self::Internal(_) => "E0901",
         }
     }

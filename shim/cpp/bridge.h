@@ -138,6 +138,10 @@ RELINK_BRIDGE_API int relink_bridge_run(const relink_bridge_options *options, re
    0, or NOT_RUNNING. */
 RELINK_BRIDGE_API int relink_bridge_stop(void);
 
+/* Takes Node's per-process part down, so that the guest can be unloaded and the bridge be bound to another. Not while
+   attached or running. 0, or ATTACHED, BUSY, or GUEST_ALIVE when something of the guest can never end. */
+RELINK_BRIDGE_API int relink_bridge_release(void);
+
 /* Waits until relink_bridge_run has returned, at most timeout_ms milliseconds. 0, or TIMEOUT. Not on the thread that
    runs it: TIMEOUT at once. */
 RELINK_BRIDGE_API int relink_bridge_wait(uint32_t timeout_ms);

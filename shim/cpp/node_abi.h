@@ -71,6 +71,9 @@ class MultiIsolatePlatform : public v8::Platform {
                                                       v8::PageAllocator* page_allocator);
 };
 
+// node.h: what InitializeOncePerProcess set up is taken down, but for V8 if that was not Node's.
+void TearDownOncePerProcess();
+
 // What InitializeOncePerProcess found in the command line.
 class InitializationResult {
  public:

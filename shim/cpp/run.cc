@@ -35,8 +35,8 @@ std::mutex g_environment_lock;  // held while g_environment is used by another t
 node::Environment* g_environment = nullptr;
 
 bool g_initialized = false;                         // InitializeOncePerProcess was called
-node::InitializationPointer* g_once = nullptr;      // what it said, if it succeeded; never freed
-node::MultiIsolatePlatform* g_platform = nullptr;   // never freed: its idle threads live on
+node::InitializationPointer* g_once = nullptr;      // what it said, if it succeeded
+node::MultiIsolatePlatform* g_platform = nullptr;   // lives until the release, with its idle threads
 
 // How the environment ended: the first reason counts.
 struct Ending {
@@ -348,6 +348,22 @@ extern "C" int relink_bridge_stop(void) {
   std::lock_guard<std::mutex> guard(g_environment_lock);
   g_stop_requested.store(true);
   if (g_environment != nullptr) node::Stop(g_environment);
+  return 0;
+}
+
+extern "C" int relink_bridge_release(void) {
+  using namespace relink;
+  if (attached()) return RELINK_BRIDGE_E_ATTACHED;
+  if (is_running()) return RELINK_BRIDGE_E_BUSY;
+  if (g_crippled.load() || !registry::empty()) return RELINK_BRIDGE_E_GUEST_ALIVE;
+  if (g_once != nullptr) {
+    node::TearDownOncePerProcess();
+    delete g_once;
+    g_once = nullptr;
+  }
+  g_platform = nullptr;
+  set_node_platform(nullptr);
+  g_initialized = false;
   return 0;
 }
 

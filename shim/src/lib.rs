@@ -7,12 +7,13 @@
 //! The constructor runs in ld.so before `main`, on the only thread; the thread that it starts never unwinds into
 //! foreign code.
 
+mod api;
 mod bridge;
 
 use relink_core::config::{self, Config};
 use relink_core::error::Error;
 use relink_core::host::detect;
-use relink_core::pipeline::{self, SharedReport};
+use relink_core::pipeline::{self, Entered, SharedReport};
 use relink_core::process::{Maps, Modules};
 use relink_core::report::log::{self, Level};
 use relink_core::report::{Failure, Report};
@@ -21,6 +22,7 @@ use std::ffi::{c_char, OsString};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
 
 /// Node's main thread needs as much as a process's main thread usually has, in bytes.
 const STACK: usize = 8 * 1024 * 1024;
@@ -53,7 +55,8 @@ fn arm() {
     }
     let report = new_report();
     match config.and_then(settle) {
-        Ok(config) => start_thread(config, report),
+        // Nobody will ask for the guest to be taken out.
+        Ok(config) => drop(spawn(config, report, |entered| entered.into_iter().for_each(Entered::keep))),
         Err(error) => fail(&error, &report, file.as_deref()),
     }
 }
@@ -117,7 +120,12 @@ extern "C" fn at_exit_of_the_host() {
     drop(told);
 }
 
-fn start_thread(config: Config, report: SharedReport) {
+/// Starts the guest's thread, which ends with `then` what Node left behind.
+fn spawn<T: Send + 'static>(
+    config: Config,
+    report: SharedReport,
+    then: fn(Option<Entered>) -> T,
+) -> Option<JoinHandle<T>> {
     guards::all();
     if UNTOLD.set((Arc::clone(&report), config.report.clone())).is_ok() {
         // SAFETY: the handler is a function of this library, which is never unloaded.
@@ -127,18 +135,16 @@ fn start_thread(config: Config, report: SharedReport) {
     let told = Arc::clone(&report);
     let file = config.report.clone();
     let thread = std::thread::Builder::new().name("relink-node".into()).stack_size(STACK);
-    let spawned = with_signals_blocked(|| thread.spawn(move || run(&config, &report)));
-    if let Err(error) = spawned {
-        fail(&Error::Internal(format!("no thread for Node: {error}")), &told, file.as_deref());
-    }
+    let spawned = with_signals_blocked(|| thread.spawn(move || then(run(&config, &report))));
+    let failed =
+        |error| fail(&Error::Internal(format!("no thread for Node: {error}")), &told, file.as_deref());
+    spawned.map_err(failed).ok()
 }
 
-fn run(config: &Config, report: &SharedReport) {
+fn run(config: &Config, report: &SharedReport) -> Option<Entered> {
     let attempt = AssertUnwindSafe(|| pipeline::run(config, bridge::all(), report));
     let result = catch_unwind(attempt).unwrap_or_else(|panic| Err(Error::Internal(panic_text(&*panic))));
-    if let Err(error) = result {
-        fail(&error, report, config.report.as_deref());
-    }
+    result.map_err(|error| fail(&error, report, config.report.as_deref())).ok()
 }
 
 /// Tells why Node was not brought in: one line, and the report if one was asked for.

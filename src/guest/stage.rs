@@ -20,6 +20,7 @@ use std::ffi::{c_int, c_void, CString};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A loaded image whose initialisers have not run.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub struct Staged {
     /// The run-time addresses that it spans.
     pub span: std::ops::Range<RunAddr>,
     lifecycle: Lifecycle,
+    initialised: AtomicBool,
     /// Keeps `/proc/PID/fd/N` valid, the name under which debuggers find the image's symbols.
     _file: File,
 }
@@ -71,7 +73,14 @@ pub unsafe fn load(source: Source, copy: &Copy) -> Result<Staged, Error> {
     let bias = load_bias(handle).ok_or_else(|| failed(dl_error()))?;
     let span = source.file.image.span();
     let span = bias.run(span.start)..bias.run(span.end);
-    let staged = Staged { handle, bias, span, lifecycle: source.inventory.lifecycle, _file: memory };
+    let staged = Staged {
+        handle,
+        bias,
+        span,
+        lifecycle: source.inventory.lifecycle,
+        initialised: AtomicBool::new(false),
+        _file: memory,
+    };
     if let Some(on_disk) = source.on_disk {
         // SAFETY: none of the image's code runs yet, and nobody else knows it.
         if let Err(why) = unsafe { staged.share(on_disk, &copy.shared) } {
@@ -126,11 +135,15 @@ impl Staged {
         Ok(())
     }
 
-    /// Runs the image's initialisers in the order that ld.so would: `DT_INIT`, then the array. Returns how many.
+    /// Runs the image's initialisers in the order that ld.so would: `DT_INIT`, then the array. Returns how many; none if
+    /// they have run already.
     ///
     /// # Safety
-    /// Every slot of the image is bound, and so are those of images it calls. To be called once.
+    /// Every slot of the image is bound, and so are those of images it calls.
     pub unsafe fn initialise(&self) -> usize {
+        if self.initialised.swap(true, Ordering::AcqRel) {
+            return 0;
+        }
         let mut functions: Vec<RunAddr> = self.lifecycle.init.map(|f| self.bias.run(f)).into_iter().collect();
         // SAFETY: the array is the image's own.
         functions.extend(unsafe { self.functions(self.lifecycle.init_array) });
@@ -142,6 +155,11 @@ impl Staged {
             function(argc, argv, envp);
         }
         functions.len()
+    }
+
+    /// Whether the initialisers have been run.
+    pub fn is_initialised(&self) -> bool {
+        self.initialised.load(Ordering::Acquire)
     }
 
     /// Runs the image's finalisers in the order that ld.so would: the array from its end, then `DT_FINI`.

@@ -12,7 +12,18 @@ use crate::guest::stage::{self, Staged};
 use crate::patch::live::LiveMemory;
 use crate::patch::{apply, by_page, Applied, Memory};
 use crate::plan::{is_run_time, place, Placement, Plan, StagedImage};
+use crate::runtime::guards;
 use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The bridge of guests that were unloaded. The bridge itself never is: a thread of the host's may be on its way through the
+/// platform hook when the guest ends. The next guest gets the same one, bound anew.
+static BRIDGE: Mutex<Option<Staged>> = Mutex::new(None);
+
+fn bridge() -> MutexGuard<'static, Option<Staged>> {
+    BRIDGE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Images that are loaded, in the order in which they were given.
 #[derive(Debug, Default)]
@@ -23,7 +34,8 @@ impl Images {
     pub fn load(parts: &[Part], verified: &VerifiedPlan) -> Result<Self, Error> {
         let mut images = Self::default();
         for part in parts {
-            match load(part, verified.plan()) {
+            let kept = if part.image == StagedImage::Bridge { bridge().take() } else { None };
+            match kept.map_or_else(|| load(part, verified.plan()), Ok) {
                 Ok(staged) => images.0.push((part.image, staged)),
                 Err(error) => {
                     images.discard();
@@ -65,7 +77,13 @@ impl Images {
     fn write(&self, plan: &Plan) -> Result<Applied, Error> {
         let mut memory = self.memory()?;
         let page_size = memory.page_size();
-        apply(&mut memory, &by_page(place(plan, &self.placement()), page_size))
+        let mut writes = place(plan, &self.placement());
+        // A bridge that served another guest holds what it was bound to then.
+        let bridge = self.get(StagedImage::Bridge).map(|b| b.span.clone()).unwrap_or_default();
+        for write in writes.iter_mut().filter(|w| bridge.contains(&w.at)) {
+            write.expected = memory.read(write.at).unwrap_or(write.expected);
+        }
+        apply(&mut memory, &by_page(writes, page_size))
     }
 
     /// The images' memory.
@@ -81,7 +99,44 @@ impl Images {
     }
 
     fn discard(self) {
-        self.0.into_iter().rev().for_each(|(_, staged)| staged.discard());
+        for (image, staged) in self.0.into_iter().rev() {
+            if image == StagedImage::Bridge && staged.is_initialised() {
+                *bridge() = Some(staged);
+            } else {
+                staged.discard();
+            }
+        }
+    }
+
+    /// Runs destructors and finalisers, each image's before those of images that it calls, and unloads all but the bridge.
+    /// `order` is that of initialisation.
+    ///
+    /// # Errors
+    /// So many threads of the guest are still alive: everything stays loaded.
+    ///
+    /// # Safety
+    /// The images' initialisers have run, and nothing but threads that the guest made can still be in their code.
+    pub unsafe fn unload(self, order: &[StagedImage]) -> Result<(), usize> {
+        /// For threads that were told to end.
+        const LIMIT: Duration = Duration::from_secs(2);
+        // SAFETY: promised by the caller.
+        unsafe { guards::run_exit_functions() };
+        let finalised = order.iter().rev().filter(|image| **image != StagedImage::Bridge);
+        for staged in finalised.filter_map(|image| self.get(*image)) {
+            // SAFETY: promised by the caller.
+            unsafe { staged.finalise() };
+        }
+        match guards::threads_left(LIMIT) {
+            0 => {
+                self.discard();
+                guards::forget_guest();
+                Ok(())
+            }
+            alive => {
+                self.keep();
+                Err(alive)
+            }
+        }
     }
 }
 

@@ -10,7 +10,7 @@ mod start;
 
 pub use load::Images;
 pub use parts::{Files, ImageFile, Part};
-pub use start::finish;
+pub use start::{finish, Entered};
 
 use crate::abi::adapters::{self, Adapter};
 use crate::abi::catalogue::{PLATFORM_CELL, WITNESSES};
@@ -67,7 +67,7 @@ pub struct Bound<'b, 'd> {
 }
 
 /// Brings the guest in beside the host and runs it on the calling thread, which has 8 MiB of stack, until it ends.
-pub fn run(config: &Config, bridges: Bridges, report: &SharedReport) -> Result<(), Error> {
+pub fn run(config: &Config, bridges: Bridges, report: &SharedReport) -> Result<Entered, Error> {
     readable_script(config)?;
     let ask = Ask {
         guest: &config.guest,
@@ -229,6 +229,10 @@ impl Bound<'_, '_> {
     /// The images have been entered and stay.
     fn keep(self) {
         self.images.keep();
+    }
+
+    fn entered(self) -> Entered {
+        Entered { images: self.images, order: self.order }
     }
 
     fn spans(&self) -> impl Iterator<Item = std::ops::Range<RunAddr>> + '_ {

@@ -3,7 +3,7 @@
 //! # Safety
 //! Only bound images are entered; the host's platform is described from its own data, seen set by the wait stage.
 
-use super::{lock, observe, Bound, Clock, SharedReport};
+use super::{lock, observe, Bound, Clock, Images, SharedReport};
 use crate::abi::adapters;
 use crate::abi::catalogue::PLATFORM_CELL;
 use crate::address::RunAddr;
@@ -16,11 +16,45 @@ use crate::runtime::bridge::{self, Bridge};
 use crate::runtime::host_slots::HostSlots;
 use crate::runtime::{guards, lifecycle, platform};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
+/// A guest that has ended. It stays loaded until it is unloaded.
+#[derive(Debug)]
+#[must_use]
+pub struct Entered {
+    pub(super) images: Images,
+    pub(super) order: Vec<StagedImage>,
+}
+
+impl Entered {
+    /// Leaves it loaded for ever.
+    pub fn keep(self) {
+        self.images.keep();
+    }
+
+    /// Takes the guest out of the process: its destructors and finalisers run, its images are unloaded, and another guest
+    /// may come. Not on the thread that it ran on, for what is thread-local there ends with that thread.
+    ///
+    /// # Errors
+    /// Something of it can never end, so it stays loaded.
+    pub fn unload(self) -> Result<(), Error> {
+        if let Err(error) = bridge::release() {
+            self.keep();
+            return Err(error);
+        }
+        // SAFETY: Node has ended and was taken down, and its thread with it.
+        unsafe { self.images.unload(&self.order) }.map_err(|threads| Error::StillRuns { threads })?;
+        if lifecycle::renew() {
+            Ok(())
+        } else {
+            Err(Error::Internal("a guest runs that was unloaded".into()))
+        }
+    }
+}
+
 /// Runs initialisers, attaches the platform bridge and runs Node to its end.
-pub(super) fn start(bound: Bound, config: &Config, report: &SharedReport) -> Result<(), Error> {
+pub(super) fn start(bound: Bound, config: &Config, report: &SharedReport) -> Result<Entered, Error> {
     let clock = Clock(report);
     guards::enter_guest_thread();
     clock.time("initialise", || bound.initialise());
@@ -47,8 +81,7 @@ pub(super) fn start(bound: Bound, config: &Config, report: &SharedReport) -> Res
                 lock(report).spent(stage, us);
             }
             leave(bridge, host_slots, outcome);
-            bound.keep();
-            Ok(())
+            Ok(bound.entered())
         }
         Err(error) => {
             leave(
@@ -56,6 +89,7 @@ pub(super) fn start(bound: Bound, config: &Config, report: &SharedReport) -> Res
                 host_slots,
                 Outcome { how: "init-failed".into(), exit_code: 1, message: error.line() },
             );
+            bound.keep();
             Err(error)
         }
     }
@@ -115,8 +149,11 @@ fn at_exit_of_the_host() {
             lifecycle::give_up("the host left, and the guest could not be stopped in time");
         }
     }
-    // SAFETY: the handler is a function of this library, which is never unloaded.
-    unsafe { libc::atexit(stop_the_guest) };
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the handler is a function of this library, which is never unloaded.
+        unsafe { libc::atexit(stop_the_guest) };
+    });
 }
 
 /// Completes the report and writes it where it was asked for.

@@ -113,6 +113,7 @@ pub struct Bridge {
     stop: extern "C" fn() -> c_int,
     host_leaving: extern "C" fn() -> c_int,
     abandon: extern "C" fn(),
+    release: extern "C" fn() -> c_int,
 }
 
 impl Bridge {
@@ -136,6 +137,9 @@ impl Bridge {
                 ),
                 stop: std::mem::transmute::<usize, extern "C" fn() -> c_int>(address("relink_bridge_stop")?),
                 abandon: std::mem::transmute::<usize, extern "C" fn()>(address("relink_bridge_abandon")?),
+                release: std::mem::transmute::<usize, extern "C" fn() -> c_int>(address(
+                    "relink_bridge_release",
+                )?),
                 host_leaving: std::mem::transmute::<usize, extern "C" fn() -> c_int>(address(
                     "relink_bridge_host_leaving",
                 )?),
@@ -202,6 +206,19 @@ impl Bridge {
             LEAVING => Ok(false),
             code => Err(refusal(code)),
         }
+    }
+}
+
+/// Takes Node's per-process part down when the guest has ended, and forgets what the bridge has told.
+///
+/// # Errors
+/// Something of the guest can never end: it must stay loaded.
+pub fn release() -> Result<(), Error> {
+    let code = BRIDGE.get().map_or(0, |bridge| (bridge.release)());
+    *EVENTS.lock().unwrap_or_else(PoisonError::into_inner) = Events::default();
+    match code {
+        0 => Ok(()),
+        code => Err(refusal(code)),
     }
 }
 

@@ -14,7 +14,9 @@ use crate::address::RunAddr;
 use crate::plan::Guard;
 use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 thread_local! {
     static OF_THE_GUEST: Cell<bool> = const { Cell::new(false) };
@@ -57,7 +59,7 @@ pub fn all() -> Vec<Guard> {
         guard(
             "__cxa_atexit",
             cxa_atexit as *const (),
-            "the guest's destructors do not run in the host's exit()",
+            "the guest's destructors run when it is unloaded, and not in the host's exit()",
         ),
         guard("pthread_create", pthread_create as *const (), "threads of the guest are known as such"),
     ]
@@ -295,12 +297,14 @@ extern "C" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int {
     unsafe { libc::dup3(from, to, flags) }
 }
 
+/// Which of the two names of a channel were looked for.
+static LOOKED_FOR: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
+
 /// When Node starts it looks once for a channel that a parent opened to it, and takes it over; but this one was opened to
 /// the host. So the first look finds nothing. Later ones see what is there: the names stand in the environment, and
 /// what lists it (a Worker that clones it) must find a value for each.
 extern "C" fn getenv(name: *const c_char) -> *mut c_char {
     const OF_THE_HOST: [&[u8]; 2] = [b"NODE_CHANNEL_FD", b"NODE_UNIQUE_ID"];
-    static LOOKED_FOR: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
     if !name.is_null() {
         // SAFETY: a NUL-terminated name, as getenv wants it.
         let wanted = unsafe { std::ffi::CStr::from_ptr(name) }.to_bytes();
@@ -321,10 +325,55 @@ extern "C" fn setrlimit64(resource: libc::__rlimit_resource_t, limit: *const lib
     0
 }
 
-/// Drops the registration: the guest's image stays loaded until the process ends, and the system takes back what its
-/// destructors would. Running them in the host's exit() would pull state from under Node's threads.
-extern "C" fn cxa_atexit(_function: *mut c_void, _argument: *mut c_void, _dso: *mut c_void) -> c_int {
+/// A destructor or exit handler of the guest's: function and argument, as addresses.
+type ExitFunction = (usize, usize);
+
+static EXIT_FUNCTIONS: Mutex<Vec<ExitFunction>> = Mutex::new(Vec::new());
+
+/// Keeps the registration for the day when the guest is unloaded. In the host's exit() none of these run: they would pull
+/// state from under Node's threads, and the system takes back what they would.
+extern "C" fn cxa_atexit(function: *mut c_void, argument: *mut c_void, _dso: *mut c_void) -> c_int {
+    let mut functions = EXIT_FUNCTIONS.lock().unwrap_or_else(PoisonError::into_inner);
+    functions.push((function as usize, argument as usize));
     0
+}
+
+/// Runs the guest's destructors and exit handlers, the last one registered first, as exit(3) does. Returns how many.
+///
+/// # Safety
+/// The guest is loaded, its initialisers have run, and nothing of it runs any more.
+pub unsafe fn run_exit_functions() -> usize {
+    let mut count = 0;
+    loop {
+        // One may register another.
+        let last = EXIT_FUNCTIONS.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let Some((function, argument)) = last else { return count };
+        // SAFETY: a function that the guest registered, with the signature that `__cxa_atexit` wants (Itanium C++ ABI,
+        // section 3.3.6); its image is still loaded (promised by the caller).
+        let function: extern "C" fn(*mut c_void) = unsafe { std::mem::transmute(function) };
+        function(argument as *mut c_void);
+        count += 1;
+    }
+}
+
+/// How many threads that the guest made are alive.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// How many threads that the guest made are alive, once there are none or the time is over.
+pub fn threads_left(limit: Duration) -> usize {
+    const PAUSE: Duration = Duration::from_millis(1);
+    let deadline = Instant::now() + limit;
+    while THREADS.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+        std::thread::sleep(PAUSE);
+    }
+    THREADS.load(Ordering::Acquire)
+}
+
+/// The guest was unloaded: the next one starts as the first one did.
+pub fn forget_guest() {
+    LOOKED_FOR.iter().for_each(|looked| looked.store(false, Ordering::Relaxed));
+    (0..=2).for_each(|stream| believes_non_blocking(stream).store(false, Ordering::Relaxed));
+    signals::forget();
 }
 
 /// A thread's start routine and its argument.
@@ -340,9 +389,11 @@ extern "C" fn pthread_create(
     argument: *mut c_void,
 ) -> c_int {
     let start = Box::into_raw(Box::new(Start { routine, argument }));
+    THREADS.fetch_add(1, Ordering::AcqRel);
     // SAFETY: as the guest called it, but for the start routine, which takes the box over.
     let result = unsafe { libc::pthread_create(thread, attributes, start_of_the_guest, start.cast()) };
     if result != 0 {
+        THREADS.fetch_sub(1, Ordering::AcqRel);
         // SAFETY: no thread was made, so the box is still ours alone.
         drop(unsafe { Box::from_raw(start) });
     }
@@ -355,7 +406,18 @@ extern "C" fn start_of_the_guest(start: *mut c_void) -> *mut c_void {
     let start = unsafe { Box::from_raw(start.cast::<Start>()) };
     let (routine, argument) = (start.routine, start.argument);
     drop(start);
+    // Counted down also when the thread is ended by pthread_exit, which unwinds.
+    let _counted = Counted;
     routine(argument)
+}
+
+/// A living thread of the guest's.
+struct Counted;
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        THREADS.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 fn set_errno(value: c_int) {

@@ -1,4 +1,4 @@
-//! From the start of the guest to its end, however it ends: one guest per process, one end, told once.
+//! From the start of the guest to its end, however it ends: one guest at a time, one end, told once.
 
 use crate::report::{log, Outcome};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -45,6 +45,18 @@ pub fn begin(stopper: fn(), finish: impl FnOnce(Outcome) + Send + 'static) -> bo
     state.stopper = Some(stopper);
     state.finish = Some(Box::new(finish));
     state.running = true;
+    true
+}
+
+/// The guest has ended and was unloaded: another may begin. `false`: one is running.
+#[must_use]
+pub fn renew() -> bool {
+    let mut state = state();
+    if state.running {
+        return false;
+    }
+    let host_leaves = state.host_leaves;
+    *state = State { host_leaves, ..State::default() };
     true
 }
 

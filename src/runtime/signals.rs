@@ -29,6 +29,11 @@ pub enum Effect {
     EndsGuest,
 }
 
+/// Forgets all dispositions: the guest that set them is gone.
+pub fn forget() {
+    *TABLE.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = [None; COUNT];
+}
+
 /// The guest's `sigaction(2)`: `None` for a number that is no signal.
 pub fn exchange(signal: c_int, new: Option<libc::sigaction>) -> Option<libc::sigaction> {
     let index = usize::try_from(signal).ok().filter(|n| (1..COUNT).contains(n))?;

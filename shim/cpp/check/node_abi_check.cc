@@ -23,6 +23,7 @@ using Initialized = std::shared_ptr<InitializationResult>;
 using Initialized = std::unique_ptr<InitializationResult>;
 #endif
 
+TAKE(0, &TearDownOncePerProcess, void (*)());
 TAKE(1, &InitializeOncePerProcess, Initialized (*)(const Strings&, ProcessFlags::Flags));
 TAKE(2, &MultiIsolatePlatform::Create, std::unique_ptr<MultiIsolatePlatform> (*)(int, v8::TracingController*, v8::PageAllocator*));
 TAKE(3, &CreateEnvironment, Environment* (*)(IsolateData*, v8::Local<v8::Context>, const Strings&, const Strings&, EnvironmentFlags::Flags,

@@ -1,0 +1,146 @@
+//! The C interface (shim/include/relink.h): bringing a guest in and taking it out on the host's request.
+//!
+//! # Safety
+//! `relink_start` reads a vector of C strings that the caller promises to be one.
+
+use super::{new_report, settle, spawn};
+use relink_core::config::Config;
+use relink_core::error::Error;
+use relink_core::pipeline::Entered;
+use relink_core::report::log::{self, Level};
+use relink_core::runtime::lifecycle;
+use std::ffi::{c_char, c_int, CStr, OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// `enum relink_answer`.
+#[repr(i32)]
+#[derive(Clone, Copy)]
+enum Answer {
+    Ok = 0,
+    Nothing = 1,
+    Busy = 2,
+    Timeout = 3,
+    Refused = 4,
+    Stays = 5,
+}
+
+/// The guest's thread; it gives back what is to be unloaded, or nothing if Node was not brought in.
+type Session = JoinHandle<Option<Entered>>;
+
+static SESSION: Mutex<Option<Session>> = Mutex::new(None);
+
+fn session() -> MutexGuard<'static, Option<Session>> {
+    SESSION.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Nothing of ours may unwind into the host.
+fn answer(work: impl FnOnce() -> Answer) -> c_int {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Answer::Refused) as c_int
+}
+
+fn refused(error: &Error) -> Answer {
+    log::tell(Level::Error, &error.line());
+    Answer::Refused
+}
+
+/// Brings Node in.
+///
+/// # Safety
+/// `settings` is null or a vector of NUL-terminated strings that ends with a null pointer.
+#[no_mangle]
+pub unsafe extern "C" fn relink_start(settings: *const *const c_char) -> c_int {
+    // SAFETY: promised by the caller.
+    let settings = unsafe { strings(settings) };
+    answer(|| {
+        let mut session = session();
+        if session.is_some() {
+            return Answer::Busy;
+        }
+        let get = |name: &str| settings.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
+        let missing = || Error::Setting {
+            name: relink_core::config::GUEST,
+            why: "and RELINK_SCRIPT must be among the settings".into(),
+        };
+        let config = Config::read(get).unwrap_or_else(|| Err(missing())).and_then(settle);
+        match config {
+            Ok(config) => *session = spawn(config, new_report(), |entered| entered),
+            Err(error) => return refused(&error),
+        }
+        if session.is_some() {
+            Answer::Ok
+        } else {
+            Answer::Refused
+        }
+    })
+}
+
+/// Names and values.
+///
+/// # Safety
+/// As for [`relink_start`].
+unsafe fn strings(settings: *const *const c_char) -> Vec<(String, OsString)> {
+    let mut found = Vec::new();
+    let mut next = settings;
+    // SAFETY: null ends the vector, or is given in place of one.
+    while !next.is_null() && !unsafe { *next }.is_null() {
+        // SAFETY: a NUL-terminated string.
+        let text = unsafe { CStr::from_ptr(*next) }.to_bytes();
+        if let Some(at) = text.iter().position(|b| *b == b'=') {
+            let name = String::from_utf8_lossy(&text[..at]).into_owned();
+            found.push((name, OsStr::from_bytes(&text[at + 1..]).to_owned()));
+        }
+        // SAFETY: the vector goes on to its null.
+        next = unsafe { next.add(1) };
+    }
+    found
+}
+
+/// Waits until the guest has ended by itself.
+#[no_mangle]
+pub extern "C" fn relink_wait(timeout_ms: u32) -> c_int {
+    answer(|| await_end(timeout_ms, || ()))
+}
+
+/// Waits for the guest's thread; `meanwhile` is called again and again.
+fn await_end(timeout_ms: u32, meanwhile: impl Fn()) -> Answer {
+    const PAUSE: Duration = Duration::from_millis(1);
+    let deadline = Instant::now() + Duration::from_millis(u64::from(timeout_ms));
+    loop {
+        match &*session() {
+            None => return Answer::Nothing,
+            Some(thread) if thread.is_finished() => return Answer::Ok,
+            Some(_) if Instant::now() >= deadline => return Answer::Timeout,
+            Some(_) => {}
+        }
+        meanwhile();
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Ends the guest and takes it out of the process.
+#[no_mangle]
+pub extern "C" fn relink_unload(timeout_ms: u32) -> c_int {
+    answer(|| {
+        // Again and again: a guest that has not begun yet does not hear the first time.
+        match await_end(timeout_ms, || lifecycle::stop("stopped", 1, "the host asked for it")) {
+            Answer::Ok => {}
+            other => return other,
+        }
+        let Some(thread) = session().take() else { return Answer::Nothing };
+        let Ok(Some(entered)) = thread.join() else {
+            // Node was not brought in: nothing is left of it.
+            return if lifecycle::renew() { Answer::Ok } else { Answer::Stays };
+        };
+        match entered.unload() {
+            Ok(()) => Answer::Ok,
+            Err(error) => {
+                log::tell(Level::Error, &error.line());
+                Answer::Stays
+            }
+        }
+    })
+}

@@ -1,0 +1,105 @@
+//! Process layer: a host brings guests in and takes them out again (shim/include/relink.h) while its own threads run
+//! JavaScript in the same V8, and nothing grows.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use support::parts;
+
+/// What the host tells of one cycle (fixtures/hosts/cycles.cc).
+#[derive(Debug, serde::Deserialize)]
+struct Cycle {
+    cycle: usize,
+    start: i32,
+    wait: i32,
+    unload: i32,
+    threads: i64,
+    descriptors: i64,
+    mappings: i64,
+    resident: i64,
+}
+
+/// What it tells at its end.
+#[derive(Debug, serde::Deserialize)]
+struct End {
+    runs: u64,
+    wrong: u64,
+}
+
+const OK: i32 = 0;
+const TIMEOUT: i32 = 3;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Compiles the host.
+fn compile(folder: &Path) -> PathBuf {
+    let host = folder.join("cycles");
+    let libraries = parts().libv8.parent().expect("a folder").display().to_string();
+    let output = Command::new("g++")
+        .args(["-std=c++17", "-O2", "-isystem"])
+        .arg(&parts().headers)
+        .arg("-I")
+        .arg(root().join("shim/include"))
+        .arg("-o")
+        .arg(&host)
+        .arg(root().join("fixtures/hosts/cycles.cc"))
+        .arg(&parts().libv8)
+        .arg(format!("-Wl,--disable-new-dtags,-rpath,{libraries},-rpath-link,{libraries}"))
+        .args(["-pthread", "-ldl"])
+        .output()
+        .expect("g++ runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    host
+}
+
+/// Runs so many cycles beside two busy threads of the host's; every other guest is ended while it runs.
+fn cycles(guest: &Path, count: usize) -> (Vec<Cycle>, End) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = root().join("fixtures/scripts/guest_of_a_cycle.js");
+    let output = Command::new(compile(folder.path()))
+        .arg(&parts().library)
+        .args([&count.to_string(), "2", "--cut"])
+        .arg(format!("RELINK_GUEST={}", guest.display()))
+        .arg(format!("RELINK_SCRIPT={}", script.display()))
+        // Node never frees the certificates that this makes it read.
+        .env_remove("NODE_EXTRA_CA_CERTS")
+        .output()
+        .expect("the host runs");
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}: {errors}\n{text}", output.status);
+    assert_eq!(errors, "");
+    let (told, end): (Vec<_>, Vec<_>) = text.lines().partition(|line| line.contains("\"cycle\""));
+    let read = |line: &&str| serde_json::from_str(line).expect("a cycle");
+    (told.iter().map(read).collect(), serde_json::from_str(end[0]).expect("the end"))
+}
+
+/// Every guest came and went, and the host has what it had after the first one, within bounds.
+fn check(told: &[Cycle], end: &End, count: usize, settled: usize, growth_kib: i64) {
+    assert_eq!(told.len(), count);
+    for cycle in told {
+        assert_eq!((cycle.start, cycle.unload), (OK, OK), "{cycle:?}");
+        assert!(cycle.wait == OK || (cycle.wait == TIMEOUT && cycle.cycle % 2 == 1), "{cycle:?}");
+        assert_eq!((cycle.threads, cycle.descriptors), (told[0].threads, told[0].descriptors), "{cycle:?}");
+    }
+    assert!(told.iter().any(|c| c.wait == TIMEOUT), "no guest was ended while it ran");
+    let (early, last) = (&told[settled], &told[count - 1]);
+    assert!(last.mappings - early.mappings < 20, "{early:?} {last:?}");
+    assert!(last.resident - early.resident < growth_kib, "{early:?} {last:?}");
+    assert!(end.runs > 100 && end.wrong == 0, "{end:?}");
+}
+
+#[test]
+fn a_hundred_guests_come_and_go() {
+    let (told, end) = cycles(&parts().guest, 100);
+    // A leak of one 64th of a guest's memory per cycle would show.
+    check(&told, &end, 100, 40, 24 * 1024);
+}
+
+#[test]
+fn stock_guests_come_and_go() {
+    let (told, end) = cycles(&parts().libv8, 10);
+    check(&told, &end, 10, 5, 48 * 1024);
+}
