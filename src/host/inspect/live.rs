@@ -222,16 +222,16 @@ fn load_bias(file: &FileImage, mapping: &Mapping) -> Option<LoadBias> {
 
 fn named_in_dynsym(file: &FileImage, at: LinkAddr) -> Option<String> {
     let dynamic = Dynamic::parse(&file.image).ok()?;
-    let all = SymbolTable::parse(&file.image, &dynamic).ok()?.definitions().ok()?;
-    let found = all.iter().find(|s| s.value == at && s.name.starts_with("_ZTV"))?;
-    Some(found.name.to_owned())
+    let table = SymbolTable::parse(&file.image, &dynamic).ok()?;
+    let mut all = table.each_definition().map_while(Result::ok);
+    all.find(|s| s.value == at && s.name.starts_with("_ZTV")).map(|s| s.name.to_owned())
 }
 
 fn named_in_symtab(file: &FileImage, at: LinkAddr) -> Option<String> {
     let header = elf::FileHeader64::<LE>::parse(file.bytes).ok()?;
     let sections = header.sections(LE, file.bytes).ok()?;
     let table = sections.symbols(LE, file.bytes, elf::SHT_SYMTAB).ok()?;
-    let here = table.iter().filter(|s| s.st_value(LE) == at.0);
+    let here = table.iter().filter(|s| s.st_value(LE) == at.0).take(64);
     let mut names = here.filter_map(|s| std::str::from_utf8(s.name(LE, table.strings()).ok()?).ok());
     names.find(|n| n.starts_with("_ZTV")).map(str::to_owned)
 }

@@ -5,6 +5,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use object::read::elf::{FileHeader as _, SectionHeader as _};
 use object::{elf, LittleEndian as LE};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 /// What V8 prints, from src/api/api.cc of every version since 3.14.
 pub const OF_V8: [&str; 3] =
@@ -106,9 +107,12 @@ impl Texts {
     }
 }
 
-/// The leftmost match of several is the kind for which the search is vectorised.
-fn searcher() -> Option<AhoCorasick> {
-    AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(PATTERNS).ok()
+/// The leftmost match of several is the kind for which the search is vectorised. Built once: it costs more than a search
+/// through a small file.
+fn searcher() -> Option<&'static AhoCorasick> {
+    static SEARCHER: OnceLock<Option<AhoCorasick>> = OnceLock::new();
+    let build = || AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(PATTERNS).ok();
+    SEARCHER.get_or_init(build).as_ref()
 }
 
 fn insert(values: &mut BTreeSet<String>, value: Option<String>) {
