@@ -16,6 +16,9 @@ pub struct DynamicEntry {
     pub value: u64,
 }
 
+/// A longer string is taken for one without an end, in bytes: the same end must not be searched far away, again and again.
+const LONGEST_STRING: usize = 1 << 16;
+
 /// The dynamic section of an image, up to `DT_NULL`.
 #[derive(Clone, Debug)]
 pub struct Dynamic<'i, 'd> {
@@ -35,7 +38,8 @@ impl<'d> Strings<'d> {
             |why| ElfError::Malformed { what: "a dynamic string", address: LinkAddr(offset), why };
         let bytes = usize::try_from(offset).ok().and_then(|start| self.0.get(start..));
         let bytes = bytes.filter(|b| !b.is_empty()).ok_or(malformed("is outside of DT_STRSZ"))?;
-        let end = bytes.iter().position(|b| *b == 0).ok_or(malformed("has no terminating NUL"))?;
+        let bytes = &bytes[..bytes.len().min(LONGEST_STRING)];
+        let end = memchr::memchr(0, bytes).ok_or(malformed("has no terminating NUL"))?;
         std::str::from_utf8(&bytes[..end]).map_err(|_| malformed("is not UTF-8"))
     }
 

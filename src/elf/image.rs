@@ -142,8 +142,13 @@ impl<'d> FileImage<'d> {
             return Err(unsuitable("type (e_type)", e_type.to_string(), "2 (ET_EXEC) or 3 (ET_DYN)"));
         }
         let headers = program_headers(header, bytes)?;
-        let loads = headers.iter().filter(|h| h.p_type.get(LE) == elf::PT_LOAD);
-        let segments = loads.map(|h| file_segment(h, bytes)).collect::<Result<_, _>>()?;
+        let loads = || headers.iter().filter(|h| h.p_type.get(LE) == elf::PT_LOAD);
+        // Every look-up goes through all of them.
+        if loads().count() > MOST_SEGMENTS {
+            let expected = format!("at most {MOST_SEGMENTS}");
+            return Err(unsuitable("the number of PT_LOAD segments", loads().count().to_string(), &expected));
+        }
+        let segments = loads().map(|h| file_segment(h, bytes)).collect::<Result<_, _>>()?;
         Ok(Self {
             image: Image::from_segments(segments, headers, LoadBias(0)),
             bytes,
@@ -178,6 +183,9 @@ fn file_header(bytes: &[u8]) -> Result<&FileHeader64<LE>, ElfError> {
     FileHeader64::parse(bytes)
         .map_err(|_| unsuitable("version (e_version)", bytes[6].to_string(), "1 (EV_CURRENT)"))
 }
+
+/// Linkers make four or five, up to a dozen.
+const MOST_SEGMENTS: usize = 128;
 
 /// Offsets into `e_ident` (gABI figure 4-4).
 const EI_CLASS: usize = 4;

@@ -19,9 +19,12 @@ pub fn full_symbols(
     let header = elf::FileHeader64::<LE>::parse(file.bytes).map_err(unreadable)?;
     let sections = header.sections(LE, file.bytes).map_err(unreadable)?;
     let table = sections.symbols(LE, file.bytes, elf::SHT_SYMTAB).map_err(unreadable)?;
+    let strings = sections.section(table.string_section()).and_then(|s| s.data(LE, file.bytes));
+    let strings = strings.unwrap_or(&[]);
+    let longest = wanted.iter().map(|n| n.len()).max().unwrap_or(0);
     let mut found = HashMap::new();
     for symbol in table.iter().filter(|s| s.st_shndx(LE) != elf::SHN_UNDEF) {
-        let name = symbol.name(LE, table.strings()).ok().and_then(|n| std::str::from_utf8(n).ok());
+        let name = string(strings, symbol.st_name(LE), longest);
         if let Some(name) = name.filter(|n| wanted.contains(n)) {
             found.insert(name.to_owned(), (LinkAddr(symbol.st_value(LE)), symbol.st_type() == elf::STT_FUNC));
         }
@@ -44,4 +47,11 @@ pub fn bulk_sections(file: &FileImage) -> Vec<Range<u64>> {
     };
     let range = |s: &elf::SectionHeader64<LE>| s.sh_offset(LE)..s.sh_offset(LE).saturating_add(s.sh_size(LE));
     sections.iter().filter(alike).map(range).filter(|r| r.end <= file.bytes.len() as u64).collect()
+}
+
+/// The string at `offset`, if it is not longer than `longest` bytes: the end of another one is not searched for.
+fn string(strings: &[u8], offset: u32, longest: usize) -> Option<&str> {
+    let rest = strings.get(offset as usize..)?;
+    let end = memchr::memchr(0, &rest[..rest.len().min(longest + 1)])?;
+    std::str::from_utf8(&rest[..end]).ok()
 }

@@ -94,13 +94,18 @@ impl<'i, 'd> SymbolTable<'i, 'd> {
 
     /// All definitions that the hash tables lead to, in table order.
     pub fn definitions(&self) -> Result<Vec<Symbol<'d>>, ElfError> {
+        self.each_definition().collect()
+    }
+
+    /// The same, read one by one.
+    pub fn each_definition(&self) -> impl Iterator<Item = Result<Symbol<'d>, ElfError>> + '_ {
         let indices = match (&self.gnu, &self.sysv) {
             (Some(gnu), _) => gnu.indices(),
             (None, Some(sysv)) => 1..sysv.chains.len() as u32,
             (None, None) => 0..0,
         };
-        let all = indices.map(|index| self.get(index));
-        all.filter(|s| s.as_ref().map_or(true, |s| s.defined)).collect()
+        let all = indices.map(move |index| self.get(index));
+        all.filter(|s| s.as_ref().map_or(true, |s| s.defined))
     }
 
     /// The symbol at `index` if it is a definition of `name` that fits.

@@ -108,6 +108,9 @@ impl<'d> Versions<'d> {
     }
 }
 
+/// Symbols refer to versions by 15 bits (`VERSYM_VERSION`), and no object needs as many as 1,024 of one file.
+const MOST_RECORDS: u64 = 1 << 10;
+
 /// A linked list of records of `T`, at most `count` of them; `next` is the distance in bytes to the next, 0 at the end.
 fn linked<'i, 'd: 'i, T: object::Pod>(
     image: &'i Image<'d>,
@@ -117,9 +120,12 @@ fn linked<'i, 'd: 'i, T: object::Pod>(
     next: impl Fn(&T) -> u32 + 'i,
 ) -> impl Iterator<Item = Result<(LinkAddr, &'d T), ElfError>> + 'i {
     let mut at = Some(at);
-    let mut left = count;
+    let mut left = count.min(MOST_RECORDS);
     std::iter::from_fn(move || {
-        let here = at.take().filter(|_| left > 0)?;
+        let here = at.take().filter(|_| left > 0 || count > MOST_RECORDS)?;
+        if left == 0 {
+            return Some(Err(ElfError::Malformed { what, address: here, why: "has too many entries" }));
+        }
         left -= 1;
         let record = match image.value::<T>(what, here) {
             Ok(record) => record,

@@ -4,7 +4,7 @@ use crate::abi::catalogue::{CXX_WITNESSES, SMI_SHIFT, TAGGED_SIZE, VERSION_EMBED
 use crate::abi::version::V8Version;
 use crate::address::LinkAddr;
 use crate::elf::{ElfError, Image, SymbolTable};
-use object::{LittleEndian as LE, I32, U64};
+use object::{elf, LittleEndian as LE, I32, U64};
 
 /// The C++ standard library that V8's API was compiled with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
@@ -50,7 +50,7 @@ impl Fingerprint {
             version: known.then_some(V8Version { major, minor, build, patch }),
             embedder: facts.string(VERSION_EMBEDDER)?,
             tagged_size: facts.int(TAGGED_SIZE)?,
-            smi_bits: facts.int(SMI_SHIFT)?.map(|shift| shift + 1),
+            smi_bits: facts.int(SMI_SHIFT)?.and_then(smi_bits),
             cxx: facts.cxx()?,
         })
     }
@@ -62,6 +62,32 @@ impl Fingerprint {
     }
 }
 
+/// Bits of a small integer by `kSmiShiftSize` (include/v8-internal.h, `SmiTagging<4>` and `SmiTagging<8>`).
+pub(super) fn smi_bits(shift: u32) -> Option<u32> {
+    match shift {
+        0 => Some(31),
+        31 => Some(32),
+        _ => None,
+    }
+}
+
+/// The non-negative `int` at `at`. A compiler puts a 0 (the minor number of V8 7.0) where a file has no bytes.
+pub(super) fn int(image: &Image, at: LinkAddr) -> Result<Option<u32>, ElfError> {
+    match image.value::<I32<LE>>("a fact about V8", at) {
+        Ok(value) => Ok(u32::try_from(value.get(LE)).ok()),
+        Err(_) if is_zero_filled(image, at) => Ok(Some(0)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether `at` lies in the part of a segment that a file has no bytes for (`p_filesz` to `p_memsz`).
+fn is_zero_filled(image: &Image, at: LinkAddr) -> bool {
+    image.headers().iter().filter(|h| h.p_type.get(LE) == elf::PT_LOAD).any(|h| {
+        let [start, bytes, all] = [h.p_vaddr.get(LE), h.p_filesz.get(LE), h.p_memsz.get(LE)];
+        (start.saturating_add(bytes)..start.saturating_add(all)).contains(&at.0)
+    })
+}
+
 struct Facts<'a, 'd> {
     image: &'a Image<'d>,
     find: &'a dyn Fn(&str) -> Result<Option<LinkAddr>, ElfError>,
@@ -71,8 +97,7 @@ impl Facts<'_, '_> {
     /// The non-negative `int` that the symbol names.
     fn int(&self, name: &str) -> Result<Option<u32>, ElfError> {
         let Some(at) = (self.find)(name)? else { return Ok(None) };
-        let value: &I32<LE> = self.image.value("a fact about V8", at)?;
-        Ok(u32::try_from(value.get(LE)).ok())
+        int(self.image, at)
     }
 
     /// The string that the `const char*` of this name points at. In a file the pointer is not relocated yet; then

@@ -200,7 +200,7 @@ impl<'a> Apt<'a> {
 }
 
 /// Our apt.conf. It is read before all others, so it can turn away from the machine's conf.d, which may hold hooks.
-fn settings(dir: &Path) -> String {
+pub(super) fn settings(dir: &Path) -> String {
     let dir = dir.display();
     let mut text = format!(
         "Dir::State \"{dir}/state\";\nDir::State::status \"{dir}/state/status\";\nDir::Cache \"{dir}/cache\";\n\
@@ -216,7 +216,7 @@ fn settings(dir: &Path) -> String {
 }
 
 /// Copies the machine's settings (proxies and the like) without those that run commands on the system.
-fn copy_settings(from: &Path, to: &Path) -> Result<()> {
+pub(super) fn copy_settings(from: &Path, to: &Path) -> Result<()> {
     for old in fs::read_dir(to).into_iter().flatten().flatten() {
         cache::remove(&old.path())?;
     }
@@ -230,7 +230,7 @@ fn copy_settings(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// The private list from /etc/apt.
-fn machine_sources() -> Result<String> {
+pub(super) fn machine_sources() -> Result<String> {
     let etc = Path::new("/etc/apt");
     let mut lines = fs::read_to_string(etc.join("sources.list")).unwrap_or_default();
     let mut stanzas = String::new();
@@ -270,7 +270,7 @@ fn unavailable(package: &str, error: KitError) -> KitError {
     }
 }
 
-fn has_sum(file: &Path, sha256: &str) -> bool {
+pub(super) fn has_sum(file: &Path, sha256: &str) -> bool {
     fs::read(file).is_ok_and(|bytes| hex(&Sha256::digest(bytes)) == sha256)
 }
 

@@ -6,6 +6,7 @@
 pub mod apt;
 pub mod cache;
 pub mod cli;
+pub mod corpus;
 pub mod debian;
 pub mod error;
 mod files;

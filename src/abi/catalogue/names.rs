@@ -18,7 +18,8 @@ pub const VERSION_EMBEDDER: &str = "_ZN2v88internal7Version9embedder_E";
 /// pointer compression.
 pub const TAGGED_SIZE: &str = "v8dbg_TaggedSize";
 
-/// Post-mortem metadata: shift of a small integer besides its tag, an `int`; 31 means 32-bit Smis.
+/// Post-mortem metadata: shift of a small integer besides its tag, an `int` (`kSmiShiftSize`): 31 with Smis of 32 bits, 0
+/// with Smis of 31.
 pub const SMI_SHIFT: &str = "v8dbg_SmiShiftSize";
 
 /// `v8::internal::V8::platform_` (src/init/v8.h): the process-wide `v8::Platform*`.
@@ -46,3 +47,53 @@ pub const WITNESSES: [&str; 4] = [
 
 /// `vtable for node::NodePlatform` (src/node_platform.h): tells a Node host by its platform object.
 pub const NODE_PLATFORM_VTABLE: &str = "_ZTVN4node12NodePlatformE";
+
+/// `v8::V8::GetVersion()` (include/v8-initialization.h). With it, or the version numbers, a module that defines
+/// [`MARKER`] holds V8; other engines (Bun's JavaScriptCore) define a part of V8's API without either.
+pub const GET_VERSION: &str = "_ZN2v82V810GetVersionEv";
+
+/// `v8::internal::(anonymous namespace)::v8_startup_state_` (src/init/v8.cc, since V8 10.1), a `V8StartupState`: only in
+/// `.symtab`.
+pub const STARTUP_STATE: &str = "_ZN2v88internal12_GLOBAL__N_117v8_startup_state_E";
+
+/// `v8::internal::ObjectVisitor::VisitPointer` (src/objects/visitors.h), whose parameter is `ObjectSlot`: an alias of
+/// `FullObjectSlot`, and of `CompressedObjectSlot` with pointer compression (src/common/globals.h). The two forms are
+/// those before and after V8 11.5, where `Tagged<>` came.
+pub const FULL_SLOTS: [&str; 2] = [
+    "_ZN2v88internal13ObjectVisitor12VisitPointerENS0_10HeapObjectENS0_14FullObjectSlotE",
+    "_ZN2v88internal13ObjectVisitor12VisitPointerENS0_6TaggedINS0_10HeapObjectEEENS0_14FullObjectSlotE",
+];
+
+/// The same with pointer compression.
+pub const COMPRESSED_SLOTS: [&str; 2] = [
+    "_ZN2v88internal13ObjectVisitor12VisitPointerENS0_10HeapObjectENS0_20CompressedObjectSlotE",
+    "_ZN2v88internal13ObjectVisitor12VisitPointerENS0_6TaggedINS0_10HeapObjectEEENS0_20CompressedObjectSlotE",
+];
+
+/// `v8::V8::GetSandboxSizeInBytes()`: declared under `V8_ENABLE_SANDBOX` only (include/v8-initialization.h).
+pub const SANDBOX_SIZE: &str = "_ZN2v82V821GetSandboxSizeInBytesEv";
+
+/// `v8::internal::StaticReadOnlyRootsPointerTable` (src/roots/static-roots.h): a local constant of builds with static
+/// roots, only in `.symtab`.
+pub const STATIC_ROOTS: &str = "_ZN2v88internalL31StaticReadOnlyRootsPointerTableE";
+
+/// `v8::internal::wasm::WasmOpcodes::OpcodeName(WasmOpcode)` (src/wasm/wasm-opcodes.h).
+pub const WEBASSEMBLY: &str = "_ZN2v88internal4wasm11WasmOpcodes10OpcodeNameENS1_10WasmOpcodeE";
+
+/// `v8::internal::Intl::CreateTimeZoneCache()` (src/objects/intl-objects.h): compiled with `V8_INTL_SUPPORT` only.
+pub const INTL: &str = "_ZN2v88internal4Intl19CreateTimeZoneCacheEv";
+
+/// `v8::internal::Heap::TearDown()` (src/heap/heap.h): where it is seen, `v8::internal` is.
+pub const INTERNALS: &str = "_ZN2v88internal4Heap8TearDownEv";
+
+/// Functions of debug builds: `JSObject::JSObjectVerify` (src/diagnostics/objects-debug.cc, under `VERIFY_HEAP`), which
+/// the collector of such a build calls.
+pub const DEBUG_ONLY: [&str; 2] =
+    ["_ZN2v88internal8JSObject14JSObjectVerifyEPNS0_7IsolateE", "_ZN2v88internal8JSObject14JSObjectVerifyEv"];
+
+/// `node::Start(int, char**)` (src/node.h): exported by every Node since 0.10.
+pub const NODE_START: &str = "_ZN4node5StartEiPPc";
+
+/// Node's structures of built-in modules, which begin with an `int`, `NODE_MODULE_VERSION` (src/node.h, `node_module` and
+/// before 0.11 `node_module_struct`); all have the first name in Node 1 to 18.
+pub const NODE_MODULES: [&str; 3] = ["_ZL7_module", "_module", "node_buffer_module"];

@@ -64,6 +64,9 @@ enum Failure {
     /// What the demo showed is not what it should have shown.
     #[error("E0803 {0}")]
     Demo(String),
+    /// A file or process can't be looked into.
+    #[error("E0810 cannot inspect \"{what}\": {why}; name an ELF file or the number of a process")]
+    Inspect { what: String, why: String },
     /// Relinked Node fails tests that plain Node passes.
     #[error("E0804 {0}")]
     Parity(String),
@@ -94,7 +97,7 @@ impl Failure {
             Self::Relink(_) | Self::Demo(_) | Self::Parity(_) => 1,
             Self::Kit(error) => error.exit_code() as u8,
             Self::Host { status, .. } => *status,
-            Self::Library(_) | Self::Unknown(_) => 2,
+            Self::Library(_) | Self::Unknown(_) | Self::Inspect { .. } => 2,
         }
     }
 }
