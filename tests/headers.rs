@@ -64,7 +64,9 @@ fn compile(source: &Path, view: View<'_>, arguments: &[&str], output: &Path) -> 
     let mut command = Command::new("g++");
     command.args(["-std=c++17", "-O0", "-fPIC"]).args(arguments);
     if let View::Theirs(include) = view {
-        command.arg("-DRELINK_REAL").arg("-isystem").arg(include);
+        // uv.h lies beside the folder of node.h.
+        let beside = include.parent().ok_or("a folder above the headers")?;
+        command.arg("-DRELINK_REAL").arg("-isystem").arg(include).arg("-idirafter").arg(beside);
     }
     checked(command.arg(source).arg("-o").arg(output))?;
     Ok(())
