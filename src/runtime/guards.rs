@@ -14,7 +14,7 @@ use crate::address::RunAddr;
 use crate::plan::Guard;
 use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 thread_local! {
     static OF_THE_GUEST: Cell<bool> = const { Cell::new(false) };
@@ -125,7 +125,7 @@ extern "C" fn assert_fail(what: *const c_char, file: *const c_char, line: c_uint
 
 extern "C" fn kill(process: libc::pid_t, number: c_int) -> c_int {
     if number != 0 && !in_child() && includes_the_host(process) {
-        set_errno(libc::EPERM);
+        set_errno(if signals::exchange(number, None).is_some() { libc::EPERM } else { libc::EINVAL });
         return -1;
     }
     if number == 0 || process != own_process() || in_child() {
@@ -196,6 +196,7 @@ extern "C" fn signal(number: c_int, handler: libc::sighandler_t) -> libc::sighan
 }
 
 extern "C" fn fork() -> libc::pid_t {
+    remember_streams();
     // SAFETY: as the guest asked; libuv calls only async-signal-safe functions in the child.
     let child = unsafe { libc::fork() };
     if child > 0 {
@@ -230,9 +231,39 @@ fn watch_child(child: libc::pid_t) {
 }
 
 /// The standard streams are open file descriptions that the host shares, with a child of the guest that inherits them,
-/// too; their flags are the host's own.
+/// too; their flags are the host's own. What else a child has in their places is the guest's.
 fn is_standard_stream(fd: c_int) -> bool {
-    (0..=2).contains(&fd)
+    (0..=2).contains(&fd) && (!in_child() || is_inherited(fd))
+}
+
+/// Device and inode of the host's standard streams at the guest's last fork(2).
+static STREAMS: [[AtomicU64; 2]; 3] = [const { [const { AtomicU64::new(0) }; 2] }; 3];
+
+fn remember_streams() {
+    for (fd, place) in (0..).zip(&STREAMS) {
+        let [device, inode] = file_of(fd);
+        place[0].store(device, Ordering::Relaxed);
+        place[1].store(inode, Ordering::Relaxed);
+    }
+}
+
+/// Whether a forked child has one of the host's streams here, in whatever place it was.
+fn is_inherited(fd: c_int) -> bool {
+    let file = file_of(fd);
+    file != [0, 0] && STREAMS.iter().any(|s| file == [0, 1].map(|i: usize| s[i].load(Ordering::Relaxed)))
+}
+
+/// Device and inode of an open file; zeroes if it is none. Async-signal-safe.
+fn file_of(fd: c_int) -> [u64; 2] {
+    // SAFETY: all zeroes is a valid stat, filled by the call.
+    let mut status: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: as above; a descriptor that is not open is an error.
+    let found = unsafe { libc::fstat(fd, &raw mut status) } == 0;
+    if found {
+        [status.st_dev, status.st_ino]
+    } else {
+        [0, 0]
+    }
 }
 
 extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: *mut c_void) -> c_int {
@@ -403,6 +434,15 @@ mod tests {
     }
 
     #[test]
+    fn a_childs_own_streams_are_told_from_the_hosts() {
+        remember_streams();
+        assert!((0..=2).all(is_inherited));
+        let pipe = std::io::pipe().expect("a pipe");
+        assert!(!is_inherited(std::os::fd::AsRawFd::as_raw_fd(&pipe.0)));
+        assert!(!is_inherited(-1));
+    }
+
+    #[test]
     fn limits_and_bad_signals() {
         all();
         // SAFETY: all zeroes is a valid rlimit64, filled by the call.
@@ -420,6 +460,8 @@ mod tests {
         assert_eq!(kill(own_process(), 0), 0);
         assert_eq!(kill(0, libc::SIGTERM), -1);
         assert_eq!(errno(), libc::EPERM);
+        assert_eq!(kill(0, 999), -1);
+        assert_eq!(errno(), libc::EINVAL);
         assert_eq!(signal(libc::SIGKILL, libc::SIG_IGN), libc::SIG_ERR);
     }
 }
