@@ -134,6 +134,7 @@ fn start_thread(config: Config, report: SharedReport) {
 }
 
 fn run(config: &Config, report: &SharedReport) {
+    lifecycle::on_own_thread();
     let attempt = AssertUnwindSafe(|| pipeline::run(config, bridge::bytes(), report));
     let result = catch_unwind(attempt).unwrap_or_else(|panic| Err(Error::Internal(panic_text(&*panic))));
     if let Err(error) = result {
