@@ -82,7 +82,9 @@ fn compile(
     command.arg(format!("-DRELINK_NODE={}", line.node));
     command.arg("-I").arg(cpp.join("lines").join(line.name));
     if let View::Theirs(include) = view {
-        command.arg("-DRELINK_REAL").arg("-isystem").arg(include);
+        // uv.h lies beside the folder of node.h.
+        let beside = include.parent().ok_or("a folder above the headers")?;
+        command.arg("-DRELINK_REAL").arg("-isystem").arg(include).arg("-idirafter").arg(beside);
     }
     checked(command.arg(cpp.join(source)).arg("-o").arg(output))?;
     Ok(())

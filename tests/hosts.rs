@@ -7,6 +7,7 @@ mod support;
 
 use nix::sys::signal::Signal;
 use process::{Ended, Program};
+use relink::config;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -132,6 +133,9 @@ fn abort_ends_the_guest_and_the_host_goes_on() {
     }
 }
 
+/// A tenth of a second of it.
+const WORK: &str = "for (const end = Date.now() + 100; Date.now() < end;) JSON.parse('{}');";
+
 /// What a guest may be at when its host leaves; each tells with a file that it has begun.
 const BUSY: [(&str, &str); 6] = [
     ("a JavaScript loop", "ready(); for (;;);"),
@@ -229,6 +233,19 @@ fn signals_for_the_host_reach_the_hosts_own_handlers() {
     assert_eq!((ended.code(), ended.stdout.as_str(), ended.stderr.as_str()), (6, "own handler\n", ""));
     let (ended, _) = leave(Program::node("setInterval(() => {}, 50)"), Some(Signal::SIGTERM), &serving);
     assert_eq!(ended.status.signal(), Some(Signal::SIGTERM as i32));
+}
+
+#[test]
+fn a_guest_may_have_v8_write_a_profile() {
+    // --prof needs --log, which V8 adds when it is initialised; the host's was before the guest asked for it.
+    for (host, status) in hosts() {
+        let log = host.file("v8.log", "");
+        let options = format!(r#"["--prof", "--no-logfile-per-isolate", "--logfile={}"]"#, log.display());
+        let ended = host.env(config::NODE_ARGS, options).relinked_source(WORK).start().end_after_guest();
+        assert_eq!((ended.code(), ended.outcome()), (status, ("finished", 0)), "{}", ended.stderr);
+        let written = std::fs::read_to_string(&log).expect("the log");
+        assert!(written.contains("code-creation,"), "{written:.200}");
+    }
 }
 
 #[test]

@@ -45,12 +45,24 @@ int offer(char** argv, int argc) {
   return offered - left;
 }
 
+// Flags that V8 lets imply --log, not in its table but when it is initialised (v8.cc): a logger without it fails a check.
+bool needs_log(const char* flag) {
+  static const char* const kNames[] = {"prof", "prof-cpp", "ll-prof", "perf-prof", "perf-basic-prof", "gdbjit"};
+  std::string name = flag_name(flag);
+  if (strncmp(flag, "--no", 4) == 0) return false;
+  for (const char* known : kNames) {
+    if (name == known) return true;
+  }
+  return false;
+}
+
 // Sets one flag or drops a foreign one; returns how many of argv are done with, 0 if the flag is unknown.
 int set_or_drop(char** argv, int argc, bool* any_set) {
   int taken = offer(argv, argc);
   if (taken > 0) {
     *any_set = true;
     report(RELINK_EVENT_FLAG_SET, 0, argv[0]);
+    if (needs_log(argv[0])) v8::V8::SetFlagsFromString("--log");
   } else if (is_foreign(argv[0])) {
     report(RELINK_EVENT_FLAG_FILTERED, 0, argv[0]);
     return 1;

@@ -13,7 +13,19 @@
 
 #include "v8_abi.h"
 
-struct uv_loop_s;
+// The head of libuv's loop, as far as uv.h has had it since libuv 1.39.
+struct uv_loop_s {
+  void* data;
+  unsigned int active_handles;
+  void* handle_queue[2];
+  union {
+    void* unused;
+    unsigned int count;
+  } active_reqs;
+  void* internal_fields;  // uv-common.h, struct uv__loop_internal_fields_s: its first member is `unsigned int flags`
+};
+
+constexpr unsigned int UV_METRICS_IDLE_TIME = 1;  // enum uv_loop_option, and the flag that uv_loop_configure sets
 
 namespace node {
 
@@ -131,6 +143,7 @@ class CommonEnvironmentSetup {
   ~CommonEnvironmentSetup();
   CommonEnvironmentSetup(const CommonEnvironmentSetup&) = delete;
   CommonEnvironmentSetup& operator=(const CommonEnvironmentSetup&) = delete;
+  uv_loop_s* event_loop() const;
   v8::Isolate* isolate() const;
   IsolateData* isolate_data() const;
   Environment* env() const;

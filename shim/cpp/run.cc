@@ -151,6 +151,13 @@ bool initialize_once(const Strings& args, relink_bridge_result* result) {
   return true;
 }
 
+// uv_loop_configure(loop, UV_METRICS_IDLE_TIME), as Node's own main calls it: performance.eventLoopUtilization() needs it.
+// A guest may keep libuv to itself, so the bridge does what that function does.
+void measure_idle_time(uv_loop_s* loop) {
+  auto* flags = static_cast<unsigned int*>(loop->internal_fields);
+  if (flags != nullptr) *flags |= UV_METRICS_IDLE_TIME;
+}
+
 // Scripts whose functions end the environment because of an error nobody handled: everything of Node's own but the
 // file of process.exit() itself. Without a script on the stack V8 reports an uncaught exception.
 bool ended_by_error(v8::Isolate* isolate) {
@@ -182,6 +189,7 @@ class Run {
     Stopwatch time(&result_->us_environment);
     Strings errors;
     auto make_environment = [&](const node::CommonEnvironmentSetup* setup) {
+      measure_idle_time(setup->event_loop());
       // Not kDefaultFlags: kOwnsInspector would take the process's SIGUSR1 handler.
       return node::CreateEnvironment(setup->isolate_data(), setup->context(), args, exec_args,
                                      node::EnvironmentFlags::kOwnsProcessState, node::ThreadId{}, nullptr);

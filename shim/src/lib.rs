@@ -142,6 +142,7 @@ fn spawn<T: Send + 'static>(
 }
 
 fn run(config: &Config, report: &SharedReport) -> Option<Entered> {
+    lifecycle::on_own_thread();
     let attempt = AssertUnwindSafe(|| pipeline::run(config, bridge::all(), report));
     let result = catch_unwind(attempt).unwrap_or_else(|panic| Err(Error::Internal(panic_text(&*panic))));
     result.map_err(|error| fail(&error, report, config.report.as_deref())).ok()

@@ -12,7 +12,7 @@ use crate::guest::stage::{self, Staged};
 use crate::patch::live::LiveMemory;
 use crate::patch::{apply, by_page, Applied, Memory};
 use crate::plan::{is_run_time, place, Placement, Plan, StagedImage};
-use crate::runtime::guards;
+use crate::runtime::{guards, remains};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -120,13 +120,13 @@ impl Images {
         /// For threads that were told to end.
         const LIMIT: Duration = Duration::from_secs(2);
         // SAFETY: promised by the caller.
-        unsafe { guards::run_exit_functions() };
+        unsafe { remains::run_exit_functions() };
         let finalised = order.iter().rev().filter(|image| **image != StagedImage::Bridge);
         for staged in finalised.filter_map(|image| self.get(*image)) {
             // SAFETY: promised by the caller.
             unsafe { staged.finalise() };
         }
-        match guards::threads_left(LIMIT) {
+        match remains::threads_left(LIMIT) {
             0 => {
                 self.discard();
                 guards::forget_guest();

@@ -9,14 +9,13 @@
 //! of x86-64 and AArch64 Linux pass it in the same register.
 
 use super::lifecycle;
+use super::remains;
 use super::signals::{self, Effect};
 use crate::address::RunAddr;
 use crate::plan::Guard;
 use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 thread_local! {
     static OF_THE_GUEST: Cell<bool> = const { Cell::new(false) };
@@ -58,10 +57,14 @@ pub fn all() -> Vec<Guard> {
         guard("setrlimit64", setrlimit64 as *const (), "the host's resource limits stay as they are"),
         guard(
             "__cxa_atexit",
-            cxa_atexit as *const (),
+            remains::cxa_atexit as *const (),
             "the guest's destructors run when it is unloaded, and not in the host's exit()",
         ),
-        guard("pthread_create", pthread_create as *const (), "threads of the guest are known as such"),
+        guard(
+            "pthread_create",
+            remains::pthread_create as *const (),
+            "threads of the guest are known as such",
+        ),
     ]
 }
 
@@ -127,7 +130,7 @@ extern "C" fn assert_fail(what: *const c_char, file: *const c_char, line: c_uint
 
 extern "C" fn kill(process: libc::pid_t, number: c_int) -> c_int {
     if number != 0 && !in_child() && includes_the_host(process) {
-        set_errno(libc::EPERM);
+        set_errno(if signals::exchange(number, None).is_some() { libc::EPERM } else { libc::EINVAL });
         return -1;
     }
     if number == 0 || process != own_process() || in_child() {
@@ -198,6 +201,7 @@ extern "C" fn signal(number: c_int, handler: libc::sighandler_t) -> libc::sighan
 }
 
 extern "C" fn fork() -> libc::pid_t {
+    remember_streams();
     // SAFETY: as the guest asked; libuv calls only async-signal-safe functions in the child.
     let child = unsafe { libc::fork() };
     if child > 0 {
@@ -232,9 +236,39 @@ fn watch_child(child: libc::pid_t) {
 }
 
 /// The standard streams are open file descriptions that the host shares, with a child of the guest that inherits them,
-/// too; their flags are the host's own.
+/// too; their flags are the host's own. What else a child has in their places is the guest's.
 fn is_standard_stream(fd: c_int) -> bool {
-    (0..=2).contains(&fd)
+    (0..=2).contains(&fd) && (!in_child() || is_inherited(fd))
+}
+
+/// Device and inode of the host's standard streams at the guest's last fork(2).
+static STREAMS: [[AtomicU64; 2]; 3] = [const { [const { AtomicU64::new(0) }; 2] }; 3];
+
+fn remember_streams() {
+    for (fd, place) in (0..).zip(&STREAMS) {
+        let [device, inode] = file_of(fd);
+        place[0].store(device, Ordering::Relaxed);
+        place[1].store(inode, Ordering::Relaxed);
+    }
+}
+
+/// Whether a forked child has one of the host's streams here, in whatever place it was.
+fn is_inherited(fd: c_int) -> bool {
+    let file = file_of(fd);
+    file != [0, 0] && STREAMS.iter().any(|s| file == [0, 1].map(|i: usize| s[i].load(Ordering::Relaxed)))
+}
+
+/// Device and inode of an open file; zeroes if it is none. Async-signal-safe.
+fn file_of(fd: c_int) -> [u64; 2] {
+    // SAFETY: all zeroes is a valid stat, filled by the call.
+    let mut status: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: as above; a descriptor that is not open is an error.
+    let found = unsafe { libc::fstat(fd, &raw mut status) } == 0;
+    if found {
+        [status.st_dev, status.st_ino]
+    } else {
+        [0, 0]
+    }
 }
 
 extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: *mut c_void) -> c_int {
@@ -325,99 +359,11 @@ extern "C" fn setrlimit64(resource: libc::__rlimit_resource_t, limit: *const lib
     0
 }
 
-/// A destructor or exit handler of the guest's: function and argument, as addresses.
-type ExitFunction = (usize, usize);
-
-static EXIT_FUNCTIONS: Mutex<Vec<ExitFunction>> = Mutex::new(Vec::new());
-
-/// Keeps the registration for the day when the guest is unloaded. In the host's exit() none of these run: they would pull
-/// state from under Node's threads, and the system takes back what they would.
-extern "C" fn cxa_atexit(function: *mut c_void, argument: *mut c_void, _dso: *mut c_void) -> c_int {
-    let mut functions = EXIT_FUNCTIONS.lock().unwrap_or_else(PoisonError::into_inner);
-    functions.push((function as usize, argument as usize));
-    0
-}
-
-/// Runs the guest's destructors and exit handlers, the last one registered first, as exit(3) does. Returns how many.
-///
-/// # Safety
-/// The guest is loaded, its initialisers have run, and nothing of it runs any more.
-pub unsafe fn run_exit_functions() -> usize {
-    let mut count = 0;
-    loop {
-        // One may register another.
-        let last = EXIT_FUNCTIONS.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let Some((function, argument)) = last else { return count };
-        // SAFETY: a function that the guest registered, with the signature that `__cxa_atexit` wants (Itanium C++ ABI,
-        // section 3.3.6); its image is still loaded (promised by the caller).
-        let function: extern "C" fn(*mut c_void) = unsafe { std::mem::transmute(function) };
-        function(argument as *mut c_void);
-        count += 1;
-    }
-}
-
-/// How many threads that the guest made are alive.
-static THREADS: AtomicUsize = AtomicUsize::new(0);
-
-/// How many threads that the guest made are alive, once there are none or the time is over.
-pub fn threads_left(limit: Duration) -> usize {
-    const PAUSE: Duration = Duration::from_millis(1);
-    let deadline = Instant::now() + limit;
-    while THREADS.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
-        std::thread::sleep(PAUSE);
-    }
-    THREADS.load(Ordering::Acquire)
-}
-
 /// The guest was unloaded: the next one starts as the first one did.
 pub fn forget_guest() {
     LOOKED_FOR.iter().for_each(|looked| looked.store(false, Ordering::Relaxed));
     (0..=2).for_each(|stream| believes_non_blocking(stream).store(false, Ordering::Relaxed));
     signals::forget();
-}
-
-/// A thread's start routine and its argument.
-struct Start {
-    routine: extern "C" fn(*mut c_void) -> *mut c_void,
-    argument: *mut c_void,
-}
-
-extern "C" fn pthread_create(
-    thread: *mut libc::pthread_t,
-    attributes: *const libc::pthread_attr_t,
-    routine: extern "C" fn(*mut c_void) -> *mut c_void,
-    argument: *mut c_void,
-) -> c_int {
-    let start = Box::into_raw(Box::new(Start { routine, argument }));
-    THREADS.fetch_add(1, Ordering::AcqRel);
-    // SAFETY: as the guest called it, but for the start routine, which takes the box over.
-    let result = unsafe { libc::pthread_create(thread, attributes, start_of_the_guest, start.cast()) };
-    if result != 0 {
-        THREADS.fetch_sub(1, Ordering::AcqRel);
-        // SAFETY: no thread was made, so the box is still ours alone.
-        drop(unsafe { Box::from_raw(start) });
-    }
-    result
-}
-
-extern "C" fn start_of_the_guest(start: *mut c_void) -> *mut c_void {
-    enter_guest_thread();
-    // SAFETY: the box that `pthread_create` gave to this thread alone.
-    let start = unsafe { Box::from_raw(start.cast::<Start>()) };
-    let (routine, argument) = (start.routine, start.argument);
-    drop(start);
-    // Counted down also when the thread is ended by pthread_exit, which unwinds.
-    let _counted = Counted;
-    routine(argument)
-}
-
-/// A living thread of the guest's.
-struct Counted;
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        THREADS.fetch_sub(1, Ordering::AcqRel);
-    }
 }
 
 fn set_errno(value: c_int) {
@@ -435,21 +381,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_made_through_the_guard_is_the_guests() {
-        all();
-        extern "C" fn ask(_: *mut c_void) -> *mut c_void {
-            usize::from(is_guest_thread()) as *mut c_void
-        }
-        assert!(!is_guest_thread());
-        let mut thread = 0;
-        assert_eq!(pthread_create(&raw mut thread, std::ptr::null(), ask, std::ptr::null_mut()), 0);
-        let mut answer = std::ptr::null_mut();
-        // SAFETY: the thread was just made and is joined once.
-        assert_eq!(unsafe { libc::pthread_join(thread, &raw mut answer) }, 0);
-        assert_eq!(answer as usize, 1);
-    }
-
-    #[test]
     fn standard_streams_keep_their_flags() {
         all();
         // SAFETY: F_GETFL takes no argument.
@@ -462,6 +393,15 @@ mod tests {
         on = 0;
         assert_eq!(ioctl(2, libc::FIONBIO as c_ulong, (&raw mut on).cast()), 0);
         assert!(!believes_non_blocking(2).load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn a_childs_own_streams_are_told_from_the_hosts() {
+        remember_streams();
+        assert!((0..=2).all(is_inherited));
+        let pipe = std::io::pipe().expect("a pipe");
+        assert!(!is_inherited(std::os::fd::AsRawFd::as_raw_fd(&pipe.0)));
+        assert!(!is_inherited(-1));
     }
 
     #[test]
@@ -482,6 +422,8 @@ mod tests {
         assert_eq!(kill(own_process(), 0), 0);
         assert_eq!(kill(0, libc::SIGTERM), -1);
         assert_eq!(errno(), libc::EPERM);
+        assert_eq!(kill(0, 999), -1);
+        assert_eq!(errno(), libc::EINVAL);
         assert_eq!(signal(libc::SIGKILL, libc::SIG_IGN), libc::SIG_ERR);
     }
 }

@@ -1,6 +1,10 @@
 //! From the start of the guest to its end, however it ends: one guest at a time, one end, told once.
+//!
+//! # Safety
+//! Two calls of the system without memory of ours: a thread's number, and whether a thread of that number lives.
 
 use crate::report::{log, Outcome};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +33,30 @@ static STATE: Mutex<State> = Mutex::new(State {
 });
 static CHANGED: Condvar = Condvar::new();
 
+/// The thread that was made for the guest and ends soon after it; 0: none.
+static THREAD: AtomicI32 = AtomicI32::new(0);
+
+/// The calling thread was made for the guest. A host that leaves waits for its last step, too: when a thread ends, pthread
+/// calls destructors for what V8 and the host's OpenSSL (V8 takes random seeds from it) left in the thread, and the host's
+/// exit() frees the same.
+pub fn on_own_thread() {
+    THREAD.store(own_thread(), Ordering::Relaxed);
+}
+
+fn own_thread() -> i32 {
+    // SAFETY: gettid has no preconditions.
+    unsafe { libc::gettid() }
+}
+
+/// Whether the guest's own thread still lives. It does not count where it is the one that asks.
+fn thread_lives() -> bool {
+    let thread = THREAD.load(Ordering::Relaxed);
+    // SAFETY: no signal is sent (0); getpid has no preconditions.
+    thread != 0
+        && thread != own_thread()
+        && unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, 0) } == 0
+}
+
 fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -56,6 +84,7 @@ pub fn renew() -> bool {
         return false;
     }
     let host_leaves = state.host_leaves;
+    THREAD.store(0, Ordering::Relaxed);
     *state = State { host_leaves, ..State::default() };
     true
 }
@@ -95,6 +124,8 @@ pub fn stop(how: &str, exit_code: i32, message: &str) {
 pub fn abandon(how: &str, exit_code: i32, message: &str) -> ! {
     log::tell(log::Level::Error, &format!("the guest is abandoned: {message}; the host goes on"));
     super::bridge::abandon();
+    // Parked, it never ends.
+    let _ = THREAD.compare_exchange(own_thread(), 0, Ordering::Relaxed, Ordering::Relaxed);
     stop(how, exit_code, message);
     end(outcome(how, exit_code, message));
     loop {
@@ -120,13 +151,20 @@ pub fn host_is_leaving() -> bool {
     state().host_leaves
 }
 
-/// Waits until the guest's end was told, at most `limit`.
+/// Waits until the guest's end was told and its thread is gone, at most `limit`.
 pub fn wait(limit: Duration) -> bool {
     let deadline = Instant::now() + limit;
     let mut state = state();
     while state.running {
         let Some(left) = deadline.checked_duration_since(Instant::now()) else { return false };
         state = CHANGED.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+    }
+    drop(state);
+    while thread_lives() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
     true
 }
@@ -138,11 +176,43 @@ fn outcome(how: &str, exit_code: i32, message: &str) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::AtomicBool;
     use std::sync::mpsc;
+
+    static GONE: AtomicBool = AtomicBool::new(false);
+
+    /// What a thread leaves for pthread to destroy.
+    struct Left;
+
+    impl Drop for Left {
+        fn drop(&mut self) {
+            std::thread::sleep(Duration::from_millis(50));
+            GONE.store(true, Ordering::SeqCst);
+        }
+    }
+
+    thread_local!(static LEFT: Left = const { Left });
+
+    fn a_thread_that_still_ends_is_waited_for() {
+        let thread = std::thread::spawn(|| {
+            on_own_thread();
+            LEFT.with(|_| ());
+            assert!(begin(|| {}, drop));
+            end(outcome("finished", 0, ""));
+            assert!(wait(Duration::ZERO), "not for itself");
+        });
+        while THREAD.load(Ordering::Relaxed) == 0 || state().running || state().finish.is_some() {
+            std::thread::yield_now();
+        }
+        assert!(!wait(Duration::ZERO) || GONE.load(Ordering::SeqCst));
+        assert!(wait(Duration::from_secs(10)) && GONE.load(Ordering::SeqCst));
+        thread.join().expect("joined");
+    }
 
     /// One test, for the state is one per process.
     #[test]
     fn the_first_decision_is_told_once_and_waiters_go_on() {
+        a_thread_that_still_ends_is_waited_for();
         let (sender, told) = mpsc::channel();
         assert!(begin(|| {}, move |outcome| sender.send(outcome).expect("received")));
         assert!(!wait(Duration::from_millis(5)));

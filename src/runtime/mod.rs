@@ -6,5 +6,6 @@ pub mod host_slots;
 pub mod lifecycle;
 pub mod platform;
 pub mod readiness;
+pub mod remains;
 pub mod signals;
 pub mod unpacked;

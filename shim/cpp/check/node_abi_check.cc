@@ -3,6 +3,7 @@
 
 #ifdef RELINK_REAL
 #include <node.h>
+#include <uv.h>
 #else
 #include "../node_abi.h"
 #endif
@@ -41,6 +42,7 @@ TAKE(8, &Setup::isolate, v8::Isolate* (Setup::*)() const);
 TAKE(9, &Setup::isolate_data, IsolateData* (Setup::*)() const);
 TAKE(10, &Setup::env, Environment* (Setup::*)() const);
 TAKE(11, &Setup::context, v8::Local<v8::Context> (Setup::*)() const);
+TAKE(12, &Setup::event_loop, uv_loop_s* (Setup::*)() const);
 
 // The private constructor is reached through node.h's own template, which also shows how it is meant to be called.
 std::unique_ptr<Setup> relink_use(MultiIsolatePlatform* platform, Strings* errors, const Strings& args) {
@@ -67,6 +69,8 @@ const relink_check::Number kNumbers[] = {
     SIZE(ProcessFlags::Flags),
     SIZE(EnvironmentFlags::Flags),
     relink_check::Number{"ThreadId{}", ThreadId{}.id},
+    relink_check::Number{"uv_loop_s::internal_fields", offsetof(uv_loop_s, internal_fields)},
+    VALUE(UV_METRICS_IDLE_TIME),
     VALUE(ProcessFlags::kNoFlags),
     VALUE(ProcessFlags::kNoStdioInitialization),
     VALUE(ProcessFlags::kNoDefaultSignalHandling),

@@ -87,7 +87,7 @@ fn by_name(log: &Log) -> BTreeMap<String, Outcome> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Known {
-    /// The test, as `suite/file`.
+    /// The test, as `suite/file`; `suite/*`: any of a suite that cannot be expected to be equal.
     pub name: String,
     /// Why it differs.
     pub cause: String,
@@ -97,9 +97,28 @@ pub struct Known {
     pub workaround: String,
 }
 
+/// Why a test differs, if it is on the list or its whole suite is.
+pub fn explanation<'a>(known: &'a BTreeMap<String, Known>, test: &str) -> Option<&'a Known> {
+    let suite = test.split('/').next().unwrap_or_default();
+    known.get(test).or_else(|| known.get(&format!("{suite}/*")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_test_is_explained_by_its_name_or_by_its_suites() {
+        let entry = |name: &str| Known {
+            name: name.into(),
+            cause: name.into(),
+            symptom: String::new(),
+            workaround: String::new(),
+        };
+        let known = ["a/x", "b/*"].map(|n| (n.to_owned(), entry(n))).into();
+        let cause = |test| explanation(&known, test).map(|k| k.cause.as_str());
+        assert_eq!([cause("a/x"), cause("a/y"), cause("b/y/z")], [Some("a/x"), None, Some("b/*")]);
+    }
 
     fn log(entries: &[(&str, Outcome)]) -> Log {
         let entries = entries.iter().map(|(n, o)| Entry { name: (*n).into(), outcome: o.clone() });

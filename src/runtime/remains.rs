@@ -1,0 +1,141 @@
+//! What a guest would leave behind: destructors and exit handlers that it registered, and threads that it made.
+//!
+//! # Safety
+//! The guards have the signatures of the functions they replace and are called by the guest's code with arguments that
+//! these would accept. What the guest registered is called while its images are loaded.
+
+use super::guards::enter_guest_thread;
+use std::ffi::{c_int, c_void};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A destructor or exit handler of the guest's: function and argument, as addresses.
+type ExitFunction = (usize, usize);
+
+static EXIT_FUNCTIONS: Mutex<Vec<ExitFunction>> = Mutex::new(Vec::new());
+
+/// Keeps the registration for the day when the guest is unloaded. In the host's exit() none of these run: they would pull
+/// state from under Node's threads, and the system takes back what they would.
+pub(super) extern "C" fn cxa_atexit(
+    function: *mut c_void,
+    argument: *mut c_void,
+    _dso: *mut c_void,
+) -> c_int {
+    let mut functions = EXIT_FUNCTIONS.lock().unwrap_or_else(PoisonError::into_inner);
+    functions.push((function as usize, argument as usize));
+    0
+}
+
+/// Runs the guest's destructors and exit handlers, the last one registered first, as exit(3) does. Returns how many.
+///
+/// # Safety
+/// The guest is loaded, its initialisers have run, and nothing of it runs any more.
+pub unsafe fn run_exit_functions() -> usize {
+    let mut count = 0;
+    loop {
+        // One may register another.
+        let last = EXIT_FUNCTIONS.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let Some((function, argument)) = last else { return count };
+        // SAFETY: a function that the guest registered, with the signature that `__cxa_atexit` wants (Itanium C++ ABI,
+        // section 3.3.6); its image is still loaded (promised by the caller).
+        let function: extern "C" fn(*mut c_void) = unsafe { std::mem::transmute(function) };
+        function(argument as *mut c_void);
+        count += 1;
+    }
+}
+
+/// How many threads that the guest made are alive.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// How many threads that the guest made are alive, once there are none or the time is over.
+pub fn threads_left(limit: Duration) -> usize {
+    const PAUSE: Duration = Duration::from_millis(1);
+    let deadline = Instant::now() + limit;
+    while THREADS.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+        std::thread::sleep(PAUSE);
+    }
+    THREADS.load(Ordering::Acquire)
+}
+
+/// A thread's start routine and its argument.
+struct Start {
+    routine: extern "C" fn(*mut c_void) -> *mut c_void,
+    argument: *mut c_void,
+}
+
+pub(super) extern "C" fn pthread_create(
+    thread: *mut libc::pthread_t,
+    attributes: *const libc::pthread_attr_t,
+    routine: extern "C" fn(*mut c_void) -> *mut c_void,
+    argument: *mut c_void,
+) -> c_int {
+    let start = Box::into_raw(Box::new(Start { routine, argument }));
+    THREADS.fetch_add(1, Ordering::AcqRel);
+    // SAFETY: as the guest called it, but for the start routine, which takes the box over.
+    let result = unsafe { libc::pthread_create(thread, attributes, start_of_the_guest, start.cast()) };
+    if result != 0 {
+        THREADS.fetch_sub(1, Ordering::AcqRel);
+        // SAFETY: no thread was made, so the box is still ours alone.
+        drop(unsafe { Box::from_raw(start) });
+    }
+    result
+}
+
+extern "C" fn start_of_the_guest(start: *mut c_void) -> *mut c_void {
+    enter_guest_thread();
+    // SAFETY: the box that `pthread_create` gave to this thread alone.
+    let start = unsafe { Box::from_raw(start.cast::<Start>()) };
+    let (routine, argument) = (start.routine, start.argument);
+    drop(start);
+    // Counted down also when the thread is ended by pthread_exit, which unwinds.
+    let _counted = Counted;
+    routine(argument)
+}
+
+/// A living thread of the guest's.
+struct Counted;
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        THREADS.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::guards::{all, is_guest_thread};
+    use super::*;
+
+    #[test]
+    fn a_thread_made_through_the_guard_is_the_guests() {
+        all();
+        extern "C" fn ask(_: *mut c_void) -> *mut c_void {
+            usize::from(is_guest_thread()) as *mut c_void
+        }
+        assert!(!is_guest_thread());
+        let mut thread = 0;
+        assert_eq!(pthread_create(&raw mut thread, std::ptr::null(), ask, std::ptr::null_mut()), 0);
+        let mut answer = std::ptr::null_mut();
+        // SAFETY: the thread was just made and is joined once.
+        assert_eq!(unsafe { libc::pthread_join(thread, &raw mut answer) }, 0);
+        assert_eq!(answer as usize, 1);
+    }
+
+    #[test]
+    fn exit_functions_run_from_the_last_to_the_first() {
+        static ORDER: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+        extern "C" fn note(argument: *mut c_void) {
+            ORDER.lock().expect("not poisoned").push(argument as usize);
+            if argument as usize == 2 {
+                cxa_atexit(note as *mut c_void, 3 as *mut c_void, std::ptr::null_mut());
+            }
+        }
+        for argument in [1usize, 2] {
+            cxa_atexit(note as *mut c_void, argument as *mut c_void, std::ptr::null_mut());
+        }
+        // SAFETY: what was registered is the function above.
+        assert_eq!(unsafe { run_exit_functions() }, 3);
+        assert_eq!(*ORDER.lock().expect("not poisoned"), [2, 3, 1]);
+    }
+}
