@@ -97,6 +97,7 @@ pub fn bind<T>(
     let provider = clock.time("detect", || find_provider(&modules, &maps, ask.provider))?;
     lock(report).found(&provider);
     let images = files.images()?;
+    #[allow(clippy::needless_late_init, reason = "`parts` borrows from it, so it must outlive them")]
     let bridge;
     let mut parts = clock.time("read", || Part::read_all(&images))?;
     let note = parts[0].note()?;
