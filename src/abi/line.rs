@@ -4,7 +4,7 @@
 //! (`catalogue/profiles.rs`). The numbers are checked against the real headers by tests/headers.rs.
 
 use super::adapters::{Adapter, V8_10_2, V8_11_3, V8_12_4, V8_13_6};
-use super::catalogue::SHARED_READ_ONLY_HEAP;
+use super::catalogue::{ISOLATE_COUNTER, SHARED_READ_ONLY_HEAP};
 use super::version::V8Version;
 use crate::error::Error;
 use crate::host::Fingerprint;
@@ -24,7 +24,7 @@ pub struct Line {
     pub node_platform_slots: u32,
     /// Slot of `node::MultiIsolatePlatform::UnregisterIsolate` (src/node.h).
     pub unregister_isolate_slot: u32,
-    /// The variable (mangled) that is 0 until the process has its first isolate.
+    /// The variable (mangled; of 4 bytes or more) that is 0 until the process makes its first isolate.
     pub first_isolate: &'static str,
     /// Functions that stand in for V8's.
     pub adapters: &'static [Adapter],
@@ -69,7 +69,7 @@ pub static LINES: [Line; 4] = [
         platform_slots: 20,
         node_platform_slots: 26,
         unregister_isolate_slot: 24,
-        first_isolate: SHARED_READ_ONLY_HEAP,
+        first_isolate: ISOLATE_COUNTER,
         adapters: &V8_13_6,
     },
 ];

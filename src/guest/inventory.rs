@@ -5,6 +5,7 @@ use crate::elf::arch::RelocationKind;
 use crate::elf::{
     relocations, Dynamic, DynamicEntry, ElfError, FileImage, Need, Relocation, SymbolTable, Versions,
 };
+use crate::symbol::{owner, Owner};
 use object::elf;
 use object::{LittleEndian as LE, U64};
 
@@ -96,6 +97,12 @@ impl<'d> Inventory<'d> {
             version_needs: versions.needs,
             has_resolvers,
         })
+    }
+
+    /// The V8 symbols that it needs and does not define, as often as there are slots for them.
+    pub fn needed_v8(&self) -> impl Iterator<Item = &'d str> + use<'_, 'd> {
+        let undefined = self.slots.iter().filter(|slot| slot.own.is_none()).map(|slot| slot.symbol);
+        undefined.filter(|name| owner(name) == Owner::V8)
     }
 }
 

@@ -1,9 +1,12 @@
 //! What a provider defines: its dynamic symbols, then, for names hidden from them, the `.symtab` of its file.
 
 use crate::address::{LinkAddr, LoadBias, RunAddr};
+use crate::elf::arch::Arch;
 use crate::elf::{full_symbols, Dynamic, ElfError, FileImage, Image, Symbol, SymbolTable, Versions};
+use crate::guest::map_file;
 use object::elf;
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 /// Where a definition was found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
@@ -76,9 +79,29 @@ impl<'i, 'd> Exports<'i, 'd> {
 
     /// Looks for `wanted` names, those that the dynamic symbols lack, in the `.symtab` of the provider's own file.
     /// One pass over the table, however many names. A stripped file simply has none of them.
-    pub fn add_hidden(&mut self, file: &FileImage<'d>, wanted: &HashSet<&str>) -> Result<usize, ElfError> {
+    pub fn add_hidden(&mut self, file: &FileImage, wanted: &HashSet<&str>) -> Result<usize, ElfError> {
         self.hidden.extend(full_symbols(file, wanted)?);
         Ok(self.hidden.len())
+    }
+
+    /// The same for those of `names` that are not known yet; the file at `path` is only opened if there are any. A file that
+    /// cannot be read has none: what is missing then is told where it is needed.
+    pub fn complete<'n>(
+        &mut self,
+        path: &Path,
+        names: impl Iterator<Item = &'n str>,
+    ) -> Result<(), ElfError> {
+        let mut unknown = HashSet::new();
+        for name in names {
+            if self.find(name, None)?.is_none() {
+                unknown.insert(name);
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let Ok(bytes) = map_file(path) else { return Ok(()) };
+        self.add_hidden(&FileImage::parse(&bytes, Arch::native())?, &unknown).map(drop)
     }
 }
 

@@ -105,6 +105,46 @@ impl<'a> Apt<'a> {
         Err(KitError::Package { package: name.into(), why })
     }
 
+    /// A file of the pool of the machine's Debian archive, whatever suite it belongs to (`main/n/nodejs/…`), if it has this
+    /// SHA-256. It need not be in any list: what is pinned by its checksum is not to be had from the index, which moves on.
+    pub fn pool_file(&self, path: &str, sha256: &str) -> Result<PathBuf> {
+        const HELPER: &str = "/usr/lib/apt/apt-helper";
+        /// An archive behind a cache answers "not found" now and then.
+        const ATTEMPTS: usize = 3;
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let file = self.folder("pool")?.join(name);
+        let mut why = format!("it is not what was pinned (SHA-256 {sha256})");
+        for _ in 0..ATTEMPTS {
+            if has_sum(&file, sha256) {
+                return Ok(file);
+            }
+            cache::remove(&file)?;
+            let uri = format!("{}/pool/{path}", self.archive()?);
+            let to = file.to_string_lossy().into_owned();
+            let program = Program::new(HELPER).env("APT_CONFIG", self.dir.join("apt.conf"));
+            match program.args(["download-file".into(), uri, to, format!("SHA256:{sha256}")]).output() {
+                Err(KitError::Program { message, .. }) => why = message,
+                other => drop(other?),
+            }
+        }
+        if has_sum(&file, sha256) {
+            return Ok(file);
+        }
+        let why = format!(
+            "{why}; the archive has newer versions now: use a newer relink, or an unpacked source (--source)"
+        );
+        Err(KitError::Package { package: name.into(), why })
+    }
+
+    /// The address of Debian's main archive on this machine.
+    fn archive(&self) -> Result<String> {
+        let file = self.dir.join("debian.sources");
+        let text = fs::read_to_string(&file).map_err(io("read", &file))?;
+        sources::main_archive(&text).ok_or_else(|| KitError::NoDebian {
+            why: "no archive of bookworm itself among /etc/apt's sources".into(),
+        })
+    }
+
     fn download(&self, name: &str, offer: &Stanza) -> Result<Deb> {
         let version = offer.get("Version");
         let dir = self.folder("debs")?;

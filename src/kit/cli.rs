@@ -30,13 +30,20 @@ pub enum GuestCommand {
     /// Build the guest, or take it from the cache; prints its path
     Build(BuildArgs),
     /// Print the path of the guest that was built last without --source and --v8-headers
-    Path,
+    Path {
+        /// The line of Node
+        #[arg(long, value_name = "MAJOR", default_value_t = guest::DEFAULT_LINE)]
+        line: u32,
+    },
 }
 
 /// `relink guest build …`
 #[derive(Debug, Default, Args)]
 pub struct BuildArgs {
-    /// Unpacked Node source to build [default: Debian's source package of Node 18.20.4]
+    /// The line of Node: 18, or 20 for hosts with V8 11.3 [default: 18]
+    #[arg(long, value_name = "MAJOR")]
+    pub line: Option<u32>,
+    /// Unpacked Node source to build [default: the line's own, for 18 Debian's source package of 18.20.4]
     #[arg(long, value_name = "DIR")]
     pub source: Option<PathBuf>,
     /// Folder with v8.h of another V8 [default: the source's own headers]
@@ -90,7 +97,7 @@ impl Host {
 pub fn run(command: KitCommand) -> Result<()> {
     match command {
         KitCommand::Guest { command: GuestCommand::Build(args) } => build(args),
-        KitCommand::Guest { command: GuestCommand::Path } => guest_path(),
+        KitCommand::Guest { command: GuestCommand::Path { line } } => guest_path(line),
         KitCommand::Host { command: HostCommand::Fetch } => fetch_hosts(),
         KitCommand::Host { command: HostCommand::Path { host } } => {
             print(hosts::path(host.name())?.display())
@@ -101,6 +108,7 @@ pub fn run(command: KitCommand) -> Result<()> {
 fn build(args: BuildArgs) -> Result<()> {
     let progress = progress::terminal();
     let options = BuildOptions {
+        line: args.line,
         source: args.source,
         v8_headers: args.v8_headers,
         jobs: args.jobs,
@@ -132,9 +140,9 @@ fn summary(guest: &Guest) -> String {
     )
 }
 
-fn guest_path() -> Result<()> {
-    let missing = KitError::NotBuilt { what: "the guest", remedy: "relink guest build" };
-    print(guest::path().ok_or(missing)?.display())
+fn guest_path(line: u32) -> Result<()> {
+    let missing = KitError::NotBuilt { what: "the guest", remedy: guest::remedy(line) };
+    print(guest::path_of(line).ok_or(missing)?.display())
 }
 
 fn fetch_hosts() -> Result<()> {

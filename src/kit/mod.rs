@@ -16,6 +16,7 @@ pub mod hosts;
 pub mod npm;
 pub mod parity;
 pub mod progress;
+pub mod pypi;
 pub mod run;
 pub mod sources;
 

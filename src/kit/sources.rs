@@ -55,6 +55,14 @@ pub fn private_list(lines: &str, stanzas: &str) -> Option<String> {
     (!out.is_empty()).then(|| out.join("\n"))
 }
 
+/// The address of the archive of bookworm itself, not of its security updates, in a list that [`private_list`] made.
+pub fn main_archive(list: &str) -> Option<String> {
+    let archives = parse_stanzas(list);
+    let main = archives.iter().find(|archive| archive.words("suites").any(|suite| suite == SUITES[0]))?;
+    let uri = main.words("uris").next()?;
+    Some(uri.trim_end_matches('/').to_owned())
+}
+
 /// One-line form: `deb [option=value …] URI SUITE COMPONENT…`.
 fn parse_lines(text: &str) -> Vec<Archive> {
     text.lines().filter_map(parse_line).collect()
@@ -149,6 +157,14 @@ mod tests {
         assert_eq!(private_list(lines, ""), None);
         let disabled = "Enabled: no\nTypes: deb\nURIs: http://m\nSuites: bookworm\nComponents: main\n";
         assert_eq!(private_list("", disabled), None);
+    }
+
+    #[test]
+    fn the_main_archive_is_not_that_of_updates() {
+        let lines = "deb http://m/sec bookworm-security main\ndeb http://m/debian/ bookworm main\n";
+        let list = private_list(lines, "").unwrap();
+        assert_eq!(main_archive(&list).as_deref(), Some("http://m/debian"));
+        assert_eq!(main_archive(""), None);
     }
 
     #[test]

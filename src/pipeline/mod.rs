@@ -106,11 +106,15 @@ pub fn bind<T>(
     let image = provider.module.image(&maps);
     let unreadable = |source| Error::ProviderImage { path: provider.module.path.clone(), source };
     let dynamic = Dynamic::parse(&image).map_err(unreadable)?;
-    let exports = Exports::new(&image, &dynamic, provider.module.bias).map_err(unreadable)?;
+    let mut exports = Exports::new(&image, &dynamic, provider.module.bias).map_err(unreadable)?;
     // A guest for another V8 lacks symbols as a rule; what the user must hear is the version.
     gate::admit(&note, &provider.fingerprint)?;
     let needs = parts[0].needs(&note)?;
     let (line, bytes) = ask.bridges.of(&provider.fingerprint)?;
+    let internal = [PLATFORM_CELL, line.first_isolate].into_iter();
+    let needed =
+        parts[0].inventory.needed_v8().filter(|name| line.adapters.iter().all(|a| a.symbol != *name));
+    exports.complete(&provider.module.path, internal.chain(needed)).map_err(unreadable)?;
     bridge = ImageFile::in_memory(StagedImage::Bridge, Path::new("the embedded bridge"), bytes)?;
     parts.push(Part::read(&bridge)?);
     let planned = clock.time("plan", || {
@@ -184,7 +188,7 @@ fn wait_until_ready(exports: &Exports, provider: &Provider, config: &Config) -> 
     let names = [PLATFORM_CELL, line::of_host(&provider.fingerprint)?.first_isolate];
     let cells = names.map(|name| variable(exports, provider, "readiness", name));
     let cells = cells.into_iter().collect::<Result<Vec<_>, _>>()?;
-    // SAFETY: both are pointer variables of the provider, which stays loaded.
+    // SAFETY: both are variables of the provider, of four bytes or more, which stays loaded.
     if unsafe { Cells::new(cells) }.wait(config.wait) {
         return Ok(());
     }

@@ -1,14 +1,15 @@
 //! Is the host's V8 initialised? Observed in its data, for calls like `V8::Initialize` need no PLT.
 //!
 //! # Safety
-//! The cells that are read are words of the provider's data, found through its symbols; the provider stays loaded.
+//! The cells that are read are variables of the provider's, found through its symbols; the provider stays loaded.
 
 use crate::address::RunAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Words of the host's V8 that are 0 until it is ready.
+/// Variables of the host's V8 that are 0 until it is ready: pointers to objects on the heap, of which the lower half is looked
+/// at (an object behind the heap's own header never lies at a multiple of 4 GiB), and counters.
 #[derive(Clone, Debug)]
 pub struct Cells(Vec<RunAddr>);
 
@@ -16,7 +17,7 @@ impl Cells {
     /// Watches these words.
     ///
     /// # Safety
-    /// Each is the run-time address of an aligned, readable pointer variable of a module that stays loaded.
+    /// Each is the run-time address of an aligned, readable variable of at least four bytes of a module that stays loaded.
     pub unsafe fn new(cells: Vec<RunAddr>) -> Self {
         Self(cells)
     }
@@ -24,9 +25,9 @@ impl Cells {
     /// Whether none of them is 0.
     pub fn ready(&self) -> bool {
         self.0.iter().all(|cell| {
-            // SAFETY: an aligned, readable pointer variable of a loaded module (promised to `new`); the host stores
-            // to it in one piece.
-            let word = unsafe { &*(cell.0 as usize as *const AtomicUsize) };
+            // SAFETY: an aligned, readable variable of a loaded module (promised to `new`); the host stores to it in one
+            // piece.
+            let word = unsafe { &*(cell.0 as usize as *const AtomicU32) };
             word.load(Ordering::Acquire) != 0
         })
     }
@@ -54,8 +55,8 @@ mod tests {
 
     #[test]
     fn readiness_is_seen_when_another_thread_sets_the_last_word() {
-        static WORDS: [AtomicUsize; 2] = [AtomicUsize::new(1), AtomicUsize::new(0)];
-        let at = |word: &AtomicUsize| RunAddr(word.as_ptr() as usize as u64);
+        static WORDS: [AtomicU32; 2] = [AtomicU32::new(1), AtomicU32::new(0)];
+        let at = |word: &AtomicU32| RunAddr(word.as_ptr() as usize as u64);
         // SAFETY: the words are statics of this test.
         let cells = unsafe { Cells::new(WORDS.iter().map(at).collect()) };
         assert!(!cells.wait(Duration::from_millis(3)));

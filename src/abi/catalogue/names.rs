@@ -97,3 +97,6 @@ pub const NODE_START: &str = "_ZN4node5StartEiPPc";
 /// Node's structures of built-in modules, which begin with an `int`, `NODE_MODULE_VERSION` (src/node.h, `node_module` and
 /// before 0.11 `node_module_struct`); all have the first name in Node 1 to 18.
 pub const NODE_MODULES: [&str; 3] = ["_ZL7_module", "_module", "node_buffer_module"];
+/// A counter in src/execution/isolate.cc (`int`) that every isolate takes its number from: not 0 once the first one is being
+/// made, hence after `V8::Initialize`. V8 13.6 has one read-only heap per group of isolates and no `SoleReadOnlyHeap`.
+pub const ISOLATE_COUNTER: &str = "_ZN2v88internal12_GLOBAL__N_115isolate_counterE";

@@ -18,7 +18,7 @@ pub struct Profile {
 }
 
 /// All profiles. Versions between two profiles are unknown, never guessed.
-pub static PROFILES: [Profile; 2] = [
+pub static PROFILES: [Profile; 4] = [
     Profile {
     name: "V8 10.2 (Node 18.12 to 18.20)",
     first: V8Version::new(10, 2, 154, 15),
@@ -28,10 +28,28 @@ pub static PROFILES: [Profile; 2] = [
     },
     Profile {
         name: "V8 11.3 (Node 20)",
-        first: V8Version::new(11, 3, 244, 8),
+        first: V8Version::new(11, 3, 244, 4),
         last: V8Version::new(11, 3, 244, 8),
-        evidence: "one version of V8 in the line; its headers in Node 20.0 and 20.20 differ in added functions only",
-        node_flags: &["--harmony-import-attributes", "--harmony-import-assertions", "--no-harmony-import-assertions"],
+        evidence: "the headers of Node 20.0.0 and 20.20.2 differ in added functions and one added class only",
+        node_flags: &[
+            "--harmony-import-attributes",
+            "--harmony-import-assertions",
+            "--no-harmony-import-assertions",
+        ],
+    },
+    Profile {
+        name: "V8 12.4 (Node 22)",
+        first: V8Version::new(12, 4, 254, 14),
+        last: V8Version::new(12, 4, 254, 21),
+        evidence: "the headers of Node 22.0.0 and 22.23.3 differ in added functions and pragmas only",
+        node_flags: &[],
+    },
+    Profile {
+        name: "V8 13.6 (Node 24)",
+        first: V8Version::new(13, 6, 233, 8),
+        last: V8Version::new(13, 6, 233, 17),
+        evidence: "the headers of Node 24.0.0 and 24.21.0 differ in added functions and pragmas only",
+        node_flags: &[],
     },
 ];
 
@@ -49,7 +67,7 @@ mod tests {
         let of = |text: &str| V8Version::parse(text).and_then(profile_of).map(|p| p.name);
         assert_eq!(of("10.2.154.15"), of("10.2.154.26"));
         assert!(of("10.2.154.26").is_some());
-        for other in ["10.2.154.4", "10.2.154.27", "10.1.124.8", "11.3.244.7", "10.3.1.1"] {
+        for other in ["10.2.154.4", "10.2.154.27", "10.1.124.8", "11.3.244.3", "10.3.1.1"] {
             assert_eq!(of(other), None, "{other}");
         }
     }

@@ -2,6 +2,7 @@
 
 mod demo;
 mod explain;
+mod guests;
 mod inspect;
 mod library;
 mod node;
@@ -12,7 +13,6 @@ mod run;
 use clap::{Parser, Subcommand};
 use relink::kit::cli::KitCommand;
 use relink::kit::KitError;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Run Node.js on the V8 that a process already has.
@@ -73,12 +73,6 @@ enum Failure {
     /// No slot refers to the symbol.
     #[error("E0805 neither the guest nor its libraries have a slot for {0}: nothing of it is bound; `relink plan` lists all that is")]
     Unknown(String),
-}
-
-/// The guest that was asked for, or the one that the kit has built.
-fn guest_or_default(named: Option<&Path>) -> Result<PathBuf, Failure> {
-    let missing = KitError::NotBuilt { what: "the guest", remedy: "relink guest build" };
-    named.map(Path::to_owned).or_else(relink::kit::guest::path).ok_or(Failure::Kit(missing))
 }
 
 /// Prints to standard output; a reader who has had enough (`| head`) is no error.

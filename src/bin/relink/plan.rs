@@ -1,6 +1,6 @@
 //! `relink plan`: the plan of a guest for a host, from their files alone.
 
-use super::{guest_or_default, print, Failure};
+use super::{guests, print, Failure};
 use clap::Args;
 use relink::abi::adapters;
 use relink::abi::catalogue::MARKER;
@@ -49,7 +49,7 @@ pub fn with_plan(
     guest: Option<&Path>,
     show: impl FnOnce(&Planned) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let guest_path = guest_or_default(guest)?;
+    let guest_path = guests::for_host(guest, Some(host_path))?;
     let host_bytes = map_file(host_path)?;
     let files = Files::open(&guest_path)?;
     let images = files.images()?;

@@ -1,6 +1,6 @@
 //! `relink run`: sets the environment up and becomes the host.
 
-use super::{guest_or_default, library, Failure};
+use super::{guests, library, Failure};
 use clap::Args;
 use relink::config;
 use relink::kit::progress::Silent;
@@ -12,7 +12,7 @@ use std::process::Command;
 /// Node runs beside the host, on a thread of its own, as soon as the host's V8 is ready. The exit status is the host's.
 #[derive(Args)]
 pub struct Options {
-    /// The libnode to relink [default: the one that `relink guest build` made]
+    /// The libnode to relink [default: the one that `relink guest build` made for the line of the host's V8]
     #[arg(long, env = config::GUEST)]
     guest: Option<PathBuf>,
     /// The script that Node runs
@@ -66,7 +66,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 }
 
 fn set_environment(command: &mut Command, options: &Options, library: &Path) -> Result<(), Failure> {
-    let guest = guest_or_default(options.guest.as_deref())?;
+    let guest =
+        guests::for_host(options.guest.as_deref(), options.host.first().and_then(|p| in_path(p)).as_deref())?;
     command.env(config::GUEST, absolute(&guest)).env(config::SCRIPT, absolute(&options.script));
     for (name, list) in [(config::ARGS, &options.args), (config::NODE_ARGS, &options.node_args)] {
         if !list.is_empty() {

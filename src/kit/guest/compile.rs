@@ -1,6 +1,6 @@
 //! Running Node's configure and make, with a count of what is compiled and the compiler's own words on failure.
 
-use super::recipe::{self, Places, TARGET};
+use super::recipe::{self, Places, Recipe, TARGET};
 use crate::guest::GuestNote;
 use crate::kit::cache::write_whole;
 use crate::kit::error::{io, KitError, Result};
@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// What is to be compiled, and where.
 pub struct Compilation<'a> {
+    /// How the line is built.
+    pub line: &'static Recipe,
     /// The ready source tree.
     pub tree: &'a Path,
     /// The folders that configure is told of.
@@ -30,13 +32,14 @@ impl Compilation<'_> {
         fs::create_dir_all(dir).map_err(io("create", dir))?;
         let text = recipe::note_assembly(note)
             .map_err(|e| KitError::Unsupported { why: format!("the note cannot be written: {e}") })?;
-        for (name, text) in [
-            ("relink.gypi", recipe::GYPI),
+        let mut files: Vec<(&str, &str)> = vec![
             ("exports.map", recipe::EXPORTS),
             ("pkg-config", recipe::PKG_CONFIG),
             ("note.s", &text),
             ("security_level.c", recipe::SECURITY_LEVEL),
-        ] {
+        ];
+        files.extend(self.line.gypis().map(|(name, text)| -> (&str, &str) { (name, text) }));
+        for (name, text) in files {
             write_whole(&dir.join(name), text)?;
         }
         let objects = ["-c", "-O2", "-fPIC", "note.s", "security_level.c"];
@@ -46,7 +49,7 @@ impl Compilation<'_> {
     /// Runs configure. Node's `configure` wrapper looks for pythons on PATH; we say which one.
     pub fn configure(&self) -> Result<()> {
         let pkg_config = format!("/bin/sh {}", self.places.recipe.join("pkg-config").display());
-        let program = self.run("python3").args(["configure.py"]).args(recipe::configure_args(&self.places));
+        let program = self.run("python3").args(["configure.py"]).args(self.line.configure_args(&self.places));
         let gyp = self.places.work.join("root/usr/lib/python3/dist-packages");
         let program =
             program.env("PKG_CONFIG", pkg_config).env("PYTHONPATH", gyp).dir(self.tree).log(self.log);
@@ -68,7 +71,11 @@ impl Compilation<'_> {
             }
         });
         self.explained(result, "")?;
-        Ok(self.tree.join(format!("out/Release/lib{TARGET}.so.{module_version}")))
+        let name = format!("lib{TARGET}.so.{module_version}");
+        // The Debian tarballs of later lines leave it in a folder below.
+        let places = ["out/Release", "out/Release/lib.target"].map(|dir| self.tree.join(dir).join(&name));
+        let [first, second] = places;
+        Ok(if first.is_file() { first } else { second })
     }
 
     /// How many objects make would compile now: all at first, the rest when a build goes on.

@@ -1,11 +1,12 @@
 //! The guest build kit: Node as a shared library without V8's implementation.
 //!
 //! [`build`] fetches the source, makes the tree ready, compiles it, checks the result and keeps it in the cache under a
-//! key of everything it was made from. The change of Node's own build is fixtures/guests/node18/, embedded in this
-//! program; fixtures/guests/README.md says why each setting is needed.
+//! key of everything it was made from. The change of Node's own build is in fixtures/guests/, embedded in this
+//! program; its README.md says why each setting is needed.
 
 mod check;
 mod compile;
+mod pinned;
 mod recipe;
 mod tree;
 
@@ -19,7 +20,8 @@ use super::progress::Progress;
 use super::run::{missing, Program};
 use crate::guest::{note, GuestNote};
 use compile::Compilation;
-use recipe::Places;
+use pinned::Pinned;
+use recipe::{Places, Recipe};
 pub(super) use recipe::{NODE_VERSION, SOURCE_PACKAGE};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,7 +31,9 @@ pub(super) use tree::{triplet, Origin};
 /// What to build a guest from.
 #[derive(Clone, Debug, Default)]
 pub struct BuildOptions {
-    /// An unpacked Node source; Debian's source package of 18.20.4 if `None`.
+    /// The line, by Node's major version; 18 if `None`.
+    pub line: Option<u32>,
+    /// An unpacked Node source; the line's own sources if `None`, for 18 Debian's source package of 18.20.4.
     pub source: Option<PathBuf>,
     /// A folder with v8.h; the source's own if `None`.
     pub v8_headers: Option<PathBuf>,
@@ -68,7 +72,17 @@ struct DefaultGuest {
 
 /// The kind of the cache entries.
 const KIND: &str = "guest";
-const DEFAULT_FILE: &str = "default-guest.json";
+/// The line that is built and used unless another is asked for.
+pub const DEFAULT_LINE: u32 = 18;
+
+/// The file that names a line's default guest.
+fn default_file(node: u32) -> String {
+    if node == DEFAULT_LINE {
+        "default-guest.json".into()
+    } else {
+        format!("default-guest-{node}.json")
+    }
+}
 
 /// Builds the guest, or takes it from the cache.
 pub fn build(options: &BuildOptions, progress: &dyn Progress) -> Result<Guest> {
@@ -87,28 +101,44 @@ pub fn build(options: &BuildOptions, progress: &dyn Progress) -> Result<Guest> {
     progress.finish();
     let guest = Guest { facts: stored_facts(&dir)?, library: library_in(&dir)?, log, cached };
     if options.is_default() {
-        remember(&cache, &guest)?;
+        remember(&cache, inputs.line, &guest)?;
     }
     Ok(guest)
 }
 
 /// The default guest that is in the cache, made by this program's recipe. Builds nothing and asks no network.
 pub fn path() -> Option<PathBuf> {
+    path_of(DEFAULT_LINE)
+}
+
+/// The command that builds a line's guest.
+pub fn remedy(node: u32) -> &'static str {
+    match node {
+        20 => "relink guest build --line 20",
+        22 => "relink guest build --line 22",
+        24 => "relink guest build --line 24",
+        _ => "relink guest build",
+    }
+}
+
+/// The guest of a line, by Node's major version, like [`path`].
+pub fn path_of(node: u32) -> Option<PathBuf> {
+    let line = Recipe::of(node).ok()?;
     let cache = Cache::locate().ok()?;
-    let text = fs::read_to_string(cache.root().join(DEFAULT_FILE)).ok()?;
+    let text = fs::read_to_string(cache.root().join(default_file(node))).ok()?;
     let default: DefaultGuest = serde_json::from_str(&text).ok()?;
     let key = fs::read_to_string(default.library.parent()?.join("KEY")).ok()?;
-    let current = default.recipe == recipe::fingerprint() && key == default.key && default.library.is_file();
+    let current = default.recipe == line.fingerprint() && key == default.key && default.library.is_file();
     current.then_some(default.library)
 }
 
-fn remember(cache: &Cache, guest: &Guest) -> Result<()> {
+fn remember(cache: &Cache, line: &Recipe, guest: &Guest) -> Result<()> {
     let default = DefaultGuest {
-        recipe: recipe::fingerprint(),
+        recipe: line.fingerprint(),
         key: guest.facts.note.key.clone(),
         library: guest.library.clone(),
     };
-    write_whole(&cache.root().join(DEFAULT_FILE), &to_json(&default)?)
+    write_whole(&cache.root().join(default_file(line.node)), &to_json(&default)?)
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<String> {
@@ -161,6 +191,7 @@ fn require_tools() -> Result<()> {
 
 /// Everything a guest is made from, and its key.
 struct Inputs {
+    line: &'static Recipe,
     origin: Origin,
     headers: Option<V8Headers>,
     headers_dir: Option<PathBuf>,
@@ -171,6 +202,7 @@ struct Inputs {
 
 impl Inputs {
     fn gather(cache: &Cache, options: &BuildOptions, progress: &dyn Progress) -> Result<Self> {
+        let line = Recipe::of(options.line.unwrap_or(DEFAULT_LINE))?;
         let headers =
             options.v8_headers.as_deref().map(|dir| V8Headers::read("--v8-headers", dir)).transpose()?;
         let folder = options.source.as_deref().map(Origin::folder).transpose()?;
@@ -178,18 +210,21 @@ impl Inputs {
         progress.step("fetching Node's source and the libraries it needs");
         let origin = match folder {
             Some(folder) => folder,
-            None => Origin::Debian(apt.source(recipe::SOURCE_PACKAGE, recipe::NODE_VERSION)?),
+            None => match Pinned::fetch(line, cache, &apt, progress)? {
+                Some(pinned) => Origin::Pinned(Box::new(pinned)),
+                None => Origin::Debian(apt.source(recipe::SOURCE_PACKAGE, recipe::NODE_VERSION)?),
+            },
         };
         let needs_gyp = options.source.as_deref().is_some_and(|dir| !dir.join("tools/gyp/pylib").is_dir());
-        let debs = tree::packages(&apt, needs_gyp)?;
+        let debs = tree::packages(line, &apt, needs_gyp)?;
         let compiler = first_line("g++")?;
-        let mut key =
-            origin.add_to(recipe::key())?.add("compiler", &compiler).add("linker", first_line("ld")?);
+        let mut key = origin.add_to(line.key())?.add("compiler", &compiler).add("linker", first_line("ld")?);
         key = key.add("headers", headers.as_ref().map_or("the source's", |h| &h.sha256));
         for deb in &debs {
             key = key.add(&deb.package, &deb.sha256);
         }
         Ok(Self {
+            line,
             origin,
             headers,
             headers_dir: options.v8_headers.clone(),
@@ -225,7 +260,8 @@ impl Build<'_> {
         let [deps, recipe] = [work.join("deps"), work.join("recipe")];
         let places = Places { work, v8_include: &own, deps: &deps, recipe: &recipe };
         let what = self.what(&node, &headers);
-        let compilation = Compilation { tree: &tree, places, log: self.log, jobs: self.jobs, what };
+        let line = self.inputs.line;
+        let compilation = Compilation { line, tree: &tree, places, log: self.log, jobs: self.jobs, what };
         self.once(work, "configured", || {
             self.progress.step("configuring Node");
             compilation.write_recipe(&note)?;
@@ -256,8 +292,10 @@ impl Build<'_> {
         }
         self.inputs.origin.unpack(tree, self.log)?;
         apt::unpack(&self.inputs.debs, &root)?;
-        tree::add_builtins(tree, &root)?;
-        tree::add_dependencies(&root, &deps)?;
+        if self.inputs.line.node == 18 {
+            tree::add_builtins(tree, &root)?;
+        }
+        tree::add_dependencies(self.inputs.line, &root, &deps)?;
         let headers = match &self.inputs.headers {
             Some(headers) => headers.clone(),
             None => V8Headers::read("--source", &tree.join("deps/v8/include"))?,
@@ -304,7 +342,7 @@ impl Build<'_> {
         let facts = check::check(&read(&library)?, note)
             .map_err(|faults| bad_guest(&Ok(library), faults, self.log))?;
         add_icu(work, &facts)?;
-        add_licenses(work)?;
+        add_licenses(self.inputs.line, work)?;
         write_whole(&work.join("note.json"), &to_json(note)?)?;
         ["unpacked", "configured", "node", "root", "deps", "recipe"]
             .iter()
@@ -322,13 +360,13 @@ fn add_icu(work: &Path, facts: &GuestFacts) -> Result<()> {
 }
 
 /// Copies the licences of everything that is linked in.
-fn add_licenses(work: &Path) -> Result<()> {
+fn add_licenses(line: &Recipe, work: &Path) -> Result<()> {
     let to = work.join("licenses");
     fs::create_dir_all(&to).map_err(io("create", &to))?;
     let copy = |from: PathBuf, name: &str| fs::copy(&from, to.join(name)).map(drop).map_err(io("copy", from));
     copy(work.join("node/LICENSE"), "node.txt")?;
-    let builtins = tree::builtin_packages()?;
-    for package in recipe::DEV_PACKAGES.into_iter().chain(builtins.iter().map(String::as_str)) {
+    let builtins = tree::builtin_packages(line)?;
+    for package in line.packages.iter().copied().chain(builtins.iter().map(String::as_str)) {
         let docs = work.join("root/usr/share/doc").join(package).join("copyright");
         // Packages of one source share one copyright file by a link: the one with the text is among them.
         if docs.is_file() {
@@ -341,12 +379,6 @@ fn add_licenses(work: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_recipe_has_one_fingerprint() {
-        assert_eq!(recipe::fingerprint(), recipe::fingerprint());
-        assert_eq!(recipe::fingerprint().len(), 64);
-    }
 
     #[test]
     fn only_a_build_without_options_is_the_default() {

@@ -1,7 +1,9 @@
-//! The recipe: what is fetched, what Node's configure is told, what the guest says of itself.
+//! The recipes, one per line: what is fetched, what Node's configure is told, what the guest says of itself.
 
+use super::pinned::Sources;
 use crate::guest::{note, GuestNote};
 use crate::kit::cache::{hex, KeyBuilder};
+use crate::kit::error::{KitError, Result};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -11,10 +13,10 @@ pub const GYPI: &str = include_str!("../../../fixtures/guests/node18/relink.gypi
 pub const EXPORTS: &str = include_str!("../../../fixtures/guests/node18/exports.map");
 /// C source of the function that gives OpenSSL's contexts upstream's default security level.
 pub const SECURITY_LEVEL: &str = include_str!("../../../fixtures/guests/node18/security_level.c");
-/// Which JS builtins of other projects are embedded, and where they come from.
+/// Which JS builtins of other projects are embedded in Node 18, and where they come from.
 pub const BUILTINS: &str = include_str!("../../../fixtures/guests/node18/builtins.json");
 
-/// Upstream version of the Node that is built unless `--source` says otherwise.
+/// Upstream version of the Node that is built unless something else is asked for.
 pub const NODE_VERSION: &str = "18.20.4";
 /// Debian's source package.
 pub const SOURCE_PACKAGE: &str = "nodejs";
@@ -23,14 +25,179 @@ pub const TARGET: &str = "node-relink";
 /// Version of the steps that are written in Rust; raised when they change what comes out.
 const STEPS: &str = "1";
 
-/// Debian packages whose headers and static libraries are linked in, and ICU, which stays shared.
-pub const DEV_PACKAGES: [&str; 4] = ["libssl-dev", "libbrotli-dev", "libicu-dev", "libicu72"];
-/// Static libraries linked in, with the folder below usr/include that goes with them.
-pub const STATIC_LIBRARIES: [&str; 5] =
+/// How the guest of one line is built.
+#[derive(Debug)]
+pub struct Recipe {
+    /// Node's major version.
+    pub node: u32,
+    /// Texts of GYP files that are merged into Node's after [`GYPI`]: what the line needs beyond Node 18.
+    gypi: &'static str,
+    /// What configure is told beyond [`OPTIONS`].
+    options: &'static [&'static str],
+    /// Debian packages whose headers and static libraries are linked in, ICU, which stays shared, and GYP.
+    pub packages: &'static [&'static str],
+    /// Static libraries linked in.
+    pub libraries: &'static [&'static str],
+    /// Headers: the private include folder's name, and the folder or file below usr/include and its multiarch twin.
+    pub headers: &'static [(&'static str, &'static str)],
+    /// `sources.json`; empty for Node 18, which is Debian's newest source package of [`NODE_VERSION`].
+    sources: &'static str,
+}
+
+/// All recipes.
+static RECIPES: [Recipe; 4] = [
+    Recipe {
+        node: 18,
+        gypi: "",
+        options: &[],
+        packages: &["libssl-dev", "libbrotli-dev", "libicu-dev", "libicu72"],
+        libraries: &LIBRARIES_18,
+        headers: &[("openssl-inc", "openssl"), ("brotli-inc", "brotli"), ("icu-inc", "unicode")],
+        sources: "",
+    },
+    Recipe {
+        node: 20,
+        gypi: include_str!("../../../fixtures/guests/node20/relink.gypi"),
+        options: &["--shared-zlib"],
+        packages: &[
+            "libssl-dev",
+            "libbrotli-dev",
+            "zlib1g-dev",
+            "libicu-dev",
+            "libicu72",
+            "gyp",
+            "python3-packaging",
+        ],
+        libraries: &LIBRARIES_20,
+        headers: &HEADERS_20,
+        sources: include_str!("../../../fixtures/guests/node20/sources.json"),
+    },
+    Recipe {
+        node: 22,
+        gypi: include_str!("../../../fixtures/guests/node20/relink.gypi"),
+        options: &["--shared-zlib"],
+        packages: &["libssl-dev", "libbrotli-dev", "zlib1g-dev", "libicu-dev", "libicu72"],
+        libraries: &LIBRARIES_20,
+        headers: &HEADERS_20,
+        sources: include_str!("../../../fixtures/guests/node22/sources.json"),
+    },
+    Recipe {
+        node: 24,
+        gypi: include_str!("../../../fixtures/guests/node20/relink.gypi"),
+        // Its brotli comes from a release of its own, so the name of a library that is linked in anyway is given.
+        options: &["--shared-zlib", "--shared-brotli-libname=m"],
+        packages: &["libssl-dev", "zlib1g-dev", "libicu-dev", "libicu72"],
+        libraries: &["libssl.a", "libcrypto.a", "libz.a"],
+        headers: &HEADERS_24,
+        sources: include_str!("../../../fixtures/guests/node24/sources.json"),
+    },
+];
+
+const LIBRARIES_18: [&str; 5] =
     ["libssl.a", "libcrypto.a", "libbrotlidec.a", "libbrotlienc.a", "libbrotlicommon.a"];
-/// Folders of headers: the private include folder's name and the folder below usr/include and its multiarch twin.
-pub const HEADER_FOLDERS: [(&str, &str); 3] =
-    [("openssl-inc", "openssl"), ("brotli-inc", "brotli"), ("icu-inc", "unicode")];
+const LIBRARIES_20: [&str; 6] =
+    ["libssl.a", "libcrypto.a", "libbrotlidec.a", "libbrotlienc.a", "libbrotlicommon.a", "libz.a"];
+const HEADERS_20: [(&str, &str); 5] = [
+    ("openssl-inc", "openssl"),
+    ("brotli-inc", "brotli"),
+    ("icu-inc", "unicode"),
+    ("zlib-inc", "zlib.h"),
+    ("zlib-inc", "zconf.h"),
+];
+
+const HEADERS_24: [(&str, &str); 4] =
+    [("openssl-inc", "openssl"), ("icu-inc", "unicode"), ("zlib-inc", "zlib.h"), ("zlib-inc", "zconf.h")];
+
+/// Files of ours beside dependencies from their own releases: the path in the tree and the text.
+const DEPENDENCY_FILES: [(&str, &str); 11] = [
+    ("deps/ada/ada.gyp", include_str!("../../../fixtures/guests/deps/ada/ada.gyp")),
+    ("deps/brotli/brotli.gyp", include_str!("../../../fixtures/guests/deps/brotli/brotli.gyp")),
+    ("deps/cares/cares.gyp", include_str!("../../../fixtures/guests/deps/cares/cares.gyp")),
+    ("deps/cares/config/ares_config.h", include_str!("../../../fixtures/guests/deps/cares/ares_config.h")),
+    ("deps/llhttp/llhttp.gyp", include_str!("../../../fixtures/guests/deps/llhttp/llhttp.gyp")),
+    ("deps/nghttp2/nghttp2.gyp", include_str!("../../../fixtures/guests/deps/nghttp2/nghttp2.gyp")),
+    (
+        "deps/nghttp2/config/nghttp2/nghttp2ver.h",
+        include_str!("../../../fixtures/guests/deps/nghttp2/nghttp2ver.h"),
+    ),
+    ("deps/simdjson/simdjson.gyp", include_str!("../../../fixtures/guests/deps/simdjson/simdjson.gyp")),
+    ("deps/simdutf/simdutf.gyp", include_str!("../../../fixtures/guests/deps/simdutf/simdutf.gyp")),
+    ("deps/sqlite/sqlite.gyp", include_str!("../../../fixtures/guests/deps/sqlite/sqlite.gyp")),
+    ("deps/zstd/zstd.gyp", include_str!("../../../fixtures/guests/deps/zstd/zstd.gyp")),
+];
+
+impl Recipe {
+    /// The recipe of a line, by Node's major version.
+    pub fn of(node: u32) -> Result<&'static Self> {
+        RECIPES.iter().find(|recipe| recipe.node == node).ok_or_else(|| {
+            let known: Vec<_> = RECIPES.iter().map(|recipe| recipe.node.to_string()).collect();
+            KitError::Unsupported {
+                why: format!("there is no recipe for Node {node}, only for {}", known.join(", ")),
+            }
+        })
+    }
+
+    /// What the line is made of; `None` for Node 18.
+    pub fn sources(&self) -> Result<Option<Sources>> {
+        (!self.sources.is_empty()).then(|| Sources::parse(self.sources)).transpose()
+    }
+
+    /// Files of ours for these folders of deps.
+    pub fn dependency_files(
+        &self,
+        folders: &[String],
+    ) -> impl Iterator<Item = (&'static str, &'static str)> + use<'_> {
+        let folders: Vec<String> = folders.iter().map(|name| format!("deps/{name}/")).collect();
+        DEPENDENCY_FILES.into_iter().filter(move |(path, _)| folders.iter().any(|f| path.starts_with(f)))
+    }
+
+    /// The GYP files that configure is given, with their names in the recipe's folder.
+    pub fn gypis(&self) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
+        let own = (!self.gypi.is_empty()).then_some(("line.gypi", self.gypi));
+        std::iter::once(("relink.gypi", GYPI)).chain(own)
+    }
+
+    /// The arguments of Node's configure. The reason for each is in fixtures/guests/README.md.
+    pub fn configure_args(&self, places: &Places) -> Vec<String> {
+        let mut args: Vec<String> = OPTIONS.iter().chain(self.options).map(ToString::to_string).collect();
+        let recipe = places.recipe.display();
+        args.push(format!("-Dnode_lib_target_name={TARGET}"));
+        args.extend(self.gypis().map(|(name, _)| format!("-I{recipe}/{name}")));
+        args.extend([
+            format!("-Drelink_work={}", places.work.display()),
+            format!("-Drelink_v8_include={}", places.v8_include.display()),
+            format!("-Drelink_deps={}", places.deps.display()),
+            format!("-Drelink_exports={recipe}/exports.map"),
+            format!("-Drelink_note={recipe}/note.o"),
+            format!("-Drelink_level={recipe}/security_level.o"),
+        ]);
+        args
+    }
+
+    /// SHA-256 over the texts of the recipe: a guest of another recipe is out of date.
+    pub fn fingerprint(&self) -> String {
+        hex(&Sha256::digest(self.key().finish().hex()))
+    }
+
+    /// The part of the cache key that is in the program itself.
+    pub fn key(&self) -> KeyBuilder {
+        let key = KeyBuilder::new()
+            .add("steps", STEPS)
+            .add("gypi", GYPI)
+            .add("exports", EXPORTS)
+            .add("level", SECURITY_LEVEL);
+        let key =
+            key.add("builtins", BUILTINS).add("options", OPTIONS.join(" ")).add("pkg-config", PKG_CONFIG);
+        if self.node == 18 {
+            return key;
+        }
+        let key = key.add("line", self.gypi).add("more options", self.options.join(" "));
+        let own = self.sources().ok().flatten().map(|sources| sources.dependencies).unwrap_or_default();
+        self.dependency_files(&own)
+            .fold(key, |key, (path, text)| key.add(path, text))
+            .add("sources", self.sources)
+    }
+}
 
 /// Programs that the build runs, with the Debian package of each.
 pub const TOOLS: [(&str, &str); 8] = [
@@ -54,23 +221,6 @@ pub struct Places<'a> {
     pub deps: &'a Path,
     /// Where our recipe files and the note's object file are.
     pub recipe: &'a Path,
-}
-
-/// The arguments of Node's configure. The reason for each is in fixtures/guests/README.md.
-pub fn configure_args(places: &Places) -> Vec<String> {
-    let mut args: Vec<String> = OPTIONS.iter().map(ToString::to_string).collect();
-    let recipe = places.recipe.display();
-    args.extend([
-        format!("-Dnode_lib_target_name={TARGET}"),
-        format!("-I{recipe}/relink.gypi"),
-        format!("-Drelink_work={}", places.work.display()),
-        format!("-Drelink_v8_include={}", places.v8_include.display()),
-        format!("-Drelink_deps={}", places.deps.display()),
-        format!("-Drelink_exports={recipe}/exports.map"),
-        format!("-Drelink_note={recipe}/note.o"),
-        format!("-Drelink_level={recipe}/security_level.o"),
-    ]);
-    args
 }
 
 const OPTIONS: [&str; 12] = [
@@ -99,23 +249,8 @@ for word in "$@"; do
 done
 "#;
 
-/// SHA-256 over the texts of the recipe: a guest of another recipe is out of date.
-pub fn fingerprint() -> String {
-    hex(&Sha256::digest(key().finish().hex()))
-}
-
-/// The part of the cache key that is in the program itself.
-pub fn key() -> KeyBuilder {
-    let key = KeyBuilder::new()
-        .add("steps", STEPS)
-        .add("gypi", GYPI)
-        .add("exports", EXPORTS)
-        .add("level", SECURITY_LEVEL);
-    key.add("builtins", BUILTINS).add("options", OPTIONS.join(" ")).add("pkg-config", PKG_CONFIG)
-}
-
 /// Assembly text of the section with the note. The descriptor is written as numbers: nothing needs quoting.
-pub fn note_assembly(guest: &GuestNote) -> Result<String, serde_json::Error> {
+pub fn note_assembly(guest: &GuestNote) -> std::result::Result<String, serde_json::Error> {
     let descriptor = serde_json::to_vec(guest)?;
     let bytes = |data: &[u8]| data.iter().map(u8::to_string).collect::<Vec<_>>().join(",");
     Ok(format!(
@@ -183,10 +318,40 @@ pub(super) mod tests {
     #[test]
     fn configure_is_told_all_variables_of_the_gypi() {
         let path = Path::new("/w");
-        let args =
-            configure_args(&Places { work: path, v8_include: path, deps: path, recipe: path }).join(" ");
-        for word in GYPI.split("<(").skip(1).filter_map(|rest| rest.split(')').next()) {
-            assert!(args.contains(&format!("-D{word}=")), "{word}");
+        for recipe in &RECIPES {
+            let places = Places { work: path, v8_include: path, deps: path, recipe: path };
+            let args = recipe.configure_args(&places).join(" ");
+            for (name, text) in recipe.gypis() {
+                assert!(args.contains(&format!("-I/w/{name}")), "{name}");
+                for word in text.split("<(relink_").skip(1).filter_map(|rest| rest.split(')').next()) {
+                    assert!(args.contains(&format!("-Drelink_{word}=")), "{word}");
+                }
+            }
         }
+    }
+
+    #[test]
+    fn every_recipe_is_whole_and_has_a_key_of_its_own() {
+        let mut keys: Vec<_> = RECIPES.iter().map(Recipe::fingerprint).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), RECIPES.len());
+        for recipe in &RECIPES {
+            if let Some(sources) = recipe.sources().unwrap() {
+                assert!(sources.node.starts_with(&format!("{}.", recipe.node)), "{}", sources.node);
+            }
+        }
+        assert_eq!(Recipe::of(19).unwrap_err().code(), "E0714");
+    }
+
+    /// Those who have built Node 18 need not do it again because there are other lines now.
+    #[test]
+    fn the_key_of_node_18_does_not_depend_on_other_lines() {
+        let key = Recipe::of(18).unwrap().key().finish();
+        let names = ["steps", "gypi", "exports", "level", "builtins", "options", "pkg-config"];
+        let texts = [STEPS, GYPI, EXPORTS, SECURITY_LEVEL, BUILTINS, &OPTIONS.join(" "), PKG_CONFIG];
+        let same =
+            names.into_iter().zip(texts).fold(KeyBuilder::new(), |key, (name, text)| key.add(name, text));
+        assert_eq!(key, same.finish());
     }
 }

@@ -1,6 +1,7 @@
 //! The tree that is built: Node's source, made ready in the work folder.
 
-use super::recipe;
+use super::pinned::Pinned;
+use super::recipe::{self, Recipe};
 use crate::kit::apt::{Apt, Deb, Source};
 use crate::kit::cache::KeyBuilder;
 use crate::kit::error::{io, KitError, Result};
@@ -13,6 +14,8 @@ use std::path::{Path, PathBuf};
 pub enum Origin {
     /// Debian's source package, as tarballs.
     Debian(Source),
+    /// Archives and packages that a line's recipe names.
+    Pinned(Box<Pinned>),
     /// A folder of the user's (`--source`) and its files.
     Folder(PathBuf, Vec<PathBuf>),
 }
@@ -49,6 +52,8 @@ impl Origin {
             Self::Debian(source) => {
                 Ok(key.add("debian source", &source.version).add("files", hash_all(&source.dir)?))
             }
+            // All that is pinned stands in the recipe, which the key has anyway.
+            Self::Pinned(_) => Ok(key),
             Self::Folder(dir, list) => Ok(key.add("source folder", files::hash(dir, list)?)),
         }
     }
@@ -60,6 +65,7 @@ impl Origin {
                 unpack_tarballs(&source.dir, tree)?;
                 apply_patches(tree, log)
             }
+            Self::Pinned(pinned) => pinned.unpack(tree),
             Self::Folder(dir, list) => files::copy(dir, list, tree),
         }
     }
@@ -128,8 +134,11 @@ fn apply_patches(tree: &Path, log: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The names of the Debian packages that hold JS builtins.
-pub fn builtin_packages() -> Result<Vec<String>> {
+/// The names of the Debian packages that hold JS builtins: only Node 18 takes them from there.
+pub fn builtin_packages(line: &Recipe) -> Result<Vec<String>> {
+    if line.node != 18 {
+        return Ok(Vec::new());
+    }
     let mut names: Vec<String> = builtins()?.into_iter().map(|b| b.package).collect();
     names.dedup();
     Ok(names)
@@ -161,9 +170,9 @@ pub fn add_builtins(tree: &Path, root: &Path) -> Result<()> {
 
 /// Puts headers and libraries of the dependencies into folders where nothing else is: an -I or -L for a whole /usr
 /// would shadow the sources that Node brings itself.
-pub fn add_dependencies(root: &Path, deps: &Path) -> Result<()> {
+pub fn add_dependencies(line: &Recipe, root: &Path, deps: &Path) -> Result<()> {
     let triplet = triplet();
-    for (folder, name) in recipe::HEADER_FOLDERS {
+    for (folder, name) in line.headers {
         for base in ["usr/include".to_string(), format!("usr/include/{triplet}")] {
             let from = root.join(base).join(name);
             if from.is_dir() {
@@ -172,13 +181,17 @@ pub fn add_dependencies(root: &Path, deps: &Path) -> Result<()> {
                     &files::list(&from, &|_| true)?,
                     &deps.join("include").join(folder).join(name),
                 )?;
+            } else if from.is_file() {
+                let to = deps.join("include").join(folder);
+                fs::create_dir_all(&to).map_err(io("create", &to))?;
+                fs::copy(&from, to.join(name)).map_err(io("copy", &from))?;
             }
         }
     }
     let lib = deps.join("lib");
     fs::create_dir_all(&lib).map_err(io("create", &lib))?;
     let from = root.join("usr/lib").join(triplet);
-    for name in recipe::STATIC_LIBRARIES {
+    for name in line.libraries {
         fs::copy(from.join(name), lib.join(name)).map_err(io("read", from.join(name)))?;
     }
     for name in ["libicui18n.so", "libicuuc.so", "libicudata.so"] {
@@ -197,11 +210,11 @@ pub fn triplet() -> &'static str {
 }
 
 /// All Debian packages that the build takes from; GYP too where the source lacks it (Debian's newer tarballs do).
-pub fn packages(apt: &Apt, needs_gyp: bool) -> Result<Vec<Deb>> {
-    let builtins = builtin_packages()?;
+pub fn packages(line: &Recipe, apt: &Apt, needs_gyp: bool) -> Result<Vec<Deb>> {
+    let builtins = builtin_packages(line)?;
     let mut names: Vec<&str> =
-        recipe::DEV_PACKAGES.into_iter().chain(builtins.iter().map(String::as_str)).collect();
-    if needs_gyp {
+        line.packages.iter().copied().chain(builtins.iter().map(String::as_str)).collect();
+    if needs_gyp && !names.contains(&"gyp") {
         names.push("gyp");
     }
     apt.packages(&names)
