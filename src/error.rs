@@ -130,6 +130,14 @@ pub enum Error {
         /// The file that names it.
         needed_by: String,
     },
+    /// An add-on's file is not a usable ELF shared object.
+    #[error("add-on \"{}\": {source}; install it anew", path.display())]
+    AddOnImage {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ElfError,
+    },
 
     /// The guest was compiled for another V8 ABI than the host's.
     #[error("refused: {}", differences.join("; "))]
@@ -149,6 +157,14 @@ pub enum Error {
     #[error("refused: {} symbols that the guest or its libraries need are in none of these libraries: {}", names.len(), shorten(names))]
     Unresolved {
         /// The names, with the library that each is asked of.
+        names: Vec<String>,
+    },
+    /// Names that an add-on needs and that nobody has.
+    #[error("add-on \"{}\": {} names that it needs are neither in the host's V8 nor in the guest: {}; it was built for another Node", path.display(), names.len(), shorten(names))]
+    AddOnNeeds {
+        /// The file.
+        path: PathBuf,
+        /// The names.
         names: Vec<String>,
     },
     /// A slot of a kind that cannot be bound.
@@ -251,10 +267,12 @@ impl Error {
             Self::NoNote { .. } => "E0306",
             Self::GuestHasV8 { .. } => "E0307",
             Self::MissingLibrary { .. } => "E0308",
+            Self::AddOnImage { .. } => "E0309",
             Self::Refused { .. } => "E0401",
             Self::MissingSymbols { .. } => "E0402",
             Self::UnsupportedSlot { .. } => "E0403",
             Self::Unresolved { .. } => "E0404",
+            Self::AddOnNeeds { .. } => "E0405",
             Self::Stage { .. } => "E0501",
             Self::UnexpectedSlot { .. } => "E0502",
             Self::RolledBack { .. } => "E0503",

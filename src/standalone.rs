@@ -1,6 +1,6 @@
 //! A process of our own on a chosen V8: Node owns it, as in `node` itself, but V8 comes from another library.
 //!
-//! Here the guest is bound to the provider with no guards and no platform bridge: signals, standard streams, V8's flags and
+//! Here the guest is bound to the provider with no platform bridge and no guards but those for add-ons: signals, standard streams, V8's flags and
 //! its start belong to Node, because nobody else is there. What is left is the binding itself, which is what Node's own
 //! tests then judge.
 //!
@@ -17,9 +17,8 @@ use crate::error::Error;
 use crate::guest::{closure, stage};
 use crate::kit;
 use crate::pipeline::{self, Ask};
-use crate::runtime::unpacked;
+use crate::runtime::{addons, unpacked};
 use std::ffi::{c_char, c_int};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The library whose V8 is used; by default Debian's libnode108 from the kit's cache.
@@ -73,7 +72,7 @@ pub unsafe fn node(argc: c_int, argv: *mut *mut c_char, bridges: Bridges) -> Res
         bridges,
         provider: Some(&part),
         adapters: adapters::for_an_owner,
-        guards: unpacked::guards(&guest),
+        guards: [unpacked::guards(&guest), addons::guards()].concat(),
     };
     pipeline::bind(
         &ask,
@@ -81,29 +80,12 @@ pub unsafe fn node(argc: c_int, argv: *mut *mut c_char, bridges: Bridges) -> Res
         |_, _| Ok(()),
         |bound| {
             let start = bound.enter(START)?;
-            open_to_add_ons(start.0 as usize, &provider);
             // SAFETY: the address is that of `node::Start`, whose slots are bound and whose image is initialised.
             let start: extern "C" fn(c_int, *mut *mut c_char) -> c_int =
                 unsafe { std::mem::transmute(start.0 as usize) };
             Ok(start(argc, argv))
         },
     )
-}
-
-/// Native add-ons name Node's functions and V8's without naming a library, as those of `node` itself do: ld.so looks for
-/// them in the process's global scope, first in the guest (whose `napi_*` and `node::` are the right ones), then in the
-/// provider. Where that fails only add-ons fail, with ld.so's message.
-fn open_to_add_ons(guest_code: usize, provider: &Path) {
-    // SAFETY: all zeroes is a valid Dl_info.
-    let mut found: libc::Dl_info = unsafe { std::mem::zeroed() };
-    // SAFETY: `found` is written to; the address is one of code that stays loaded.
-    let known = unsafe { libc::dladdr(guest_code as *const libc::c_void, &raw mut found) } != 0;
-    let provider = std::ffi::CString::new(provider.as_os_str().as_bytes()).unwrap_or_default();
-    let names = [if known { found.dli_fname } else { std::ptr::null() }, provider.as_ptr()];
-    for name in names.into_iter().filter(|name| !name.is_null()) {
-        // SAFETY: a string that lives for the call, and a library that is loaded already: none of its code runs.
-        unsafe { libc::dlopen(name, libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_GLOBAL) };
-    }
 }
 
 /// The file that a variable names, or else the one that lies beside the program, or else the kit's.

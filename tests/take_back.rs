@@ -3,6 +3,7 @@
 
 mod support;
 
+use relink::kit::{cache::Cache, npm, progress};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::parts;
@@ -57,11 +58,18 @@ fn compile(folder: &Path) -> PathBuf {
 
 /// Runs so many cycles beside two busy threads of the host's; every other guest is ended while it runs.
 fn cycles(guest: &Path, count: usize) -> (Vec<Cycle>, End) {
+    cycles_of(guest, count, "fixtures/scripts/guest_of_a_cycle.js", &["--cut"], "{}")
+}
+
+/// The same with this script and these options of the host's; `addons` are for the script.
+fn cycles_of(guest: &Path, count: usize, script: &str, options: &[&str], addons: &str) -> (Vec<Cycle>, End) {
     let folder = tempfile::tempdir().expect("a folder");
-    let script = root().join("fixtures/scripts/guest_of_a_cycle.js");
+    let script = root().join(script);
     let output = Command::new(compile(folder.path()))
         .arg(&parts().library)
-        .args([&count.to_string(), "2", "--cut"])
+        .args([&count.to_string(), "2"])
+        .args(options)
+        .env("ADDONS", addons)
         .arg(format!("RELINK_GUEST={}", guest.display()))
         .arg(format!("RELINK_SCRIPT={}", script.display()))
         // Node never frees the certificates that this makes it read.
@@ -71,7 +79,9 @@ fn cycles(guest: &Path, count: usize) -> (Vec<Cycle>, End) {
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}: {errors}\n{text}", output.status);
     assert_eq!(errors, "");
-    let (told, end): (Vec<_>, Vec<_>) = text.lines().partition(|line| line.contains("\"cycle\""));
+    // What guests print goes to the same place.
+    let own = text.lines().filter(|line| line.starts_with('{'));
+    let (told, end): (Vec<_>, Vec<_>) = own.partition(|line| line.contains("\"cycle\""));
     let read = |line: &&str| serde_json::from_str(line).expect("a cycle");
     (told.iter().map(read).collect(), serde_json::from_str(end[0]).expect("the end"))
 }
@@ -102,4 +112,23 @@ fn a_hundred_guests_come_and_go() {
 fn stock_guests_come_and_go() {
     let (told, end) = cycles(&parts().libv8, 10);
     check(&told, &end, 10, 5, 48 * 1024);
+}
+
+/// Add-ons are unloaded with the guest that they were bound to, and come again with the next one.
+#[test]
+fn add_ons_go_with_their_guest() {
+    let cache = Cache::locate().expect("a cache");
+    let fetch = |name, version| {
+        npm::package(&cache, name, version, progress::terminal().as_ref()).expect("the package")
+    };
+    let mask = fetch("bufferutil", "4.0.8").join("prebuilds/linux-x64/node.napi.node");
+    let crc = fetch("@node-rs/crc32-linux-x64-gnu", "1.10.6").join("crc32.linux-x64-gnu.node");
+    let addons = serde_json::json!({ "bufferutil": mask, "crc32": crc }).to_string();
+    let (told, end) = cycles_of(&parts().guest, 10, "fixtures/addons/use.js", &[], &addons);
+    assert_eq!(told.len(), 10);
+    for cycle in &told {
+        assert_eq!((cycle.start, cycle.wait, cycle.unload), (OK, OK, OK), "{cycle:?}");
+        assert_eq!((cycle.threads, cycle.descriptors), (told[0].threads, told[0].descriptors), "{cycle:?}");
+    }
+    assert!(end.runs > 0 && end.wrong == 0, "{end:?}");
 }

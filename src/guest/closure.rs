@@ -46,6 +46,14 @@ pub fn find(guest: &FileOnDisk, folders: &[PathBuf]) -> Result<Closure, Error> {
     Ok(Closure { libraries: libraries.collect(), order: renumbered })
 }
 
+/// The libraries that a file names and that lie where its own `DT_RUNPATH` says, run-time libraries left out: ld.so cannot
+/// follow an `$ORIGIN` in it from a private copy.
+pub fn by_own_path(file: &FileOnDisk) -> Result<Vec<PathBuf>, ElfError> {
+    let Needs { libraries, paths, .. } = Needs::parse(file)?;
+    let found = |name: &String| paths.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
+    Ok(libraries.iter().filter(|name| !is_run_time(name)).filter_map(found).collect())
+}
+
 /// What one file asks for.
 struct Needs {
     libraries: Vec<String>,

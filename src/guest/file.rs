@@ -27,7 +27,12 @@ impl FileOnDisk {
         if !std::fs::metadata(path).map_err(failed)?.is_file() {
             return Err(failed(std::io::Error::other("not a regular file")));
         }
-        let file = File::open(path).map_err(failed)?;
+        Self::of(path, File::open(path).map_err(failed)?)
+    }
+
+    /// Maps a file that is open already; `path` names it in messages.
+    pub fn of(path: &Path, file: File) -> Result<Self, Error> {
+        let failed = |source| Error::GuestFile { path: path.to_owned(), source };
         // SAFETY: the file is only read through the mapping; shrinking it meanwhile could fault, as for every library
         // that ld.so maps.
         let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(failed)?;

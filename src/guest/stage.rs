@@ -59,6 +59,15 @@ pub struct Source<'s, 'd> {
 /// # Safety
 /// `copy` was planned for this image, so that no initialisers are called and loading it runs none of its code.
 pub unsafe fn load(source: Source, copy: &Copy) -> Result<Staged, Error> {
+    // SAFETY: promised by the caller.
+    unsafe { load_for(source, copy, libc::RTLD_LOCAL) }
+}
+
+/// The same, for nobody else (`RTLD_LOCAL`) or to serve others with its symbols (`RTLD_GLOBAL`).
+///
+/// # Safety
+/// As for [`load`].
+pub unsafe fn load_for(source: Source, copy: &Copy, whom: c_int) -> Result<Staged, Error> {
     let failed = |why: String| Error::Stage { what: source.name.to_owned(), why };
     let holes = if source.on_disk.is_some() { &copy.holes[..] } else { &[] };
     let memory = memory_file(source.file.bytes, &copy.edits, holes, source.name)
@@ -66,7 +75,7 @@ pub unsafe fn load(source: Source, copy: &Copy) -> Result<Staged, Error> {
     let path = format!("/proc/{}/fd/{}", std::process::id(), memory.as_raw_fd());
     let path = CString::new(path).map_err(|e| failed(e.to_string()))?;
     // SAFETY: the path is NUL-terminated; the image runs no code when loaded (promised by the caller).
-    let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+    let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | whom) };
     if handle.is_null() {
         return Err(failed(dl_error()));
     }
@@ -105,6 +114,11 @@ pub unsafe fn load_dependency(path: &Path) -> Result<(), Error> {
 }
 
 impl Staged {
+    /// ld.so's handle, for `dlsym`.
+    pub fn handle(&self) -> *mut c_void {
+        self.handle
+    }
+
     /// Maps segments from the file over the copy's.
     ///
     /// # Safety
@@ -135,26 +149,25 @@ impl Staged {
         Ok(())
     }
 
-    /// Runs the image's initialisers in the order that ld.so would: `DT_INIT`, then the array. Returns how many; none if
-    /// they have run already.
-    ///
-    /// # Safety
-    /// Every slot of the image is bound, and so are those of images it calls.
-    pub unsafe fn initialise(&self) -> usize {
+    /// The image's initialisers in the order that ld.so would run them: `DT_INIT`, then the array. None if they were taken
+    /// before.
+    pub fn initialisers(&self) -> Initialisers {
         if self.initialised.swap(true, Ordering::AcqRel) {
-            return 0;
+            return Initialisers(Vec::new());
         }
         let mut functions: Vec<RunAddr> = self.lifecycle.init.map(|f| self.bias.run(f)).into_iter().collect();
         // SAFETY: the array is the image's own.
         functions.extend(unsafe { self.functions(self.lifecycle.init_array) });
-        let (argc, argv, envp) = arguments();
-        for function in &functions {
-            // SAFETY: an initialiser of the image, with the signature that glibc calls it by; its slots are bound.
-            let function: extern "C" fn(c_int, *const *const i8, *const *const i8) =
-                unsafe { std::mem::transmute(function.0 as usize) };
-            function(argc, argv, envp);
-        }
-        functions.len()
+        Initialisers(functions)
+    }
+
+    /// Runs the image's initialisers. Returns how many; none if they have run already.
+    ///
+    /// # Safety
+    /// As for [`Initialisers::run`].
+    pub unsafe fn initialise(&self) -> usize {
+        // SAFETY: promised by the caller.
+        unsafe { self.initialisers().run() }
     }
 
     /// Whether the initialisers have been run.
@@ -204,6 +217,27 @@ impl Staged {
         // SAFETY: the handle is from dlopen; no code of the image runs, and its finaliser calls being blanked, none runs
         // now.
         unsafe { libc::dlclose(self.handle) };
+    }
+}
+
+/// The initialisers of an image, by run-time address.
+#[derive(Debug)]
+pub struct Initialisers(Vec<RunAddr>);
+
+impl Initialisers {
+    /// Runs them. Returns how many.
+    ///
+    /// # Safety
+    /// The image is loaded, every slot of it is bound, and so are those of images it calls. To be called once.
+    pub unsafe fn run(&self) -> usize {
+        let (argc, argv, envp) = arguments();
+        for function in &self.0 {
+            // SAFETY: an initialiser of the image, with the signature that glibc calls it by; its slots are bound.
+            let function: extern "C" fn(c_int, *const *const i8, *const *const i8) =
+                unsafe { std::mem::transmute(function.0 as usize) };
+            function(argc, argv, envp);
+        }
+        self.0.len()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::guest::stage::{self, Staged};
 use crate::patch::live::LiveMemory;
 use crate::patch::{apply, by_page, Applied, Memory};
 use crate::plan::{is_run_time, place, Placement, Plan, StagedImage};
-use crate::runtime::{guards, remains};
+use crate::runtime::{addons, guards, remains};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -121,6 +121,11 @@ impl Images {
         const LIMIT: Duration = Duration::from_secs(2);
         // SAFETY: promised by the caller.
         unsafe { remains::run_exit_functions() };
+        let addons = addons::take();
+        for addon in &addons {
+            // SAFETY: promised by the caller.
+            unsafe { addon.finalise() };
+        }
         let finalised = order.iter().rev().filter(|image| **image != StagedImage::Bridge);
         for staged in finalised.filter_map(|image| self.get(*image)) {
             // SAFETY: promised by the caller.
@@ -128,11 +133,14 @@ impl Images {
         }
         match remains::threads_left(LIMIT) {
             0 => {
+                addons.into_iter().for_each(Staged::discard);
+                addons::forget();
                 self.discard();
                 guards::forget_guest();
                 Ok(())
             }
             alive => {
+                addons.into_iter().for_each(Staged::keep);
                 self.keep();
                 Err(alive)
             }

@@ -27,8 +27,9 @@ use crate::plan::{plan, Binding, Guard, Request, StagedImage};
 use crate::process::{LiveModule, Maps, Modules};
 use crate::report::log::{self, Level};
 use crate::report::{Report, Witness};
+use crate::runtime::addons::{Known, World};
 use crate::runtime::readiness::Cells;
-use crate::runtime::{guards, unpacked};
+use crate::runtime::{addons, guards, unpacked};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -74,7 +75,7 @@ pub fn run(config: &Config, bridges: Bridges, report: &SharedReport) -> Result<E
         bridges,
         provider: config.provider.as_deref(),
         adapters: adapters::beside_a_host,
-        guards: guards::all().into_iter().chain(unpacked::guards(&config.guest)).collect(),
+        guards: [guards::all(), unpacked::guards(&config.guest), addons::guards()].concat(),
     };
     if config.host.is_some() {
         Clock(report).time("wait-for-V8", || wait_for_provider(config.wait))?;
@@ -137,6 +138,7 @@ pub fn bind<T>(
     let order = files.initialisation_order();
     let bound = Bound { images, applied, parts: &parts, order, exports: &exports, verified: &verified, line };
     bound.tell(&mut lock(report))?;
+    addons::know(bound.world(ask, &provider)?);
     enter(bound)
 }
 
@@ -221,6 +223,22 @@ impl Bound<'_, '_> {
         let found = detect::providers(&modules, &maps)?.into_iter().filter(|p| !staged(&p.module));
         report.v8_modules = found.map(|p| p.module.path.display().to_string()).collect();
         Ok(())
+    }
+
+    /// What add-ons are to be bound to.
+    fn world(&self, ask: &Ask, provider: &Provider) -> Result<World, Error> {
+        let placement = self.images.placement();
+        let known = |part: &Part| {
+            let bias = placement.0.get(&part.image).copied()?;
+            Some(Known { image: part.image, soname: part.inventory.soname.to_owned(), bias })
+        };
+        Ok(World {
+            images: self.parts.iter().filter_map(known).collect(),
+            provider: (provider.module.name(), provider.module.bias),
+            adapters: (ask.adapters)(self.line),
+            guards: ask.guards.clone(),
+            guest: self.parts[0].reopen()?,
+        })
     }
 
     /// Runs the initialisers of all images.

@@ -120,6 +120,16 @@ impl<'b, 'd> Part<'b, 'd> {
         Source { file: self.file, inventory: &self.inventory, on_disk: self.on_disk, name: self.name() }
     }
 
+    /// Its file once more, to be kept beyond this value.
+    ///
+    /// # Errors
+    /// It cannot be mapped, or is none.
+    pub fn reopen(&self) -> Result<FileOnDisk, Error> {
+        let failed = |source| Error::GuestFile { path: self.path.to_owned(), source };
+        let file = self.on_disk.ok_or_else(|| failed(std::io::Error::other("no file of its own")))?;
+        FileOnDisk::of(self.path, file.try_clone().map_err(failed)?)
+    }
+
     /// Its soname, or the name of its file.
     pub fn name(&self) -> &str {
         let file = || self.path.file_name().and_then(|n| n.to_str()).unwrap_or("image");

@@ -27,6 +27,8 @@ pub enum StagedImage {
     Library(u16),
     /// Relink's own C++ between Node and the host's platform.
     Bridge,
+    /// A native add-on of the guest's.
+    AddOn,
 }
 
 /// Where a slot goes.

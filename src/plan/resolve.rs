@@ -9,6 +9,7 @@ use crate::elf::ElfError;
 use crate::error::Error;
 use crate::guest::{Inventory, Slot};
 use crate::host::exports::{Definition, Exports};
+use crate::symbol::{owner, Owner};
 
 /// Whatever can be asked for V8's definitions.
 pub trait Definitions {
@@ -136,7 +137,7 @@ impl<'d> Planner<'_, '_, 'd> {
 
     /// The guest's and its libraries' names; what is left then must be a run-time library's.
     fn closure(&mut self, image: StagedImage, slot: &Slot<'d>) -> Result<Destination, Error> {
-        if slot.library.is_some_and(is_run_time) {
+        if slot.library.is_some_and(|library| is_run_time(library) || self.add_ons_own(image, library)) {
             return Ok(None);
         }
         for member in self.request.members.iter().filter(|m| m.image != StagedImage::Bridge) {
@@ -147,7 +148,11 @@ impl<'d> Planner<'_, '_, 'd> {
                 return Ok(Some((target, Why::Closure)));
             }
         }
+        if image == StagedImage::AddOn && !means_node(slot.symbol) {
+            return Ok(None);
+        }
         Ok(match (slot.weak, slot.library) {
+            (true, None) if image == StagedImage::AddOn => Some((Target::Null, Why::WeakUndefined)),
             (true, Some(_)) => Some((Target::Null, Why::WeakUndefined)),
             (true, None) => None,
             (false, library) => {
@@ -156,6 +161,12 @@ impl<'d> Planner<'_, '_, 'd> {
                 None
             }
         })
+    }
+
+    /// Whether a library that an add-on was linked with is one of its own, hence ld.so's to find.
+    fn add_ons_own(&self, image: StagedImage, library: &str) -> bool {
+        let guest = self.request.member(StagedImage::Guest);
+        image == StagedImage::AddOn && guest.is_none_or(|guest| guest.inventory.soname != library)
     }
 
     fn guests_node(&mut self, symbol: &str) -> Result<(Target, Why), Error> {
@@ -179,7 +190,7 @@ impl<'d> Planner<'_, '_, 'd> {
         let adapter = self.request.adapters.iter().copied().find(|a| a.symbol == slot.symbol);
         let adapter = adapter.filter(|a| a.when == When::Always || found.is_none());
         // The bridge itself must reach the real function that its adapter stands before.
-        if let (Some(adapter), StagedImage::Guest) = (adapter, image) {
+        if let (Some(adapter), StagedImage::Guest | StagedImage::AddOn) = (adapter, image) {
             return self.adapted(adapter);
         }
         Ok(match found {
@@ -219,6 +230,11 @@ impl<'d> Planner<'_, '_, 'd> {
         self.plan.bindings.sort_by_key(|b| (b.image, b.slot.at));
         Ok(self.plan)
     }
+}
+
+/// Whether an add-on means the guest by this name: another's definition must never do for it.
+fn means_node(symbol: &str) -> bool {
+    owner(symbol) != Owner::Other || symbol.starts_with("uv_")
 }
 
 /// The image's own definition. An IFUNC is ld.so's, for it calls the function that says which one is meant.

@@ -1,5 +1,6 @@
 //! Bringing Node up inside the host and seeing it to its end.
 
+pub mod addons;
 pub mod bridge;
 pub mod guards;
 pub mod host_slots;
