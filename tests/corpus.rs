@@ -8,6 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 const LIST: &str = include_str!("../fixtures/corpus/list.json");
@@ -88,7 +89,14 @@ fn judge(entry: &Entry, expected: &Value) -> Vec<String> {
     all
 }
 
+/// One test at a time: one of them measures time.
+fn alone() -> MutexGuard<'static, ()> {
+    static LOCK: Mutex<()> = Mutex::new(());
+    LOCK.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
 fn judge_all(wanted: impl Fn(&Entry) -> bool) {
+    let _alone = alone();
     let expected = expected();
     let entries: Vec<Entry> = list().into_iter().filter(wanted).collect();
     assert!(entries.len() > 5, "a corpus of {} files", entries.len());
@@ -127,10 +135,11 @@ fn every_entry_is_established_once() {
     }
 }
 
-/// The fastest of a few runs: other work on the machine must not decide.
+/// The fastest of many runs, none of them beside the other tests here: other work on the machine must not decide.
 #[test]
 #[ignore = "fetches a host of 266 MB"]
 fn a_host_of_250_megabytes_takes_less_than_50_milliseconds() {
+    let _alone = alone();
     for name in ["chromium", "iv8"] {
         let file = path(list().iter().find(|e| e.name == name).expect("listed"));
         let size = std::fs::metadata(&file).expect("there").len();
@@ -140,7 +149,7 @@ fn a_host_of_250_megabytes_takes_less_than_50_milliseconds() {
             inspect(&file);
             start.elapsed()
         };
-        let fastest = (0..10).map(|_| once()).min().expect("runs");
+        let fastest = (0..50).map(|_| once()).min().expect("runs");
         println!("{name}: {} MB in {fastest:?}", size / 1_000_000);
         assert!(fastest < Duration::from_millis(50), "{name}: {fastest:?}");
     }
