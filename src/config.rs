@@ -29,10 +29,12 @@ pub const INHERIT: &str = "RELINK_INHERIT";
 
 /// The file name of the one program to act in, also if it loads its V8 later; elsewhere nothing happens.
 pub const HOST: &str = "RELINK_HOST";
+/// 1: the report says what every slot of the guest holds once it is bound.
+pub const AUDIT: &str = "RELINK_AUDIT";
 
 /// All variables, so that they can be taken out of a host's environment.
-pub const VARIABLES: [&str; 10] =
-    [GUEST, SCRIPT, ARGS, NODE_ARGS, REPORT, LOG, PROVIDER, WAIT_MS, INHERIT, HOST];
+pub const VARIABLES: [&str; 11] =
+    [GUEST, SCRIPT, ARGS, NODE_ARGS, REPORT, LOG, PROVIDER, WAIT_MS, INHERIT, HOST, AUDIT];
 
 /// Wait this long for the host's V8 unless told otherwise.
 const DEFAULT_WAIT: Duration = Duration::from_secs(60);
@@ -60,6 +62,8 @@ pub struct Config {
     pub inherit: bool,
     /// The file name of the program to act in; there V8 may come later.
     pub host: Option<String>,
+    /// Whether the report says what every slot holds.
+    pub audit: bool,
 }
 
 impl Config {
@@ -90,6 +94,7 @@ impl Config {
             wait: get(WAIT_MS).map_or(Ok(DEFAULT_WAIT), |v| milliseconds(&v.to_string_lossy()))?,
             inherit: get(INHERIT).is_some_and(|v| v == "1"),
             host: get(HOST).map(|h| h.to_string_lossy().into_owned()),
+            audit: get(AUDIT).is_some_and(|v| v == "1"),
         })
     }
 

@@ -73,6 +73,7 @@ pub unsafe fn node(argc: c_int, argv: *mut *mut c_char, bridges: Bridges) -> Res
         provider: Some(&part),
         adapters: adapters::for_an_owner,
         guards: [unpacked::guards(&guest), addons::guards()].concat(),
+        audit: false,
     };
     pipeline::bind(
         &ask,

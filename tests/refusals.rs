@@ -59,7 +59,7 @@ fn memchr_all(bytes: &[u8], wanted: &[u8]) -> Vec<usize> {
     starts.filter(|at| bytes[*at..].starts_with(wanted)).collect()
 }
 
-const GUESTS: [Case; 17] = [
+const GUESTS: [Case; 16] = [
     case("no such file", "E0301", &["/nowhere/libnode.so", "No such file", "relink guest path"], |p| {
         p.env(config::GUEST, "/nowhere/libnode.so")
     }),
@@ -85,9 +85,6 @@ const GUESTS: [Case; 17] = [
     }),
     case("a guest with pointer compression", "E0401", &["pointer compression"], |p| {
         changed(p, |bytes| replace(bytes, r#""pointer_compression":false"#, r#""pointer_compression":true "#))
-    }),
-    case("a guest with a V8", "E0307", &["libnode.so.108", "V8 symbols of its own"], |p| {
-        p.env(config::GUEST, &parts().libv8)
     }),
     case("a symbol that no V8 has", "E0402", &["lacks 1 symbols", "_ZN2v87Isolate5QqqqqEv"], |p| {
         changed(p, |bytes| replace(bytes, "_ZN2v87Isolate5EnterEv", "_ZN2v87Isolate5QqqqqEv"))

@@ -24,19 +24,39 @@ pub fn providers(modules: &Modules, maps: &Maps) -> Result<Vec<Provider>, Error>
 
 /// Whether any module provides V8. For a process where Relink has no business, this is all that runs.
 pub fn any(modules: &Modules, maps: &Maps) -> bool {
-    modules.0.iter().any(|m| has_marker(m, maps).unwrap_or(false))
+    any_named(modules, maps, None)
+}
+
+/// Whether a module whose path contains `wanted` provides V8.
+pub fn any_named(modules: &Modules, maps: &Maps, wanted: Option<&str>) -> bool {
+    modules.0.iter().any(|m| is_named(m, wanted) && has_marker(m, maps).unwrap_or(false))
+}
+
+fn is_named(module: &LiveModule, wanted: Option<&str>) -> bool {
+    wanted.is_none_or(|part| module.path.to_string_lossy().contains(part))
 }
 
 /// The one provider to use: the one named by `wanted` (a part of its path), or the only one.
 pub fn choose(mut found: Vec<Provider>, wanted: Option<&str>, modules: usize) -> Result<Provider, Error> {
-    if let Some(part) = wanted {
-        found.retain(|p| p.module.path.to_string_lossy().contains(part));
-    }
+    found.retain(|p| is_named(&p.module, wanted));
     if found.len() > 1 {
         let names = found.iter().map(|p| p.module.path.display().to_string()).collect();
         return Err(Error::SeveralProviders { names });
     }
     found.pop().ok_or(Error::NoProvider { modules, marker: MARKER })
+}
+
+/// Why `chosen` is used of those that were `found`.
+pub fn because(chosen: &Provider, found: &[String], wanted: Option<&str>) -> String {
+    let chosen = chosen.module.path.display().to_string();
+    let others: Vec<_> = found.iter().filter(|path| **path != chosen).map(String::as_str).collect();
+    match wanted {
+        Some(part) if others.is_empty() => {
+            format!("it is the only V8 of the process, and \"{part}\" names it")
+        }
+        Some(part) => format!("\"{part}\" (RELINK_PROVIDER) names it; not used: {}", others.join(", ")),
+        None => "it is the only V8 of the process".to_owned(),
+    }
 }
 
 fn has_marker(module: &LiveModule, maps: &Maps) -> Result<bool, ElfError> {

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod corpus;
 pub mod debian;
 pub mod error;
+pub mod extra_hosts;
 mod files;
 pub mod guest;
 pub mod headers;

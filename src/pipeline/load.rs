@@ -56,6 +56,11 @@ impl Images {
         self.0.iter().find(|(i, _)| *i == image).map(|(_, staged)| staged)
     }
 
+    /// The image that spans this address.
+    pub fn at(&self, address: RunAddr) -> Option<StagedImage> {
+        self.0.iter().find(|(_, staged)| staged.span.contains(&address)).map(|(image, _)| *image)
+    }
+
     /// The run-time addresses that they span.
     pub fn spans(&self) -> impl Iterator<Item = Range<RunAddr>> + '_ {
         self.0.iter().map(|(_, staged)| staged.span.clone())

@@ -4,6 +4,7 @@
 //! Loading, writing slots and starting are unsafe by nature; what each asks for is established by the stage before it,
 //! and the types let no stage be left out: only a [`VerifiedPlan`] is applied, only applied slots are entered.
 
+mod audit;
 mod load;
 pub mod parts;
 mod start;
@@ -54,6 +55,8 @@ pub struct Ask<'a> {
     pub adapters: fn(&'static Line) -> Vec<&'static Adapter>,
     /// The guards to use.
     pub guards: Vec<Guard>,
+    /// Whether the report shall say what every slot holds.
+    pub audit: bool,
 }
 
 /// Guest, closure and bridge, loaded and bound; none of their code has run.
@@ -76,9 +79,10 @@ pub fn run(config: &Config, bridges: Bridges, report: &SharedReport) -> Result<E
         provider: config.provider.as_deref(),
         adapters: adapters::beside_a_host,
         guards: [guards::all(), unpacked::guards(&config.guest), addons::guards()].concat(),
+        audit: config.audit,
     };
     if config.host.is_some() {
-        Clock(report).time("wait-for-V8", || wait_for_provider(config.wait))?;
+        Clock(report).time("wait-for-V8", || wait_for_provider(config.wait, ask.provider))?;
     }
     let wait = |exports: &Exports, provider: &Provider| wait_until_ready(exports, provider, config);
     bind(&ask, report, wait, |bound| start::start(bound, config, report))
@@ -95,8 +99,8 @@ pub fn bind<T>(
     let clock = Clock(report);
     let files = Files::open(ask.guest)?;
     let (modules, maps) = clock.time("observe", observe)?;
-    let provider = clock.time("detect", || find_provider(&modules, &maps, ask.provider))?;
-    lock(report).found(&provider);
+    let (provider, because) = clock.time("detect", || find_provider(&modules, &maps, ask.provider))?;
+    lock(report).found(&provider, because);
     let images = files.images()?;
     #[allow(clippy::needless_late_init, reason = "`parts` borrows from it, so it must outlive them")]
     let bridge;
@@ -139,6 +143,9 @@ pub fn bind<T>(
     let bound = Bound { images, applied, parts: &parts, order, exports: &exports, verified: &verified, line };
     bound.tell(&mut lock(report))?;
     addons::know(bound.world(ask, &provider)?);
+    if ask.audit {
+        lock(report).audit = Some(clock.time("audit", || bound.audit())?);
+    }
     enter(bound)
 }
 
@@ -160,9 +167,9 @@ fn observe() -> Result<(Modules, Maps), Error> {
     Ok((Modules::observe(), maps))
 }
 
-/// Waits until a module that provides V8 is loaded, or the time is over (then detection says what is missing). Costs one
-/// look at ld.so's counter every few milliseconds.
-fn wait_for_provider(limit: Duration) -> Result<(), Error> {
+/// Waits until a module that provides V8 (the wanted one, if one is named) is loaded, or the time is over (then detection
+/// says what is missing). Costs one look at ld.so's counter every few milliseconds.
+fn wait_for_provider(limit: Duration, wanted: Option<&str>) -> Result<(), Error> {
     const PAUSE: Duration = Duration::from_millis(5);
     let start = Instant::now();
     let mut seen = 0;
@@ -171,7 +178,7 @@ fn wait_for_provider(limit: Duration) -> Result<(), Error> {
         if loads != seen {
             seen = loads;
             let (modules, maps) = observe()?;
-            if detect::any(&modules, &maps) {
+            if detect::any_named(&modules, &maps, wanted) {
                 return Ok(());
             }
         }
@@ -182,8 +189,12 @@ fn wait_for_provider(limit: Duration) -> Result<(), Error> {
     }
 }
 
-fn find_provider(modules: &Modules, maps: &Maps, wanted: Option<&str>) -> Result<Provider, Error> {
-    detect::choose(detect::providers(modules, maps)?, wanted, modules.0.len())
+fn find_provider(modules: &Modules, maps: &Maps, wanted: Option<&str>) -> Result<(Provider, String), Error> {
+    let found = detect::providers(modules, maps)?;
+    let all: Vec<_> = found.iter().map(|p| p.module.path.display().to_string()).collect();
+    let chosen = detect::choose(found, wanted, modules.0.len())?;
+    let because = detect::because(&chosen, &all, wanted);
+    Ok((chosen, because))
 }
 
 fn wait_until_ready(exports: &Exports, provider: &Provider, config: &Config) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! Placing: from bindings to words at run-time addresses, once the load addresses are known. Pure.
 
 use super::{Binding, Plan, StagedImage, Target};
-use crate::address::{LoadBias, RunAddr};
+use crate::address::{LinkAddr, LoadBias, RunAddr};
 use crate::patch::SlotWrite;
 use std::collections::BTreeMap;
 
@@ -31,7 +31,12 @@ impl Placement {
 
     /// Run-time address of a binding's slot.
     pub fn slot(&self, binding: &Binding) -> RunAddr {
-        self.of(binding.image).run(binding.slot.at)
+        self.run(binding.image, binding.slot.at)
+    }
+
+    /// Run-time address of a link-time address of an image.
+    pub fn run(&self, image: StagedImage, at: LinkAddr) -> RunAddr {
+        self.of(image).run(at)
     }
 }
 
@@ -86,7 +91,6 @@ pub fn audit(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::address::LinkAddr;
     use crate::elf::arch::RelocationKind;
     use crate::guest::Slot;
     use crate::host::exports::{Definition, Visibility};

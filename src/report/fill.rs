@@ -9,7 +9,8 @@ use crate::plan::{Binding, StagedImage, Why};
 
 impl Report {
     /// The provider was found.
-    pub(crate) fn found(&mut self, provider: &Provider) {
+    pub(crate) fn found(&mut self, provider: &Provider, because: String) {
+        self.provider_because = Some(because);
         self.host_v8 = Some(provider.fingerprint.version_text());
         self.provider = Some(provider.module.path.display().to_string());
     }

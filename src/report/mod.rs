@@ -7,7 +7,7 @@ mod text;
 pub use text::render;
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The report of one attachment, written as JSON to the file named by `RELINK_REPORT`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -20,6 +20,8 @@ pub struct Report {
     pub host: String,
     /// The module that provides V8.
     pub provider: Option<String>,
+    /// Why this one.
+    pub provider_because: Option<String>,
     /// The version that this V8 tells, with the embedder's suffix.
     pub host_v8: Option<String>,
     /// The guest's file.
@@ -42,6 +44,8 @@ pub struct Report {
     pub pages: usize,
     /// Adapters in force.
     pub adapters: Vec<AdapterUse>,
+    /// What every slot held once all were bound; with `RELINK_AUDIT=1`.
+    pub audit: Option<Audit>,
     /// Functions of the guest's slots as read back from memory, with the module whose code they are.
     pub witnesses: Vec<Witness>,
     /// All modules of the process that define V8, looked for after the guest was loaded.
@@ -60,6 +64,19 @@ pub struct Report {
     pub outcome: Option<Outcome>,
     /// Why Node was not brought in: code and message.
     pub error: Option<Failure>,
+}
+
+/// What the slots of the guest, its libraries and the bridge held after they had been bound, before any of their code ran.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audit {
+    /// Slots that held what the plan says.
+    pub right: usize,
+    /// The others: the plan's line, what was expected and what was found.
+    pub wrong: Vec<String>,
+    /// Slots left to ld.so: the module that each points into (or "null", or "nowhere"), with the symbols.
+    pub left: BTreeMap<String, BTreeSet<String>>,
+    /// Slots of thread-local variables, which hold no addresses.
+    pub thread_local: usize,
 }
 
 /// One adapter in force.

@@ -12,6 +12,9 @@ pub fn render(report: &Report) -> String {
     let _ = writeln!(text, "host      {} (pid {})", report.host, report.pid);
     let provider = report.provider.clone().unwrap_or_else(unknown);
     let _ = writeln!(text, "V8        {host_v8} in {provider}");
+    if let Some(because) = &report.provider_because {
+        let _ = writeln!(text, "because   {because}");
+    }
     let node = report.node.clone().unwrap_or_else(unknown);
     let guest_v8 = report.guest_v8.clone().unwrap_or_else(unknown);
     let _ = writeln!(text, "guest     Node {node}, compiled for V8 {guest_v8}: {}", report.guest);
@@ -35,6 +38,19 @@ pub fn render(report: &Report) -> String {
             "proof     modules with a V8 in this process, guest included: {}",
             report.v8_modules.join(", ")
         );
+    }
+    if let Some(audit) = &report.audit {
+        let left: Vec<_> = audit.left.iter().map(|(to, names)| format!("{} in {to}", names.len())).collect();
+        let _ = writeln!(
+            text,
+            "audit     {} slots hold what the plan says, {} do not; names left to the dynamic linker: {}",
+            audit.right,
+            audit.wrong.len(),
+            left.join(", ")
+        );
+        for line in &audit.wrong {
+            let _ = writeln!(text, "wrong     {line}");
+        }
     }
     for adapter in &report.adapters {
         let _ = writeln!(text, "adapter   {} for {}", adapter.stands_in, readable(&adapter.symbol));
