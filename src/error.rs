@@ -145,6 +145,14 @@ pub enum Error {
         /// Each fact that differs, with what would cure it.
         differences: Vec<String>,
     },
+    /// Guest and host fit, but the bridge does not serve their V8.
+    #[error("refused: Relink's bridge between Node and the host does not serve a guest for V8 {guest} on V8 {host} yet, although the catalogue knows nothing against the pair; docs/LIMITATIONS.md lists the lines that are served")]
+    NoBridge {
+        /// The V8 that the guest was compiled for.
+        guest: String,
+        /// The host's V8.
+        host: String,
+    },
     /// The host's V8 lacks symbols that the guest needs.
     #[error("refused: the host's V8 in {provider} lacks {} symbols that the guest needs and no adapter stands in for: {}", names.len(), shorten(names))]
     MissingSymbols {
@@ -273,6 +281,7 @@ impl Error {
             Self::UnsupportedSlot { .. } => "E0403",
             Self::Unresolved { .. } => "E0404",
             Self::AddOnNeeds { .. } => "E0405",
+            Self::NoBridge { .. } => "E0406",
             Self::Stage { .. } => "E0501",
             Self::UnexpectedSlot { .. } => "E0502",
             Self::RolledBack { .. } => "E0503",

@@ -1,10 +1,12 @@
 //! The gate: compares the V8 that the guest was compiled for with the host's, and lets a plan pass or refuses it.
 
-use super::catalogue::{profile_of, Profile};
+use super::bridged::{bridge, Bridged, BRIDGED};
+use super::catalogue::{known, known_abis, profile_of, KnownAbi, Profile, CXX_WITNESSES};
+use super::compare::{breaking, unknown_parts, Change};
 use super::version::V8Version;
 use crate::error::Error;
 use crate::guest::GuestNote;
-use crate::host::Fingerprint;
+use crate::host::{CxxLibrary, Fingerprint};
 use crate::plan::Plan;
 
 /// A plan that the gate has let pass. Nothing else can be applied, and nothing else can make one.
@@ -28,150 +30,297 @@ impl<'d> VerifiedPlan<'d> {
 }
 
 /// The gate's decision.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(tag = "verdict", rename_all = "lowercase")]
 pub enum Verdict {
-    /// Both sides inline the same numbers.
-    Identical(&'static Profile),
-    /// They differ, or are not known not to: each difference with what would cure it.
-    Refused(Vec<String>),
+    /// The headers of both sides compile into the same numbers.
+    Identical {
+        /// The V8 versions of which that was seen.
+        abi: String,
+    },
+    /// They differ where code of ours stands between.
+    Bridgeable {
+        /// What differs.
+        differences: Vec<Change>,
+        /// What stands between.
+        adapters: Vec<&'static str>,
+        /// What the guest cannot do for it.
+        degraded: Vec<&'static str>,
+    },
+    /// They differ, or are not known not to.
+    Refused {
+        /// Each fact with both values.
+        differences: Vec<Change>,
+        /// What would cure it.
+        remedies: Vec<String>,
+    },
+}
+
+/// What a guest with a note was compiled for. (A guest with a V8 of its own was compiled for that one: its fingerprint.)
+pub fn compiled_for(note: &GuestNote) -> Fingerprint {
+    let cxx = CXX_WITNESSES.iter().map(|(_, library)| *library).find(|library| *library == note.cxx);
+    Fingerprint {
+        version: V8Version::parse(&note.v8),
+        tagged_size: Some(if note.pointer_compression { 4 } else { 8 }),
+        smi_bits: Some(note.smi_bits),
+        cxx: cxx.map(CxxLibrary),
+        ..Fingerprint::default()
+    }
 }
 
 /// Compares what the guest was compiled for with what the host is. An unknown fact counts as a difference.
-pub fn judge(guest: &GuestNote, host: &Fingerprint) -> Verdict {
-    let mut differences = Vec::new();
-    let profile = versions(guest, host).map_err(|why| differences.push(why)).ok();
-    differences.extend(configuration(guest, host));
-    match profile {
-        Some(profile) if differences.is_empty() => Verdict::Identical(profile),
-        _ => Verdict::Refused(differences),
+pub fn judge(guest: &Fingerprint, host: &Fingerprint) -> Verdict {
+    judge_with(BRIDGED, guest, host)
+}
+
+fn judge_with(table: &[Bridged], guest: &Fingerprint, host: &Fingerprint) -> Verdict {
+    let mut differences = configuration(guest, host);
+    let mut remedies = Vec::new();
+    if !differences.is_empty() {
+        remedies.push("take a guest that was compiled for the host's V8 and with its C++ library".into());
     }
+    match versions(guest, host) {
+        Ok((g, h)) => {
+            let felt = felt(g, h);
+            let bridged: Vec<_> =
+                felt.iter().filter_map(|change| bridge(table, g.first, h.first, change)).collect();
+            if differences.is_empty() && bridged.len() == felt.len() {
+                return passed(h, felt, &bridged);
+            }
+            if !felt.is_empty() {
+                remedies.push(other_guest(h));
+            }
+            differences.extend(felt);
+        }
+        Err((change, remedy)) => {
+            differences.push(change);
+            remedies.push(remedy);
+        }
+    }
+    Verdict::Refused { differences, remedies }
+}
+
+/// What a guest compiled for the one feels on the other.
+fn felt(guest: &KnownAbi, host: &KnownAbi) -> Vec<Change> {
+    if std::ptr::eq(guest, host) {
+        return Vec::new();
+    }
+    let (g, h) = (guest.facts(), host.facts());
+    let mut found = breaking(g, h);
+    found.extend(unknown_parts(g, h));
+    found
+}
+
+fn passed(host: &KnownAbi, differences: Vec<Change>, bridged: &[Bridged]) -> Verdict {
+    if differences.is_empty() {
+        return Verdict::Identical { abi: host.name() };
+    }
+    let mut adapters: Vec<_> = bridged.iter().map(|b| b.by).collect();
+    let mut degraded: Vec<_> = bridged.iter().filter_map(|b| b.lost).collect();
+    for names in [&mut adapters, &mut degraded] {
+        names.sort_unstable();
+        names.dedup();
+    }
+    Verdict::Bridgeable { differences, adapters, degraded }
 }
 
 /// Whether a plan for this guest on this host could pass, to be asked before one is made: the symbols that a guest for
 /// another V8 would miss are not what is wrong with it.
-pub fn admit(guest: &GuestNote, host: &Fingerprint) -> Result<&'static Profile, Error> {
-    match judge(guest, host) {
-        Verdict::Identical(profile) => Ok(profile),
-        Verdict::Refused(differences) => Err(Error::Refused { differences }),
+///
+/// # Errors
+/// The verdict is a refusal, or the bridge does not serve this V8.
+pub fn admit(note: &GuestNote, host: &Fingerprint) -> Result<&'static Profile, Error> {
+    admit_abi(&compiled_for(note), host)
+}
+
+/// The same for a guest without a note, by what it was compiled for.
+///
+/// # Errors
+/// As [`admit`].
+pub fn admit_abi(guest: &Fingerprint, host: &Fingerprint) -> Result<&'static Profile, Error> {
+    if let Verdict::Refused { differences, remedies } = judge(guest, host) {
+        return Err(Error::Refused { differences: told(guest, host, &differences, &remedies) });
+    }
+    served(guest, host)
+}
+
+/// The line of V8 that both belong to and that the bridge serves. An identical ABI is not enough: the bridge is compiled
+/// for each line, and has been seen to work on these.
+///
+/// # Errors
+/// There is no such line.
+pub fn served(guest: &Fingerprint, host: &Fingerprint) -> Result<&'static Profile, Error> {
+    let line = |v8: &Fingerprint| v8.version.and_then(profile_of);
+    match (line(guest), line(host)) {
+        (Some(guest), Some(host)) if std::ptr::eq(guest, host) => Ok(host),
+        _ => Err(Error::NoBridge { guest: guest.version_text(), host: host.version_text() }),
     }
 }
 
 /// Lets `plan` pass if the verdict allows it.
-pub fn verify<'d>(plan: Plan<'d>, guest: &GuestNote, host: &Fingerprint) -> Result<VerifiedPlan<'d>, Error> {
-    Ok(VerifiedPlan { plan, profile: admit(guest, host)? })
+///
+/// # Errors
+/// As [`admit`].
+pub fn verify<'d>(plan: Plan<'d>, note: &GuestNote, host: &Fingerprint) -> Result<VerifiedPlan<'d>, Error> {
+    Ok(VerifiedPlan { plan, profile: admit(note, host)? })
 }
 
-fn versions(guest: &GuestNote, host: &Fingerprint) -> Result<&'static Profile, String> {
-    let compiled_for = V8Version::parse(&guest.v8)
-        .ok_or_else(|| format!("the guest's note names no V8 version (\"{}\"): rebuild it", guest.v8))?;
-    let runs_on = host.version.ok_or("the host's V8 does not tell its version")?;
-    let differ = |why: &str| {
-        format!(
-            "the guest was compiled for V8 {compiled_for}, the host's V8 is {runs_on}: {why}; build a guest with the \
-             headers of the host's V8: relink guest build --v8-headers DIR"
-        )
+/// The refusal in a few clauses: both versions and the first differences, then the cures.
+fn told(guest: &Fingerprint, host: &Fingerprint, differences: &[Change], remedies: &[String]) -> Vec<String> {
+    const SHOWN: usize = 4;
+    let mut text = format!(
+        "the guest was compiled for V8 {}, the host's V8 is {}",
+        guest.version_text(),
+        host.version_text()
+    );
+    for (change, sign) in
+        differences.iter().take(SHOWN).zip(std::iter::once(": ").chain(std::iter::repeat(", ")))
+    {
+        text = text + sign + &change.text();
+    }
+    if differences.len() > SHOWN {
+        text += &format!(" and {} more differences (`relink check` lists them)", differences.len() - SHOWN);
+    }
+    std::iter::once(text).chain(remedies.iter().cloned()).collect()
+}
+
+type Pair = (&'static KnownAbi, &'static KnownAbi);
+
+/// What the catalogue knows of both sides, or what it lacks with the remedy. Where builds of one version differ, the pair
+/// that differs most counts.
+fn versions(guest: &Fingerprint, host: &Fingerprint) -> Result<Pair, (Change, String)> {
+    let side = |of: &Fingerprint, whose: &str| {
+        let version = of.version.ok_or_else(|| untold(whose))?;
+        let abis = known_abis(version);
+        if abis.is_empty() {
+            Err(unknown(whose, version))
+        } else {
+            Ok(abis)
+        }
     };
-    let host_profile =
-        profile_of(runs_on).ok_or_else(|| differ("the inlined ABI of the host's version is not known"))?;
-    let guest_profile =
-        profile_of(compiled_for).ok_or_else(|| differ("their inlined ABIs are not known to be identical"))?;
-    if std::ptr::eq(host_profile, guest_profile) {
-        Ok(host_profile)
-    } else {
-        Err(differ("their inlined ABIs differ"))
+    // The host is looked at first: its V8 is the one that cannot be chosen.
+    let hosts = side(host, "host")?;
+    let guests = side(guest, "guest")?;
+    let mut pairs: Vec<Pair> = guests.iter().flat_map(|g| hosts.iter().map(|h| (*g, *h))).collect();
+    pairs.sort_by_key(|(g, h)| felt(g, h).len());
+    pairs.pop().ok_or_else(|| untold("host"))
+}
+
+fn untold(whose: &str) -> (Change, String) {
+    let change = Change {
+        fact: format!("V8 version of the {whose}"),
+        guest: Some("needed".into()),
+        host: Some("not told".into()),
+        harmless: None,
+    };
+    (change, format!("take a {whose} that tells its V8 version"))
+}
+
+fn unknown(whose: &str, version: V8Version) -> (Change, String) {
+    let value = |side: &str| {
+        Some(if side == whose { format!("{version} is not in the catalogue") } else { "any".into() })
+    };
+    let change =
+        Change { fact: "inlined ABI".into(), guest: value("guest"), host: value("host"), harmless: None };
+    let remedy = match whose {
+        "host" => format!(
+            "enter the headers of V8 {version} into the catalogue (docs/ABI.md), and build a guest with them: relink guest \
+             build --v8-headers DIR; {}",
+            nearest(version)
+        ),
+        _ => "build the guest with the headers of the host's V8: relink guest build --v8-headers DIR".into(),
+    };
+    (change, remedy)
+}
+
+/// The known V8s around an unknown one.
+fn nearest(version: V8Version) -> String {
+    let below = known().iter().rev().find(|abi| abi.last < version).map(KnownAbi::name);
+    let above = known().iter().find(|abi| abi.first > version).map(KnownAbi::name);
+    let names: Vec<_> = [below, above].into_iter().flatten().collect();
+    format!("known next to it: {}", names.join(", "))
+}
+
+/// Which guest fits a V8.
+fn other_guest(host: &KnownAbi) -> String {
+    let node = host.sources().iter().rev().find_map(|s| s.from.strip_prefix("Node "));
+    match node.and_then(|version| version.split('.').next()) {
+        Some(line) => format!(
+            "take a guest that was compiled for the host's V8, which is that of Node {line}: relink guest build --source DIR \
+             with the source of Node {line}, or --v8-headers DIR with the host's headers"
+        ),
+        None => "build a guest with the headers of the host's V8: relink guest build --v8-headers DIR".into(),
     }
 }
 
 /// Facts of the build configuration that change the ABI whatever the version.
-fn configuration(guest: &GuestNote, host: &Fingerprint) -> Vec<String> {
-    let expected_size = if guest.pointer_compression { 4 } else { 8 };
+fn configuration(guest: &Fingerprint, host: &Fingerprint) -> Vec<Change> {
+    let bytes = |size: Option<u32>| size.map(|n| format!("{n} bytes"));
+    let bits = |size: Option<u32>| size.map(|n| format!("{n} bits"));
+    let library = |cxx: Option<CxxLibrary>| cxx.map(|c| c.0.to_owned());
     [
-        compare("tagged words of", expected_size, host.tagged_size, "bytes (pointer compression)"),
-        compare("small integers of", guest.smi_bits, host.smi_bits, "bits"),
-        compare_text("the C++ library", &guest.cxx, host.cxx.map(|c| c.0)),
+        ("tagged words (pointer compression)", bytes(guest.tagged_size), bytes(host.tagged_size)),
+        ("small integers", bits(guest.smi_bits), bits(host.smi_bits)),
+        ("C++ library", library(guest.cxx), library(host.cxx)),
     ]
     .into_iter()
-    .flatten()
+    .filter(|(_, guest, host)| guest.is_none() || guest != host)
+    .map(|(fact, guest, host)| {
+        let told = |value: Option<String>| Some(value.unwrap_or_else(|| "unknown".into()));
+        Change { fact: fact.into(), guest: told(guest), host: told(host), harmless: None }
+    })
     .collect()
-}
-
-fn compare(what: &str, guest: u32, host: Option<u32>, unit: &str) -> Option<String> {
-    match host {
-        Some(host) if host == guest => None,
-        Some(host) => {
-            Some(format!("the guest was compiled for {what} {guest} {unit}, the host's V8 has {host}"))
-        }
-        None => Some(format!("the host's V8 does not tell whether it has {what} {guest} {unit}")),
-    }
-}
-
-fn compare_text(what: &str, guest: &str, host: Option<&str>) -> Option<String> {
-    match host {
-        Some(host) if host == guest => None,
-        Some(host) => Some(format!("{what} of the guest is {guest}, that of the host's V8 is {host}")),
-        None => Some(format!("{what} of the host's V8 cannot be determined")),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::CxxLibrary;
 
-    fn note(v8: &str) -> GuestNote {
-        GuestNote {
-            schema: 1,
-            node: "18.20.4".into(),
-            v8: v8.into(),
-            v8_embedder: String::new(),
-            module_version: 108,
-            headers: String::new(),
-            compiler: String::new(),
-            cxx: "libstdc++".into(),
-            pointer_compression: false,
-            smi_bits: 32,
-            key: String::new(),
-        }
-    }
-
-    fn host(version: &str) -> Fingerprint {
+    fn v8(version: &str) -> Fingerprint {
         Fingerprint {
             version: V8Version::parse(version),
-            embedder: None,
             tagged_size: Some(8),
             smi_bits: Some(32),
             cxx: Some(CxxLibrary("libstdc++")),
+            ..Fingerprint::default()
         }
     }
 
-    fn differences(guest: &GuestNote, host: &Fingerprint) -> Vec<String> {
+    fn differences(guest: &Fingerprint, host: &Fingerprint) -> Vec<Change> {
         match judge(guest, host) {
-            Verdict::Identical(_) => Vec::new(),
-            Verdict::Refused(differences) => differences,
+            Verdict::Refused { differences, .. } => differences,
+            _ => Vec::new(),
         }
     }
 
     #[test]
     fn one_line_of_versions_is_identical() {
-        assert!(differences(&note("10.2.154.26"), &host("10.2.154.15")).is_empty());
+        let verdict = judge(&v8("10.2.154.26"), &v8("10.2.154.4"));
+        assert_eq!(verdict, Verdict::Identical { abi: "V8 10.2.154.4 to 10.2.154.26".into() });
     }
 
     #[test]
-    fn another_v8_on_either_side_is_refused_and_the_cure_is_named() {
-        for (guest, host_version) in
-            [("10.2.154.26", "11.3.244.8"), ("11.3.244.8", "10.2.154.26"), ("9.4.1.1", "9.4.1.1")]
+    fn an_unknown_version_is_refused_and_the_cure_is_named() {
+        for (guest, host) in
+            [("10.2.154.26", "11.9.169.1"), ("11.9.169.1", "10.2.154.26"), ("11.9.1.1", "11.9.1.1")]
         {
-            let found = differences(&note(guest), &host(host_version));
-            assert_eq!(found.len(), 1, "{guest} on {host_version}");
-            assert!(found[0].contains(guest) && found[0].contains(host_version), "{found:?}");
-            assert!(found[0].contains("--v8-headers"), "{found:?}");
+            let refused = admit_abi(&v8(guest), &v8(host)).unwrap_err();
+            assert_eq!(refused.code(), "E0401");
+            let text = refused.to_string();
+            assert!(text.contains(guest) && text.contains(host) && text.contains("--v8-headers"), "{text}");
         }
     }
 
     #[test]
+    fn an_identical_abi_is_not_enough_without_a_bridge() {
+        let error = admit_abi(&v8("14.1.146.11"), &v8("14.1.146.11")).unwrap_err();
+        assert_eq!(error.code(), "E0406", "{error}");
+        assert!(admit_abi(&v8("10.2.154.26"), &v8("10.2.154.15")).is_ok());
+    }
+
+    #[test]
     fn every_configuration_fact_is_compared_and_unknown_is_not_equal() {
-        let same = host("10.2.154.26");
-        let guest = note("10.2.154.26");
+        let same = v8("10.2.154.26");
         let broken = [
             Fingerprint { tagged_size: Some(4), ..same.clone() },
             Fingerprint { tagged_size: None, ..same.clone() },
@@ -181,9 +330,26 @@ mod tests {
             Fingerprint { cxx: None, ..same.clone() },
             Fingerprint { version: None, ..same.clone() },
         ];
-        for host in broken {
-            assert_eq!(differences(&guest, &host).len(), 1, "{host:?}");
+        for other in broken {
+            assert_eq!(differences(&same, &other).len(), 1, "{other:?}");
+            assert_eq!(differences(&other, &same).len(), 1, "{other:?}");
         }
-        assert!(differences(&guest, &same).is_empty());
+        assert!(differences(&same, &same).is_empty());
+    }
+
+    #[test]
+    fn what_is_bridged_passes_with_what_is_lost() {
+        let (guest, host) = (v8("10.2.154.26"), v8("10.7.193.13"));
+        let felt = differences(&guest, &host);
+        assert!(felt.len() > 3, "{felt:?}");
+        let entry =
+            |fact| Bridged { guest: (10, 2), host: (10, 7), fact, by: "stand_in", lost: Some("a thing") };
+        let all = [entry("")];
+        let Verdict::Bridgeable { differences, adapters, degraded } = judge_with(&all, &guest, &host) else {
+            panic!("not bridgeable");
+        };
+        assert_eq!((differences, adapters, degraded), (felt, vec!["stand_in"], vec!["a thing"]));
+        let some = [entry("constant ")];
+        assert!(matches!(judge_with(&some, &guest, &host), Verdict::Refused { .. }));
     }
 }

@@ -32,6 +32,11 @@ impl V8Headers {
         Ok(Self { version, sha256: files::hash(dir, &files)?, files, dir: dir.into() })
     }
 
+    /// The headers, relative to their folder, sorted.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     /// Copies the headers to `to`. Their neighbours in an installed include/node (uv.h, openssl/) would shadow the
     /// guest's own.
     pub fn copy_to(&self, to: &Path) -> Result<()> {

@@ -5,6 +5,7 @@
 
 pub mod apt;
 pub mod cache;
+pub mod catalogue;
 pub mod cli;
 pub mod corpus;
 pub mod debian;

@@ -1,10 +1,14 @@
 //! Facts about V8 as data: the only place that names V8's own symbols and versions. Another runtime would be another
 //! set of such facts.
 
+mod facts;
+mod known;
 mod names;
 mod needs;
 mod profiles;
 
+pub use facts::{AbiFile, Facts, Record, Source, SCHEMA};
+pub use known::{known, known_abis, KnownAbi};
 pub use names::*;
 pub use needs::{needs_of, Needs};
 pub use profiles::{profile_of, Profile, PROFILES};

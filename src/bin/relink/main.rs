@@ -1,5 +1,7 @@
 //! The command `relink`.
 
+mod catalogue;
+mod check;
 mod demo;
 mod explain;
 mod guests;
@@ -35,6 +37,11 @@ enum Command {
     Plan(plan::Options),
     /// Say where the slots for one symbol would go in a host, and why; runs nothing
     Explain(explain::Options),
+    /// Say whether a guest fits a host, what differs and what would cure it; runs nothing
+    Check(check::Options),
+    /// The catalogue of V8's binary interfaces: list, compare, add a version
+    #[command(subcommand)]
+    Catalogue(catalogue::Command),
     #[command(flatten)]
     Kit(KitCommand),
     /// Show the whole way on real parts: fetch, build, and run Node inside two hosts
@@ -96,8 +103,21 @@ impl Failure {
     }
 }
 
+/// Prints clap's message. `relink check` answers with its exit status, so a wrong call of it must have one of its own.
+fn wrongly_called(error: &clap::Error) -> ExitCode {
+    let check = std::env::args_os().nth(1).is_some_and(|name| name == "check");
+    // A closed terminal is no reason for another status.
+    let _ = error.print();
+    let status = if check && error.use_stderr() { i32::from(check::USAGE) } else { error.exit_code() };
+    ExitCode::from(u8::try_from(status).unwrap_or(2))
+}
+
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return wrongly_called(&error),
+    };
+    let result = match cli.command {
         Command::Run(options) => run::run(&options),
         Command::Node(options) => node::run(&options),
         Command::Inspect(options) => match inspect::run(&options) {
@@ -107,6 +127,14 @@ fn main() -> ExitCode {
         },
         Command::Plan(options) => plan::run(&options),
         Command::Explain(options) => explain::run(&options),
+        Command::Check(options) => match check::run(&options) {
+            Ok(status) => return ExitCode::from(status),
+            Err(failure) => {
+                eprintln!("relink: {failure}");
+                return ExitCode::from(check::NO_VERDICT);
+            }
+        },
+        Command::Catalogue(command) => catalogue::run(&command),
         Command::Kit(command) => relink::kit::cli::run(command).map_err(Failure::from),
         Command::Demo(options) => demo::run(&options),
         Command::Parity(options) => parity::run(&options),
