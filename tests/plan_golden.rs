@@ -261,6 +261,61 @@ fn real_plan(provider: &Path, check: impl FnOnce(&Plan, &Exports)) {
     with_exports(&host, |exports| check(&planned_all(&images, exports).expect("a plan"), exports));
 }
 
+/// An IFUNC, a symbol that is unique process-wide, and a thread-local variable, all the image's own.
+const SPECIAL: &str = r#"
+template <class T> struct Unique { static int cell; };
+template <class T> int Unique<T>::cell = 3;
+int& unique() { return Unique<int>::cell; }
+thread_local int counter = 1;
+int next() { return counter++; }
+extern "C" {
+int one() { return 1; }
+int (*pick())() { return one; }
+int picked() __attribute__((ifunc("pick")));
+int call() { return picked(); }
+}
+"#;
+
+#[test]
+fn an_images_own_special_symbols_stay_its_own() {
+    let folder = TempDir::new().expect("a folder");
+    let provider = small_provider(folder.path(), &[]);
+    let guest = bytes_of(&compile(folder.path(), "special", SPECIAL, &["-fplt"]));
+    assert!(inventory(&guest).has_resolvers, "ld.so calls the IFUNC's resolver");
+    with_exports(&provider, |exports| {
+        let plan = planned(&guest, exports).expect("a plan");
+        let of = |name: &str| plan.bindings.iter().filter(|b| b.slot.symbol == name).collect::<Vec<_>>();
+        let unique = of("_ZN6UniqueIiE4cellE");
+        assert!(
+            !unique.is_empty() && unique.iter().all(|b| matches!(b.target, Target::Own(_))),
+            "{unique:?}"
+        );
+        let local = of("counter");
+        assert!(
+            !local.is_empty() && local.iter().all(|b| matches!(b.target, Target::OwnTls(_))),
+            "{local:?}"
+        );
+        assert!(of("picked").is_empty(), "an IFUNC is left to ld.so");
+        assert!(plan.left_to_the_linker > 0);
+    });
+}
+
+#[test]
+fn a_copy_relocation_has_no_rule() {
+    let folder = TempDir::new().expect("a folder");
+    let provider = compile(folder.path(), "v8", PROVIDER, &[]);
+    let source = "namespace v8 { struct Isolate { static int kCells[4]; }; } int main() { return v8::Isolate::kCells[1]; }";
+    let (text, program) = (folder.path().join("main.cc"), folder.path().join("program"));
+    std::fs::write(&text, source).expect("written");
+    let mut command = Command::new("g++");
+    command.args(["-O1", "-fno-pie", "-no-pie", "-o"]).arg(&program).arg(&text).arg(&provider);
+    assert!(command.status().expect("g++ runs").success());
+    let (program, provider) = (bytes_of(&program), bytes_of(&provider));
+    let error = with_exports(&provider, |exports| planned(&program, exports).map(drop)).expect_err("COPY");
+    assert_eq!(error.code(), "E0403", "{error}");
+    assert!(error.to_string().contains("Copy") && error.to_string().contains("kCells"), "{error}");
+}
+
 #[test]
 fn a_guest_with_a_v8_of_an_unknown_line_is_refused() {
     let version = r"

@@ -1,7 +1,7 @@
 //! Which of V8's names Node's own code refers to: by these a guest that has a V8 of its own means the host's V8. All other V8
 //! code in it is only called by V8, and stays dead.
 //!
-//! Each list is what `relink guest needs` prints for a guest built without V8: its undefined V8 symbols.
+//! Each list is that of the undefined V8 symbols of a guest built without V8; tests/plan_golden.rs compares it with the guest.
 
 use crate::abi::version::V8Version;
 
