@@ -97,10 +97,12 @@ pub struct Known {
     pub workaround: String,
 }
 
-/// Why a test differs, if it is on the list or its whole suite is.
-pub fn explanation<'a>(known: &'a BTreeMap<String, Known>, test: &str) -> Option<&'a Known> {
-    let suite = test.split('/').next().unwrap_or_default();
-    known.get(test).or_else(|| known.get(&format!("{suite}/*")))
+/// Why a test differs in a suite, if it is on the list or the whole suite is. A suite that runs the tests of another
+/// (`worker` those of `parallel`) has what is known of them there, and entries of its own.
+pub fn explanation<'a>(known: &'a BTreeMap<String, Known>, suite: &str, test: &str) -> Option<&'a Known> {
+    let file = test.split_once('/').map_or(test, |(_, file)| file);
+    let names = [format!("{suite}/{file}"), test.to_owned(), format!("{suite}/*")];
+    names.iter().find_map(|name| known.get(name))
 }
 
 #[cfg(test)]
@@ -115,9 +117,16 @@ mod tests {
             symptom: String::new(),
             workaround: String::new(),
         };
-        let known = ["a/x", "b/*"].map(|n| (n.to_owned(), entry(n))).into();
-        let cause = |test| explanation(&known, test).map(|k| k.cause.as_str());
-        assert_eq!([cause("a/x"), cause("a/y"), cause("b/y/z")], [Some("a/x"), None, Some("b/*")]);
+        let known = ["a/x", "b/*", "of-a/z"].map(|n| (n.to_owned(), entry(n))).into();
+        let cause = |suite, test| explanation(&known, suite, test).map(|k| k.cause.as_str());
+        assert_eq!(
+            [cause("a", "a/x"), cause("a", "a/y"), cause("b", "b/y/z")],
+            [Some("a/x"), None, Some("b/*")]
+        );
+        assert_eq!(
+            [cause("of-a", "a/z"), cause("of-a", "a/x"), cause("a", "a/z")],
+            [Some("of-a/z"), Some("a/x"), None]
+        );
     }
 
     fn log(entries: &[(&str, Outcome)]) -> Log {

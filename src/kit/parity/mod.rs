@@ -157,7 +157,7 @@ impl Judge<'_> {
     /// A test that passes only in plain Node for no known reason gets another chance, and one more: it may need more
     /// time than a busy machine has, or fail now and then in either.
     fn again(&mut self, suite: &'static Suite, test: &str, first: Pair) -> Result<Pair> {
-        if compare::explanation(&self.known, test).is_some() {
+        if compare::explanation(&self.known, suite.name, test).is_some() {
             return Ok(first);
         }
         let mut pair = first;
@@ -182,7 +182,7 @@ impl Judge<'_> {
             Verdict::Equal | Verdict::Skipped => {}
             Verdict::BothFail => self.summary.both_fail.push(test),
             verdict => {
-                let known = compare::explanation(&self.known, &test).cloned();
+                let known = compare::explanation(&self.known, suite.name, &test).cloned();
                 let reason = pair.reason(report::REASON_LINES);
                 self.summary.differences.push(Difference {
                     suite: suite.name.into(),
