@@ -89,7 +89,7 @@ const GUESTS: [Case; 16] = [
     case("a symbol that no V8 has", "E0402", &["lacks 1 symbols", "_ZN2v87Isolate5QqqqqEv"], |p| {
         changed(p, |bytes| replace(bytes, "_ZN2v87Isolate5EnterEv", "_ZN2v87Isolate5QqqqqEv"))
     }),
-    case("a library that is not there", "E0501", &["libnxde", "cannot open shared object"], |p| {
+    case("a library that is not there", "E0308", &["libnxde", "put it beside the guest"], |p| {
         changed(p, |bytes| replace(bytes, "libstdc++.so.6\0", "libnxde++.so.6\0"))
     }),
 ];
