@@ -10,8 +10,8 @@ use std::process::Command;
 const SOURCES: [&str; 5] = ["adapters.cc", "flags.cc", "platform.cc", "run.cc", "state.cc"];
 
 /// Files that the sources include, and the version script; besides, everything in the lines' folders.
-const INCLUDED: [&str; 7] =
-    ["bridge.h", "bridge.map", "hooks.h", "internal.h", "lines", "node_abi.h", "v8_abi.h"];
+const INCLUDED: [&str; 8] =
+    ["bridge.h", "bridge.map", "hooks.h", "internal.h", "lines", "node_abi.h", "signal_mask.h", "v8_abi.h"];
 
 /// The lines: V8's `MAJOR.MINOR`, which is also the folder in `cpp/lines`, and the major version of Node.
 const LINES: [(&str, u32); 4] = [("10.2", 18), ("11.3", 20), ("12.4", 22), ("13.6", 24)];

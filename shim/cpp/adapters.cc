@@ -2,6 +2,7 @@
 #include <atomic>
 
 #include "internal.h"
+#include "signal_mask.h"
 
 namespace relink {
 namespace {
@@ -77,7 +78,12 @@ RELINK_BRIDGE_API v8::Isolate* relink_adapter_Isolate_Allocate_in_group(const v8
   return relink::known(v8::Isolate::Allocate(group));
 }
 
-// Node 24 ends an isolate in two steps: Deinitialize, while its platform still knows it, then this.
+// Node 24 ends an isolate in two steps: this, while its platform still knows it, then Free.
+RELINK_BRIDGE_API void relink_adapter_Isolate_Deinitialize(v8::Isolate* isolate) {
+  relink::UnsampledScope unsampled;
+  isolate->Deinitialize();
+}
+
 RELINK_BRIDGE_API void relink_adapter_Isolate_Free(v8::Isolate* isolate) {
   relink::registry::remove(isolate);
   v8::Isolate::Free(isolate);
@@ -90,6 +96,7 @@ RELINK_BRIDGE_API void relink_adapter_Isolate_Free(v8::Isolate* isolate) {
 RELINK_BRIDGE_API void relink_adapter_Isolate_Dispose(v8::Isolate* isolate) {
   relink::registry::remove(isolate);
   {
+    relink::UnsampledScope unsampled;
     relink::DisposingScope scope(isolate);
     isolate->Dispose();
   }

@@ -1,6 +1,5 @@
 // run.cc: brings Node up in its own isolate, runs it to its end and ends it on request.
 #include <pthread.h>
-#include <signal.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -11,6 +10,7 @@
 #include <mutex>
 
 #include "internal.h"
+#include "signal_mask.h"
 
 namespace relink {
 namespace {
@@ -67,36 +67,15 @@ class Stopwatch {
   uint64_t start_;
 };
 
-// Signals that a thread causes itself stay open, and SIGPROF, which V8's profiler sends to single threads. SIGPIPE is
-// blocked with the rest: the write then fails with EPIPE, as Node expects, and the host's disposition is not touched.
-class SignalMask {
- public:
-  SignalMask() {
-    sigset_t blocked;
-    sigfillset(&blocked);
-    for (int open : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF}) sigdelset(&blocked, open);
-    pthread_sigmask(SIG_BLOCK, &blocked, &before_);
-  }
-  ~SignalMask() {
-    discard_pending(SIGPIPE);
-    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
-  SignalMask(const SignalMask&) = delete;
-  void operator=(const SignalMask&) = delete;
-
- private:
-  // A write to a closed pipe left it pending: unblocked, it would end the process after all.
-  static void discard_pending(int number) {
-    sigset_t one;
-    sigemptyset(&one);
-    sigaddset(&one, number);
-    timespec now = {0, 0};
-    while (sigtimedwait(&one, nullptr, &now) == number) {
-    }
-  }
-
-  sigset_t before_;
-};
+// What is kept from a thread of the guest's: signals that a thread causes itself stay open, and SIGPROF, which V8's
+// profiler sends to single threads. SIGPIPE is blocked with the rest: the write then fails with EPIPE, as Node expects,
+// and the host's disposition is not touched. A write to a closed pipe leaves it pending: that one is dropped.
+sigset_t kept_from_the_guest() {
+  sigset_t blocked;
+  sigfillset(&blocked);
+  for (int open : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF}) sigdelset(&blocked, open);
+  return blocked;
+}
 
 void set_message(relink_bridge_result* result, const std::string& text) {
   snprintf(result->message, sizeof result->message, "%s", text.c_str());
@@ -262,7 +241,7 @@ bool can_run(const Strings& args) {
 }
 
 void run(const Strings& args, const relink_bridge_options& options, relink_bridge_result* result) {
-  SignalMask mask;
+  SignalMask mask(kept_from_the_guest(), SIGPIPE);
   bool first = !g_initialized;
   {
     Stopwatch time(&result->us_init);

@@ -121,6 +121,7 @@ class Isolate {
 #if RELINK_V8 >= 1306
   static Isolate* Allocate(const IsolateGroup& group);
   static void Free(Isolate* isolate);
+  void Deinitialize();
 #endif
   static Isolate* TryGetCurrent();
   void Dispose();

@@ -217,10 +217,13 @@ impl Running {
     /// Waits until `condition` holds.
     pub fn wait_until(&mut self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
         while !condition(self) {
-            if self.started.elapsed() > LIMIT || self.child.try_wait().expect("waited").is_some() {
+            let ended = self.child.try_wait().expect("waited");
+            if self.started.elapsed() > LIMIT || ended.is_some() {
                 let _ = self.child.kill();
                 let (out, err) = (tail(&rest(&self.stdout)), tail(&rest(&self.stderr)));
-                panic!("{what} did not come; stdout:\n{out}\nstderr:\n{err}");
+                let why =
+                    ended.map_or(format!("within {LIMIT:?}"), |status| format!("before the end ({status})"));
+                panic!("{what} did not come {why}; stdout:\n{out}\nstderr:\n{err}");
             }
             std::thread::sleep(Duration::from_millis(5));
         }

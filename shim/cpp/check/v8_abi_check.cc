@@ -27,6 +27,7 @@ using Store = std::unique_ptr<BackingStore>;
 TAKE(1, static_cast<Isolate* (*)()>(&Isolate::Allocate), Isolate* (*)());
 TAKE(18, static_cast<Isolate* (*)(const IsolateGroup&)>(&Isolate::Allocate), Isolate* (*)(const IsolateGroup&));
 TAKE(19, &Isolate::Free, void (*)(Isolate*));
+TAKE(20, &Isolate::Deinitialize, void (Isolate::*)());
 #else
 TAKE(1, &Isolate::Allocate, Isolate* (*)());
 TAKE(12, &ArrayBuffer::NewBackingStore, Store (*)(Isolate*, size_t));

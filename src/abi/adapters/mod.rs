@@ -37,7 +37,8 @@ const FLAGS: &str =
     "V8's flags are process-wide: what Node sets is reported, what the host's V8 does not know is dropped";
 const ALLOCATE: &str =
     "the platform bridge must know the guest's isolates before V8 asks the platform for them";
-const DISPOSE: &str = "the platform bridge forgets an isolate when V8 does";
+const DISPOSE: &str =
+    "the platform bridge forgets an isolate when V8 does, and no late SIGPROF of V8's profiler meets the host";
 const ONCE: &str = "V8 and its platform belong to the host, which has set them up and will take them down";
 
 const TRACING: &str = "which trace categories are on is one table per process, and the host's V8 would trace into the guest's buffer";
@@ -89,9 +90,9 @@ pub const V8_11_3: [Adapter; 14] = V8_10_2;
 /// The adapters for V8 12.4: those of 11.3.
 pub const V8_12_4: [Adapter; 14] = V8_11_3;
 
-/// The adapters for V8 13.6: those of 12.4 without the first, which nobody needs any more, and two for
+/// The adapters for V8 13.6: those of 12.4 without the first, which nobody needs any more, and three for
 /// isolates that are made in a group and freed in two steps.
-pub const V8_13_6: [Adapter; 15] = {
+pub const V8_13_6: [Adapter; 16] = {
     let [_, allocate, dispose, string, length, line, platform, end, begin, stop, trap, seed, start, update] =
         V8_12_4;
     let group = always(
@@ -99,10 +100,29 @@ pub const V8_13_6: [Adapter; 15] = {
         "relink_adapter_Isolate_Allocate_in_group",
         ALLOCATE,
     );
+    let end_in_steps = always(
+        "_ZN2v87Isolate12DeinitializeEv",
+        "relink_adapter_Isolate_Deinitialize",
+        "V8's profiler may have sent a last SIGPROF when it puts back what the process does at one",
+    );
     let free = always("_ZN2v87Isolate4FreeEPS0_", "relink_adapter_Isolate_Free", DISPOSE);
     [
-        allocate, dispose, string, length, line, platform, end, begin, stop, trap, seed, start, update,
-        group, free,
+        allocate,
+        dispose,
+        string,
+        length,
+        line,
+        platform,
+        end,
+        begin,
+        stop,
+        trap,
+        seed,
+        start,
+        update,
+        group,
+        end_in_steps,
+        free,
     ]
 };
 
