@@ -191,6 +191,8 @@ RELINK_BRIDGE_API void relink_bridge_abandon(void);
  * In V8 13.6 the first one is not needed, but two more:
  *   relink_adapter_Isolate_Allocate_in_group   v8::Isolate::Allocate(v8::IsolateGroup const&)
  *       _ZN2v87Isolate8AllocateERKNS_12IsolateGroupE
+ *   relink_adapter_Isolate_Deinitialize        v8::Isolate::Deinitialize()
+ *       _ZN2v87Isolate12DeinitializeEv
  *   relink_adapter_Isolate_Free                v8::Isolate::Free(v8::Isolate*)
  *       _ZN2v87Isolate4FreeEPS0_
  *

@@ -3,7 +3,8 @@
 use crate::address::LinkAddr;
 use crate::elf::arch::RelocationKind;
 use crate::elf::{
-    relocations, Dynamic, DynamicEntry, ElfError, FileImage, Need, Relocation, SymbolTable, Versions,
+    relocations, Dynamic, DynamicEntry, ElfError, FileImage, Need, Relocation, Symbol, SymbolTable, Version,
+    Versions,
 };
 use crate::symbol::{owner, Owner};
 use object::elf;
@@ -83,7 +84,7 @@ impl<'d> Inventory<'d> {
         let symbols = SymbolTable::parse(&file.image, &dynamic)?;
         let versions = Versions::parse(&file.image, &dynamic)?;
         let all = relocations(&file.image, &dynamic, file.arch)?;
-        let reader = SlotReader { file, symbols: &symbols, versions: &versions };
+        let mut reader = SlotReader { file, symbols: &symbols, versions: &versions, read: Vec::new() };
         let symbolic = all.iter().filter(|r| r.symbol != 0);
         let slots = symbolic.map(|r| reader.slot(r)).collect::<Result<Vec<_>, _>>()?;
         let has_resolvers = all.iter().any(|r| r.kind == RelocationKind::Irelative)
@@ -110,12 +111,16 @@ struct SlotReader<'a, 'i, 'd> {
     file: &'a FileImage<'d>,
     symbols: &'a SymbolTable<'i, 'd>,
     versions: &'a Versions<'d>,
+    /// What was read of the symbols so far, by index: in a stock guest three slots share a symbol.
+    read: Vec<Option<Reference<'d>>>,
 }
 
+/// A symbol, and the version that references to it ask for.
+type Reference<'d> = (Symbol<'d>, Option<Version<'d>>);
+
 impl<'d> SlotReader<'_, '_, 'd> {
-    fn slot(&self, relocation: &Relocation) -> Result<Slot<'d>, ElfError> {
-        let symbol = self.symbols.get(relocation.symbol)?;
-        let version = self.versions.of(&self.file.image, relocation.symbol)?;
+    fn slot(&mut self, relocation: &Relocation) -> Result<Slot<'d>, ElfError> {
+        let (symbol, version) = self.reference(relocation.symbol)?;
         let own = Own { value: symbol.value, is_ifunc: symbol.kind == elf::STT_GNU_IFUNC };
         Ok(Slot {
             at: relocation.offset,
@@ -129,6 +134,18 @@ impl<'d> SlotReader<'_, '_, 'd> {
             own: symbol.defined.then_some(own),
             initial: self.initial(relocation.offset)?,
         })
+    }
+
+    fn reference(&mut self, index: u32) -> Result<Reference<'d>, ElfError> {
+        let at = index as usize;
+        if let Some(Some(known)) = self.read.get(at) {
+            return Ok(*known);
+        }
+        let reference = (self.symbols.get(index)?, self.versions.of(&self.file.image, index)?);
+        // The symbol is there, so the file is long enough for as many.
+        self.read.resize(self.read.len().max(at + 1), None);
+        self.read[at] = Some(reference);
+        Ok(reference)
     }
 
     /// The word at `at` as ld.so will map it; 0 in the part of a segment that has no bytes in the file.
