@@ -1,5 +1,6 @@
-//! Process layer: each later line of Node, on the V8 of its own official executable. The guest of Node 20 is built for every
-//! run of the tests; those of 22 and 24 take minutes more each, so their tests are only run when asked for
+//! Process layer: each later line of Node, on the V8 of its own official executable: guests built without V8, and the libnodes
+//! of later Debians as they are, under their own suite's libraries. The guest of Node 20 is built for every run of the tests;
+//! those of 22 and 24 take minutes more each, so their tests are only run when asked for
 //! (`cargo test --release --test lines -- --ignored`).
 
 #[path = "support/process.rs"]
@@ -7,15 +8,23 @@ mod process;
 mod support;
 
 use process::{Ended, Program};
+use relink::abi::catalogue::needs_of;
 use relink::abi::line::{self, Line};
+use relink::abi::version::V8Version;
 use relink::config;
 use relink::kit::guest::{self, BuildOptions};
+use relink::kit::suites::{self, StockNode, TRIXIE};
 use relink::kit::{hosts, progress};
+use relink::pipeline::{Files, Part};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// A line's own host and guest.
 struct Pair {
     line: &'static Line,
+    /// What the host is started by: nothing, or an ld.so of other libraries with its options.
+    by: Vec<OsString>,
     host: PathBuf,
     guest: PathBuf,
 }
@@ -28,8 +37,24 @@ fn pair(node: u32) -> Pair {
     let guest = guest::build(&options, progress.as_ref());
     Pair {
         line,
+        by: Vec::new(),
         host: host.unwrap_or_else(|e| panic!("{} {e}", e.code())),
         guest: guest.unwrap_or_else(|e| panic!("{} {e}", e.code())).library,
+    }
+}
+
+/// The same host with a libnode that nobody rebuilt.
+fn stock(node: &StockNode) -> Pair {
+    let line = line::of_node(node.node).expect("a line");
+    let progress = progress::terminal();
+    let host = hosts::official_node(hosts::version_of(line), progress.as_ref());
+    let world = suites::stock_node(node, progress.as_ref()).unwrap_or_else(|e| panic!("{} {e}", e.code()));
+    println!("{}", world.packages.join(", "));
+    Pair {
+        line,
+        by: world.command(),
+        host: host.unwrap_or_else(|e| panic!("{} {e}", e.code())),
+        guest: world.library,
     }
 }
 
@@ -38,21 +63,29 @@ fn features() -> PathBuf {
 }
 
 impl Pair {
+    /// The host, without its arguments.
+    fn program(&self) -> Program {
+        let words: Vec<_> =
+            self.by.iter().chain([self.host.as_os_str().to_owned()].iter()).cloned().collect();
+        let rest: Vec<_> = words[1..].iter().map(|word| word.to_str().expect("a path in UTF-8")).collect();
+        Program::new(&words[0]).args(&rest)
+    }
+
     /// The host, which counts and exits with 5 once the guest has ended, and the guest with this script.
     fn run(&self, script: &Path) -> Ended {
-        let host = Program::new(&self.host);
+        let host = self.program();
         let source = "const fs = require('fs'); let n = 0;\n\
                       setInterval(() => { console.log('host', ++n);\n\
                         if (fs.existsSync(`${__dirname}/report.json`)) process.exit(5); }, 20);";
         let file = host.file("host.js", source).display().to_string();
         let relinked = host.args(&[&file]).relinked(script).env(config::GUEST, &self.guest);
-        relinked.guest_output_to_file().start().wait()
+        relinked.env(config::AUDIT, "1").guest_output_to_file().start().wait()
     }
 
     /// That every feature works in the host, and says the same as in plain Node of that line.
-    fn has_all_features(&self) {
+    fn has_all_features(&self) -> Ended {
         let script = features().display().to_string();
-        let plain = Program::new(&self.host).args(&[&script]).run();
+        let plain = self.program().args(&[&script]).run();
         assert_eq!(plain.code(), 0, "{}\n{}", plain.stdout, plain.stderr);
         let ended = self.run(&features());
         let report = ended.report();
@@ -64,9 +97,23 @@ impl Pair {
             plain.stdout
         );
         assert_eq!(ended.outcome(), ("finished", 0));
+        let audit = report.audit.as_ref().expect("an audit");
+        assert_eq!(audit.wrong, [] as [&str; 0]);
+        assert!(audit.right >= report.slots.values().sum::<usize>() - audit.thread_local, "{}", audit.right);
         assert_eq!(ended.code(), 5, "{}", ended.stderr);
         let own = ended.stdout.lines().enumerate().all(|(n, line)| line == format!("host {}", n + 1));
         assert!(own && !ended.stdout.is_empty(), "{}", ended.stdout);
+        ended
+    }
+
+    /// The same with a guest that has a V8 of its own, which is left alone.
+    fn stock_has_all_features(&self) {
+        let ended = self.has_all_features();
+        let reasons = &ended.report().reasons;
+        println!("{reasons:?}");
+        let [dead, hosts] =
+            ["its own V8, dead", "host's V8"].map(|why| reasons.get(why).copied().unwrap_or(0));
+        assert!(dead > 500 && hosts > 500, "{reasons:?}");
     }
 
     /// That the guest is the line's Node on the host's V8, and that there is no other V8.
@@ -80,37 +127,107 @@ impl Pair {
         assert!(node.starts_with(&format!("{}.", self.line.node)), "{said}");
         assert!(v8.starts_with(&format!("{}.", self.line.name)), "{said}");
         let host = self.host.canonicalize().expect("a host").display().to_string();
+        // The guest's own V8, if it has one, is in none of ld.so's modules by that name.
         assert_eq!(ended.report().v8_modules, [host.as_str()]);
+        assert_eq!(ended.report().host, host);
         assert!(!ended.report().witnesses.is_empty());
         assert!(ended.report().witnesses.iter().all(|w| w.module == host), "{:?}", ended.report().witnesses);
     }
 }
 
-#[test]
-fn node_20_has_all_features_in_its_host() {
-    pair(20).has_all_features();
-    pair(20).runs_on_the_hosts_v8();
+/// Names of the functions and classes that Node's headers promise to add-ons and embedders: what follows `NODE_EXTERN`.
+fn promised(header: &str) -> BTreeSet<String> {
+    let name = |text: &str| {
+        let declared = text.split(['{', ';']).next().unwrap_or_default();
+        let function = declared.contains('(');
+        let before = declared.split(if function { '(' } else { ':' }).next().unwrap_or_default();
+        let mut words = before.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        words.rfind(|word| !word.is_empty()).map(str::to_owned)
+    };
+    let code: String =
+        header.lines().filter(|line| !line.starts_with('#')).map(|l| l.to_owned() + "\n").collect();
+    code.split("NODE_EXTERN").skip(1).filter_map(name).collect()
 }
 
-/// `relink run` without a guest takes the one of the host's line.
+impl Pair {
+    /// That the guest exports what its Node's headers promise.
+    fn keeps_the_promises_of_its_headers(&self) {
+        let include = self.host.ancestors().nth(2).expect("a folder").join("include/node");
+        let bytes = std::fs::read(&self.guest).expect("a guest");
+        let file = goblin::elf::Elf::parse(&bytes).expect("goblin");
+        let defined = file.dynsyms.iter().filter(|s| s.st_shndx != 0);
+        let exports: Vec<_> = defined.filter_map(|s| file.dynstrtab.get_at(s.st_name)).collect();
+        for header in ["node.h", "node_buffer.h"] {
+            let text = std::fs::read_to_string(include.join(header)).expect("a header");
+            let mut names = promised(&text);
+            // Declared for Windows only.
+            names.remove("WinapiErrnoException");
+            assert!(names.len() >= 5, "{names:?}");
+            let has = |name: &String| {
+                exports.iter().any(|e| e == name || e.contains(&format!("{}{name}", name.len())))
+            };
+            let lost: Vec<_> = names.iter().filter(|name| !has(name)).collect();
+            assert_eq!(lost, [] as [&String; 0], "{header} of {}", self.host.display());
+        }
+    }
+
+    /// That the list of names by which a stock libnode of this line is bound is that of this guest.
+    fn refers_to_what_the_list_names(&self) {
+        let files = Files::open(&self.guest).expect("a guest");
+        let images = files.images().expect("images");
+        let parts = Part::read_all(&images).expect("readable");
+        let note = parts[0].note().expect("a note");
+        let needs = V8Version::parse(&note.v8).and_then(needs_of).expect("a list");
+        let names: BTreeSet<_> = parts[0].inventory.needed_v8().collect();
+        let unknown: Vec<_> = names.iter().filter(|name| !needs.contains(name)).collect();
+        assert_eq!((unknown, names.len()), (Vec::new(), needs.len()));
+    }
+
+    /// All that is tested of a guest that the kit has built.
+    fn is_whole(&self) {
+        self.keeps_the_promises_of_its_headers();
+        self.refers_to_what_the_list_names();
+        self.has_all_features();
+        self.runs_on_the_hosts_v8();
+    }
+}
+
+#[test]
+fn promises_of_a_header_are_read() {
+    let text =
+        "#define NODE_EXTERN x\nclass NODE_EXTERN A : public B {};\nNODE_EXTERN struct s* F(int a = 1);\n\
+                [[noreturn]] NODE_EXTERN void\nG(B (*h)(int));\nstruct NODE_EXTERN C {\n";
+    assert_eq!(Vec::from_iter(promised(text)), ["A", "C", "F", "G"]);
+}
+
+#[test]
+fn node_20_has_all_features_in_its_host() {
+    pair(20).is_whole();
+}
+
+/// `relink run` without a guest takes the one of the host's line, also if the host is called by an ld.so.
 #[test]
 fn the_line_of_the_host_is_chosen() {
     let pair = pair(20);
-    let folder = tempfile::tempdir().expect("a folder");
-    let (script, report) = (folder.path().join("s.js"), folder.path().join("report.json"));
-    std::fs::write(&script, "1").expect("written");
-    let wait = format!(
-        "const fs = require('fs'); const t = setInterval(() => {{ if (fs.existsSync({report:?})) clearInterval(t); }}, 10)"
-    );
-    let [script, report] = [script, report].map(|p| p.display().to_string());
-    let host = pair.host.display().to_string();
-    let args = ["run", "--script", &script, "--report", &report, "--", &host, "-e", &wait];
-    let ended = Program::new(&support::parts().relink).args(&args).run();
-    assert_eq!(ended.code(), 0, "{}", ended.stderr);
-    let text = std::fs::read_to_string(&report).expect("a report");
-    let told: relink::report::Report = serde_json::from_str(&text).expect("a report");
-    assert!(told.error.is_none(), "{:?}", told.error);
-    assert_eq!(Path::new(&told.guest), pair.guest);
+    for by in [Vec::new(), stock(&TRIXIE).by] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (script, report) = (folder.path().join("s.js"), folder.path().join("report.json"));
+        std::fs::write(&script, "1").expect("written");
+        let wait = format!(
+            "const fs = require('fs'); const t = setInterval(() => {{ if (fs.existsSync({report:?})) clearInterval(t); }}, 10)"
+        );
+        let by = by.into_iter().map(|word| word.into_string().expect("a path in UTF-8"));
+        let host: Vec<String> = by.chain([pair.host.display().to_string(), "-e".into(), wait]).collect();
+        let [script, report] = [script, report].map(|p| p.display().to_string());
+        let args = ["run", "--script", &script, "--report", &report, "--"];
+        let args: Vec<_> = args.into_iter().chain(host.iter().map(String::as_str)).collect();
+        let ended = Program::new(&support::parts().relink).args(&args).run();
+        assert_eq!(ended.code(), 0, "{}", ended.stderr);
+        let text = std::fs::read_to_string(&report).expect("a report");
+        let told: relink::report::Report = serde_json::from_str(&text).expect("a report");
+        assert!(told.error.is_none(), "{:?}", told.error);
+        assert_eq!(Path::new(&told.guest), pair.guest);
+    }
 }
 
 /// A guest of one line on the V8 of another is refused, and the host goes on.
@@ -118,7 +235,7 @@ fn the_line_of_the_host_is_chosen() {
 fn another_line_is_refused() {
     let twenty = pair(20);
     let eighteen = support::parts();
-    let mixed = Pair { line: twenty.line, host: twenty.host, guest: eighteen.guest.clone() };
+    let mixed = Pair { guest: eighteen.guest.clone(), ..twenty };
     let ended = mixed.run(&features());
     let error = ended.report().error.as_ref().expect("an error");
     assert_eq!(error.code, "E0401");
@@ -130,16 +247,22 @@ fn another_line_is_refused() {
     assert_eq!(ended.code(), 5);
 }
 
+/// Debian 13's libnode as it is, with Debian 13's libraries.
+#[test]
+fn stock_libnode115_has_all_features_in_node_20() {
+    let pair = stock(&TRIXIE);
+    pair.stock_has_all_features();
+    pair.runs_on_the_hosts_v8();
+}
+
 #[test]
 #[ignore = "builds the guest of Node 22: minutes; see docs/TESTING.md"]
 fn node_22_has_all_features_in_its_host() {
-    pair(22).has_all_features();
-    pair(22).runs_on_the_hosts_v8();
+    pair(22).is_whole();
 }
 
 #[test]
 #[ignore = "builds the guest of Node 24: minutes; see docs/TESTING.md"]
 fn node_24_has_all_features_in_its_host() {
-    pair(24).has_all_features();
-    pair(24).runs_on_the_hosts_v8();
+    pair(24).is_whole();
 }

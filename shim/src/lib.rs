@@ -14,7 +14,7 @@ use relink_core::config::{self, Config};
 use relink_core::error::Error;
 use relink_core::host::detect;
 use relink_core::pipeline::{self, Entered, SharedReport};
-use relink_core::process::{Maps, Modules};
+use relink_core::process::{executable, Maps, Modules};
 use relink_core::report::log::{self, Level};
 use relink_core::report::{Failure, Report};
 use relink_core::runtime::{guards, lifecycle};
@@ -64,7 +64,7 @@ fn arm() {
 /// Whether this process is the one to act in: the one with the name that was given, or else the one that has a V8.
 fn is_the_host() -> bool {
     match std::env::var_os(config::HOST).filter(|name| !name.is_empty()) {
-        Some(name) => std::fs::read_link("/proc/self/exe").is_ok_and(|exe| exe.file_name() == Some(&*name)),
+        Some(name) => executable().file_name() == Some(&*name),
         None => has_v8(),
     }
 }
@@ -100,7 +100,7 @@ fn new_report() -> SharedReport {
     Arc::new(Mutex::new(Report {
         relink: env!("CARGO_PKG_VERSION").into(),
         pid: std::process::id(),
-        host: std::fs::read_link("/proc/self/exe").map(|p| p.display().to_string()).unwrap_or_default(),
+        host: executable().display().to_string(),
         ..Report::default()
     }))
 }

@@ -6,7 +6,7 @@ use super::cache::{self, hex, Cache, KeyBuilder};
 use super::error::{io, KitError, Result};
 use super::progress::Progress;
 use super::run::{missing, Program};
-use super::{guest, hosts, npm};
+use super::{guest, hosts, npm, suites};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
@@ -125,7 +125,9 @@ fn debian(cache: &Cache, name: &str, version: &str, progress: &dyn Progress) -> 
                 .output()
         };
         progress.step(&format!("fetching {name} {version} from Debian"));
-        if configure(&apt)? || program(&["download", &wanted]).is_err() {
+        if suites::private_state(&apt, &all_suites(&apt::machine_sources()?))?
+            || program(&["download", &wanted]).is_err()
+        {
             program(&["update"])?;
             program(&["download", &wanted]).map_err(|e| unavailable(&wanted, e, "the archive"))?;
         }
@@ -143,25 +145,6 @@ fn downloaded(work: &Path) -> Result<PathBuf> {
         package: work.display().to_string(),
         why: "apt left no file".into(),
     })
-}
-
-/// Sets up a private apt state for all suites; whether it is new. The machine's own archive and settings are used.
-fn configure(dir: &Path) -> Result<bool> {
-    let folder = |name: &str| {
-        let path = dir.join(name);
-        std::fs::create_dir_all(&path).map_err(io("create", &path)).map(|()| path)
-    };
-    for name in ["state/lists/partial", "cache/archives/partial", "log"] {
-        folder(name)?;
-    }
-    let list = all_suites(&apt::machine_sources()?);
-    let file = dir.join("debian.sources");
-    let new = std::fs::read_to_string(&file).ok().as_deref() != Some(&list);
-    cache::write_whole(&file, &list)?;
-    cache::write_whole(&dir.join("state/status"), "")?;
-    apt::copy_settings(Path::new("/etc/apt/apt.conf.d"), &folder("conf.d")?)?;
-    cache::write_whole(&dir.join("apt.conf"), &apt::settings(dir))?;
-    Ok(new)
 }
 
 /// The list for bookworm turned into one for all suites, without sources (pure).

@@ -21,6 +21,7 @@ pub mod progress;
 pub mod pypi;
 pub mod run;
 pub mod sources;
+pub mod suites;
 
 pub use error::{KitError, Result};
 pub use progress::Progress;

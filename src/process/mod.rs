@@ -5,5 +5,5 @@ pub mod modules;
 pub mod search;
 
 pub use maps::{Mapping, Maps, Protection};
-pub use modules::{LiveModule, Modules};
+pub use modules::{executable, LiveModule, Modules};
 pub use search::library_folders;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// One loaded module.
 #[derive(Clone, Debug)]
 pub struct LiveModule {
-    /// The path under which ld.so knows it; for the executable the target of `/proc/self/exe`.
+    /// The path under which ld.so knows it; for the executable its file (see [`executable`]).
     pub path: PathBuf,
     /// Whether it is the executable.
     pub is_executable: bool,
@@ -63,12 +63,7 @@ impl Modules {
     /// The modules of this process now, held. One that goes away meanwhile is left out, and so is one that ld.so does
     /// not know by its name (the vDSO).
     pub fn observe() -> Self {
-        let mut listed: Vec<Listed> = Vec::new();
-        let sink = std::ptr::from_mut(&mut listed).cast::<c_void>();
-        // SAFETY: `note_module` has the type that the call wants and gets back exactly the pointer given here, which
-        // is valid and not otherwise used for the duration of the call.
-        unsafe { libc::dl_iterate_phdr(Some(note_module), sink) };
-        Self(listed.into_iter().filter_map(Listed::hold).collect())
+        Self(list().into_iter().filter_map(Listed::hold).collect())
     }
 
     /// How many modules ld.so has loaded so far: a number that changes whenever there is a new one.
@@ -144,13 +139,15 @@ struct Listed {
     is_executable: bool,
     bias: LoadBias,
     headers: Vec<ProgramHeader64<LE>>,
+    /// Where these headers are in memory.
+    headers_at: RunAddr,
 }
 
 impl Listed {
     fn hold(self) -> Option<LiveModule> {
         let hold = Hold::new(&self.name, self.bias)?;
         let named = || PathBuf::from(OsStr::from_bytes(self.name.to_bytes()));
-        let path = if self.is_executable { executable_path() } else { named() };
+        let path = if self.is_executable { executable_with(self.headers_at) } else { named() };
         let Self { is_executable, bias, headers, .. } = self;
         Some(LiveModule { path, is_executable, bias, headers, _hold: Arc::new(hold) })
     }
@@ -160,7 +157,7 @@ impl Listed {
 unsafe extern "C" fn note_module(info: *mut libc::dl_phdr_info, _size: usize, sink: *mut c_void) -> c_int {
     // SAFETY: ld.so passes a valid, initialised structure for the duration of the call.
     let info = unsafe { &*info };
-    // SAFETY: `sink` is the pointer that `observe` passed, to a value that nothing else uses during the call.
+    // SAFETY: `sink` is the pointer that `list` passed, to a value that nothing else uses during the call.
     let listed = unsafe { &mut *sink.cast::<Vec<Listed>>() };
     // SAFETY: a non-null `dlpi_name` is a NUL-terminated string that lives as long as the module.
     let name = unsafe { info.dlpi_name.as_ref().map(|name| CStr::from_ptr(name)) }.unwrap_or(c"");
@@ -171,13 +168,40 @@ unsafe extern "C" fn note_module(info: *mut libc::dl_phdr_info, _size: usize, si
         unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) }
     };
     let is_executable = listed.is_empty();
+    let headers_at = RunAddr(info.dlpi_phdr as usize as u64);
     let headers = headers.iter().map(copy_header).collect();
-    listed.push(Listed { name: name.to_owned(), is_executable, bias: LoadBias(info.dlpi_addr), headers });
+    let bias = LoadBias(info.dlpi_addr);
+    listed.push(Listed { name: name.to_owned(), is_executable, bias, headers, headers_at });
     0
 }
 
-fn executable_path() -> PathBuf {
-    std::fs::read_link("/proc/self/exe").unwrap_or_else(|_| PathBuf::from("/proc/self/exe"))
+/// The file of the program that this process runs: the target of `/proc/self/exe`, or, where ld.so was called as a program
+/// (`ld-linux-x86-64.so.2 PROGRAM`, ld.so(8)), that of the program which ld.so was given.
+pub fn executable() -> PathBuf {
+    executable_with(list().first().map_or(RunAddr(0), |listed| listed.headers_at))
+}
+
+/// The same; its program headers are at `headers`.
+fn executable_with(headers: RunAddr) -> PathBuf {
+    let started = std::fs::read_link("/proc/self/exe").unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
+    // SAFETY: getauxval reads a word of the auxiliary vector, for any tag.
+    let interpreter = unsafe { libc::getauxval(libc::AT_BASE) };
+    if interpreter != 0 {
+        return started;
+    }
+    // The kernel has started ld.so itself.
+    let maps = Maps::own().unwrap_or_default();
+    maps.at(headers).filter(|m| m.inode != 0).map_or(started, |m| m.name.clone())
+}
+
+/// The modules now, in ld.so's order.
+fn list() -> Vec<Listed> {
+    let mut listed: Vec<Listed> = Vec::new();
+    let sink = std::ptr::from_mut(&mut listed).cast::<c_void>();
+    // SAFETY: `note_module` has the type that the call wants and gets back exactly the pointer given here, which is valid
+    // and not otherwise used for the duration of the call.
+    unsafe { libc::dl_iterate_phdr(Some(note_module), sink) };
+    listed
 }
 
 fn copy_header(h: &libc::Elf64_Phdr) -> ProgramHeader64<LE> {
@@ -217,7 +241,7 @@ mod tests {
         let modules = Modules::observe();
         assert!(modules.0[0].is_executable);
         assert_eq!(modules.0.iter().filter(|m| m.is_executable).count(), 1);
-        let here = RunAddr(executable_path as *const () as usize as u64);
+        let here = RunAddr(executable as *const () as usize as u64);
         assert!(modules.0[0].contains(here));
     }
 }

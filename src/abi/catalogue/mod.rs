@@ -10,5 +10,5 @@ mod profiles;
 pub use facts::{AbiFile, Facts, Record, Source, SCHEMA};
 pub use known::{known, known_abis, KnownAbi};
 pub use names::*;
-pub use needs::{needs_of, Needs};
+pub use needs::{list_text, needs_of, Needs};
 pub use profiles::{profile_of, Profile, PROFILES};

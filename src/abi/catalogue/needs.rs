@@ -1,9 +1,12 @@
 //! Which of V8's names Node's own code refers to: by these a guest that has a V8 of its own means the host's V8. All other V8
 //! code in it is only called by V8, and stays dead.
 //!
-//! Each list is that of the undefined V8 symbols of a guest built without V8; tests/plan_golden.rs compares it with the guest.
+//! Each list is that of the undefined V8 symbols of a guest built without V8, written by `relink catalogue needs`;
+//! tests/plan_golden.rs and tests/lines.rs compare it with the guest.
 
 use crate::abi::version::V8Version;
+use crate::guest::GuestNote;
+use std::collections::BTreeSet;
 
 /// The names, sorted.
 #[derive(Clone, Debug, Default)]
@@ -30,8 +33,22 @@ impl Needs {
     }
 }
 
+/// The text of a list: the names of V8 that a guest built without V8 refers to, and where they are from.
+pub fn list_text<'n>(guest: &GuestNote, names: impl Iterator<Item = &'n str>) -> String {
+    let head = format!(
+        "# V8 symbols that Node {}'s own code refers to (V8 {}): the undefined V8 symbols of the guest built without V8\n",
+        guest.node, guest.v8
+    );
+    let names: BTreeSet<_> = names.collect();
+    names.into_iter().fold(head, |text, name| text + name + "\n")
+}
+
 /// The lists by V8's major and minor version: each Node line has one.
-const LISTS: [((u32, u32), &str); 1] = [((10, 2), include_str!("needs/v8_10_2.txt"))];
+const LISTS: [((u32, u32), &str); 3] = [
+    ((10, 2), include_str!("needs/v8_10_2.txt")),
+    ((11, 3), include_str!("needs/v8_11_3.txt")),
+    ((12, 4), include_str!("needs/v8_12_4.txt")),
+];
 
 /// The names that Node's code of the line with this V8 refers to, if they are known.
 pub fn needs_of(v8: V8Version) -> Option<Needs> {

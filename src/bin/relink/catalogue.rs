@@ -1,13 +1,15 @@
 //! `relink catalogue`: what is known of V8's binary interface, and how to learn more.
 
-use super::Failure;
+use super::{print, Failure};
 use clap::{Args, Subcommand};
-use relink::abi::catalogue::{known, known_abis, KnownAbi};
+use relink::abi::catalogue::{known, known_abis, list_text, KnownAbi};
 use relink::abi::compare::{changes, Change};
 use relink::abi::version::V8Version;
 use relink::kit::catalogue::{enter, generate, Entered, Request, Store};
 use relink::kit::{progress, KitError};
-use std::path::PathBuf;
+use relink::pipeline::{Files, Part};
+use relink::Error;
+use std::path::{Path, PathBuf};
 
 /// What to do with the catalogue.
 #[derive(Subcommand)]
@@ -18,6 +20,8 @@ pub enum Command {
     List,
     /// Say how two known V8s differ
     Diff(Diff),
+    /// Print the names of V8 that a guest built without V8 refers to: the list by which a stock libnode of that line is bound
+    Needs(Needs),
 }
 
 /// Compiles, and runs nothing of V8.
@@ -49,12 +53,21 @@ pub struct Diff {
     all: bool,
 }
 
+/// The output is a file of src/abi/catalogue/needs.
+#[derive(Args)]
+pub struct Needs {
+    /// A guest that `relink guest build` made
+    #[arg(long, value_name = "FILE")]
+    guest: PathBuf,
+}
+
 /// Carries out one of the commands.
 pub fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Generate(options) => generate_one(options),
         Command::List => list(),
         Command::Diff(options) => diff(options),
+        Command::Needs(options) => needs(&options.guest),
     }
 }
 
@@ -94,6 +107,19 @@ fn list() -> Result<(), Failure> {
 fn diff(options: &Diff) -> Result<(), Failure> {
     let (guest, host) = (find(&options.guest)?, find(&options.host)?);
     tell(&changes(guest.facts(), host.facts()), options.all);
+    Ok(())
+}
+
+fn needs(guest: &Path) -> Result<(), Failure> {
+    let files = Files::open(guest)?;
+    let images = files.images()?;
+    let parts = Part::read_all(&images)?;
+    let (guest, note) = (&parts[0], parts[0].note()?);
+    if guest.has_v8().map_err(|source| Error::GuestImage { path: guest.path.to_owned(), source })? {
+        let why = "it has a V8 of its own; the list is that of a guest built without V8".into();
+        return Err(Failure::Kit(KitError::Input { option: "--guest", path: guest.path.to_owned(), why }));
+    }
+    print(&list_text(&note, guest.inventory.needed_v8()));
     Ok(())
 }
 

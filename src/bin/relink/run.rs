@@ -56,7 +56,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         return Err(cannot_start(OsStr::new(""), "no program was given", 2));
     };
     let library = library::find(options.library.as_deref(), &Silent)?;
-    check_program(program)?;
+    check_program(program, args)?;
     let mut command = Command::new(program);
     command.args(args);
     set_environment(&mut command, options, &library)?;
@@ -66,8 +66,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 }
 
 fn set_environment(command: &mut Command, options: &Options, library: &Path) -> Result<(), Failure> {
-    let guest =
-        guests::for_host(options.guest.as_deref(), options.host.first().and_then(|p| in_path(p)).as_deref())?;
+    let host = options.host.split_first().and_then(|(program, args)| host_file(program, args));
+    let guest = guests::for_host(options.guest.as_deref(), host.as_deref())?;
     command.env(config::GUEST, absolute(&guest)).env(config::SCRIPT, absolute(&options.script));
     for (name, list) in [(config::ARGS, &options.args), (config::NODE_ARGS, &options.node_args)] {
         if !list.is_empty() {
@@ -109,17 +109,64 @@ fn absolute(path: &Path) -> PathBuf {
 
 /// A statically linked program has no dynamic linker, so nothing can be preloaded into it; it would run without Node
 /// and without a word.
-fn check_program(program: &OsStr) -> Result<(), Failure> {
-    use relink::elf::{arch::Arch, FileImage};
-    let Some(path) = in_path(program) else { return Ok(()) };
-    let Ok(bytes) = relink::guest::map_file(&path) else { return Ok(()) };
+fn check_program(program: &OsStr, args: &[OsString]) -> Result<(), Failure> {
+    let Some(path) = host_file(program, args) else { return Ok(()) };
     // Scripts and programs of other kinds are the system's to judge.
-    let Ok(file) = FileImage::parse(&bytes, Arch::native()) else { return Ok(()) };
-    if file.image.header(object::elf::PT_INTERP).is_some() {
+    if linkage(&path).is_none_or(|linkage| linkage != Linkage::Static) {
         return Ok(());
     }
     let why = "is statically linked, so Relink cannot be loaded into it; use a dynamically linked build";
     Err(cannot_start(path.as_os_str(), why, 126))
+}
+
+/// How a program comes by its libraries.
+#[derive(PartialEq, Eq)]
+enum Linkage {
+    /// The kernel starts the dynamic linker that it names.
+    Dynamic,
+    Static,
+    /// It is a dynamic linker itself.
+    Linker,
+}
+
+fn linkage(path: &Path) -> Option<Linkage> {
+    use relink::elf::{arch::Arch, Dynamic, FileImage};
+    let bytes = relink::guest::map_file(path).ok()?;
+    let file = FileImage::parse(&bytes, Arch::native()).ok()?;
+    if file.image.header(object::elf::PT_INTERP).is_some() {
+        return Some(Linkage::Dynamic);
+    }
+    let name = Dynamic::parse(&file.image).ok().and_then(|d| d.soname().ok().flatten().map(str::to_owned));
+    let linker = name.is_some_and(|name| name.starts_with("ld-linux"));
+    Some(if linker { Linkage::Linker } else { Linkage::Static })
+}
+
+/// The file of the host: where a dynamic linker is called as a program, what it is given (ld.so(8)).
+fn host_file(program: &OsStr, args: &[OsString]) -> Option<PathBuf> {
+    /// Options of ld.so's that are followed by a value.
+    const VALUED: [&str; 7] = [
+        "--library-path",
+        "--inhibit-rpath",
+        "--audit",
+        "--preload",
+        "--argv0",
+        "--glibc-hwcaps-prepend",
+        "--glibc-hwcaps-mask",
+    ];
+    let path = in_path(program)?;
+    if linkage(&path) != Some(Linkage::Linker) {
+        return Some(path);
+    }
+    let mut rest = args.iter();
+    while let Some(word) = rest.next() {
+        if !word.to_string_lossy().starts_with("--") {
+            return Some(word.into());
+        }
+        if VALUED.iter().any(|option| word == option) {
+            rest.next();
+        }
+    }
+    None
 }
 
 fn in_path(program: &OsStr) -> Option<PathBuf> {
