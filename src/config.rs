@@ -1,6 +1,8 @@
 //! What a user asks of `librelink.so`: the `RELINK_*` variables of the environment.
 
+use crate::abi::probe::standing::{Policy, Settings};
 use crate::error::Error;
+use crate::kit::cache;
 use crate::report::log::Level;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -32,9 +34,12 @@ pub const HOST: &str = "RELINK_HOST";
 /// 1: the report says what every slot of the guest holds once it is bound.
 pub const AUDIT: &str = "RELINK_AUDIT";
 
+/// When the host's V8 is observed before Node starts: always, auto or never.
+pub const PROBE: &str = "RELINK_PROBE";
+
 /// All variables, so that they can be taken out of a host's environment.
-pub const VARIABLES: [&str; 11] =
-    [GUEST, SCRIPT, ARGS, NODE_ARGS, REPORT, LOG, PROVIDER, WAIT_MS, INHERIT, HOST, AUDIT];
+pub const VARIABLES: [&str; 12] =
+    [GUEST, SCRIPT, ARGS, NODE_ARGS, REPORT, LOG, PROVIDER, WAIT_MS, INHERIT, HOST, AUDIT, PROBE];
 
 /// Wait this long for the host's V8 unless told otherwise.
 const DEFAULT_WAIT: Duration = Duration::from_secs(60);
@@ -64,6 +69,8 @@ pub struct Config {
     pub host: Option<String>,
     /// Whether the report says what every slot holds.
     pub audit: bool,
+    /// When and how the host's V8 is observed.
+    pub probe: Settings,
 }
 
 impl Config {
@@ -95,6 +102,7 @@ impl Config {
             inherit: get(INHERIT).is_some_and(|v| v == "1"),
             host: get(HOST).map(|h| h.to_string_lossy().into_owned()),
             audit: get(AUDIT).is_some_and(|v| v == "1"),
+            probe: probe(get)?,
         })
     }
 
@@ -106,6 +114,21 @@ impl Config {
         line.extend(self.args.iter().cloned());
         line
     }
+}
+
+fn probe(get: impl Fn(&'static str) -> Option<OsString>) -> Result<Settings, Error> {
+    let why = |text: &str| format!("\"{text}\" is none of always, auto, never");
+    let policy = |text: OsString| {
+        let text = text.to_string_lossy();
+        Policy::parse(&text).ok_or_else(|| Error::Setting { name: PROBE, why: why(&text) })
+    };
+    let [own, xdg, home] =
+        ["RELINK_CACHE", "XDG_CACHE_HOME", "HOME"].map(|name| get(name).map(PathBuf::from));
+    Ok(Settings {
+        policy: get(PROBE).map_or(Ok(Policy::default()), policy)?,
+        cache: cache::place(own, xdg, home).ok().filter(|root| root.is_absolute()),
+        folders: get("LD_LIBRARY_PATH"),
+    })
 }
 
 fn list(name: &'static str, value: Option<OsString>) -> Result<Vec<String>, Error> {
@@ -174,7 +197,9 @@ mod tests {
 
     #[test]
     fn bad_values_name_the_variable() {
-        for (name, value) in [(ARGS, "a b"), (NODE_ARGS, "{}"), (LOG, "loud"), (WAIT_MS, "-1")] {
+        for (name, value) in
+            [(ARGS, "a b"), (NODE_ARGS, "{}"), (LOG, "loud"), (WAIT_MS, "-1"), (PROBE, "maybe")]
+        {
             let error = read(&[(GUEST, "g"), (SCRIPT, "s"), (name, value)]).expect("asked").expect_err("bad");
             assert!(error.to_string().starts_with(name), "{error}");
         }

@@ -153,6 +153,22 @@ pub enum Error {
         /// The host's V8.
         host: String,
     },
+    /// The live probe saw the guest's inlined code and the host's V8 disagree.
+    #[error("refused: the host's V8 in \"{}\" is not as the guest's inlined code believes, although its version says so: {}; it is a patched build: build a guest with its own headers, relink guest build --v8-headers DIR", host.display(), differ.join("; "))]
+    ProbeDiffers {
+        /// The host's file.
+        host: PathBuf,
+        /// Each check that differs, with both values.
+        differ: Vec<String>,
+    },
+    /// The host's V8 cannot be observed, and RELINK_PROBE asks for it.
+    #[error("refused: RELINK_PROBE is always, and the host's V8 in \"{}\" cannot be observed: {why}; with RELINK_PROBE=auto such a host is judged by the catalogue alone", host.display())]
+    NotProbed {
+        /// The host's file.
+        host: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// The host's V8 lacks symbols that the guest needs.
     #[error("refused: the host's V8 in {provider} lacks {} symbols that the guest needs and no adapter stands in for: {}", names.len(), shorten(names))]
     MissingSymbols {
@@ -282,6 +298,8 @@ impl Error {
             Self::Unresolved { .. } => "E0404",
             Self::AddOnNeeds { .. } => "E0405",
             Self::NoBridge { .. } => "E0406",
+            Self::ProbeDiffers { .. } => "E0410",
+            Self::NotProbed { .. } => "E0411",
             Self::Stage { .. } => "E0501",
             Self::UnexpectedSlot { .. } => "E0502",
             Self::RolledBack { .. } => "E0503",

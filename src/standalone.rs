@@ -74,6 +74,7 @@ pub unsafe fn node(argc: c_int, argv: *mut *mut c_char, bridges: Bridges) -> Res
         adapters: adapters::for_an_owner,
         guards: [unpacked::guards(&guest), addons::guards()].concat(),
         audit: false,
+        probe: None,
     };
     pipeline::bind(
         &ask,

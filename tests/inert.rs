@@ -63,6 +63,27 @@ fn same(what: &str, make: impl Fn() -> Program) {
     assert!(with.report.is_none(), "{what}: a report was written");
 }
 
+/// A program that defines V8's marker and nothing else of V8, as programs on another engine do.
+#[test]
+fn a_program_that_imitates_v8_does_not_notice() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (source, program) = (folder.path().join("imitation.c"), folder.path().join("imitation"));
+    let code = "#include <stdio.h>\nvoid *_ZN2v87Isolate10GetCurrentEv(void) { return 0; }\n\
+                int main(void) { puts(\"an engine of its own\"); return 4; }\n";
+    std::fs::write(&source, code).expect("written");
+    let compiled = Command::new("gcc").arg("-rdynamic").arg("-o").args([&program, &source]).status();
+    assert!(compiled.expect("gcc runs").success());
+    same("imitation", || Program::new(&program));
+    let (with, _) = both(|| Program::new(&program));
+    assert_eq!((with.code(), with.stdout.as_str()), (4, "an engine of its own\n"));
+    let check = Program::new(&parts().relink)
+        .args(&["check", "--host"])
+        .args(&[&program.display().to_string()])
+        .run();
+    assert_eq!(check.code(), 65, "{}", check.stdout);
+    assert!(check.stderr.contains("E0201"), "{}", check.stderr);
+}
+
 #[test]
 fn programs_without_a_v8_do_not_notice() {
     same("bash", || Program::new("bash").args(&["-c", SHELL]).input("forty-two\n"));

@@ -1,8 +1,9 @@
 //! The gate: compares the V8 that the guest was compiled for with the host's, and lets a plan pass or refuses it.
 
 use super::bridged::{bridge, Bridged, BRIDGED};
-use super::catalogue::{known, known_abis, profile_of, KnownAbi, Profile, CXX_WITNESSES};
+use super::catalogue::{known_abis, profile_of, KnownAbi, Profile, CXX_WITNESSES};
 use super::compare::{breaking, unknown_parts, Change};
+use super::remedy::{for_unknown, other_guest, several_layouts};
 use super::version::V8Version;
 use crate::error::Error;
 use crate::guest::GuestNote;
@@ -88,6 +89,7 @@ fn judge_with(table: &[Bridged], guest: &Fingerprint, host: &Fingerprint) -> Ver
                 return passed(h, felt, &bridged);
             }
             if !felt.is_empty() {
+                remedies.extend(two_layouts(guest, host));
                 remedies.push(other_guest(h));
             }
             differences.extend(felt);
@@ -98,6 +100,13 @@ fn judge_with(table: &[Bridged], guest: &Fingerprint, host: &Fingerprint) -> Ver
         }
     }
     Verdict::Refused { differences, remedies }
+}
+
+/// Said of a side whose version has several layouts.
+fn two_layouts(guest: &Fingerprint, host: &Fingerprint) -> impl Iterator<Item = String> {
+    [("guest", guest.version), ("host", host.version)]
+        .into_iter()
+        .filter_map(|(whose, v8)| several_layouts(whose, v8?))
 }
 
 /// What a guest compiled for the one feels on the other.
@@ -154,6 +163,15 @@ pub fn served(guest: &Fingerprint, host: &Fingerprint) -> Result<&'static Profil
     match (line(guest), line(host)) {
         (Some(guest), Some(host)) if std::ptr::eq(guest, host) => Ok(host),
         _ => Err(Error::NoBridge { guest: guest.version_text(), host: host.version_text() }),
+    }
+}
+
+/// The V8 whose numbers the guest's inlined code uses on this host: its own, or the host's where code of ours bridges.
+pub fn numbers(note: &GuestNote, host: &Fingerprint) -> Option<V8Version> {
+    let guest = compiled_for(note);
+    match judge(&guest, host) {
+        Verdict::Bridgeable { .. } => host.version,
+        _ => guest.version,
     }
 }
 
@@ -222,35 +240,7 @@ fn unknown(whose: &str, version: V8Version) -> (Change, String) {
     };
     let change =
         Change { fact: "inlined ABI".into(), guest: value("guest"), host: value("host"), harmless: None };
-    let remedy = match whose {
-        "host" => format!(
-            "enter the headers of V8 {version} into the catalogue (docs/ABI.md), and build a guest with them: relink guest \
-             build --v8-headers DIR; {}",
-            nearest(version)
-        ),
-        _ => "build the guest with the headers of the host's V8: relink guest build --v8-headers DIR".into(),
-    };
-    (change, remedy)
-}
-
-/// The known V8s around an unknown one.
-fn nearest(version: V8Version) -> String {
-    let below = known().iter().rev().find(|abi| abi.last < version).map(KnownAbi::name);
-    let above = known().iter().find(|abi| abi.first > version).map(KnownAbi::name);
-    let names: Vec<_> = [below, above].into_iter().flatten().collect();
-    format!("known next to it: {}", names.join(", "))
-}
-
-/// Which guest fits a V8.
-fn other_guest(host: &KnownAbi) -> String {
-    let node = host.sources().iter().rev().find_map(|s| s.from.strip_prefix("Node "));
-    match node.and_then(|version| version.split('.').next()) {
-        Some(line) => format!(
-            "take a guest that was compiled for the host's V8, which is that of Node {line}: relink guest build --source DIR \
-             with the source of Node {line}, or --v8-headers DIR with the host's headers"
-        ),
-        None => "build a guest with the headers of the host's V8: relink guest build --v8-headers DIR".into(),
-    }
+    (change, for_unknown(whose, version))
 }
 
 /// Facts of the build configuration that change the ABI whatever the version.

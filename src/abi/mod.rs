@@ -7,4 +7,5 @@ pub mod compare;
 pub mod gate;
 pub mod line;
 pub mod probe;
+pub mod remedy;
 pub mod version;

@@ -3,10 +3,10 @@
 
 use super::map_file;
 use super::FileOnDisk;
-use crate::abi::catalogue::MARKER;
 use crate::elf::arch::Arch;
 use crate::elf::{Dynamic, ElfError, FileImage, SymbolTable};
 use crate::error::Error;
+use crate::host::claim::holds_v8;
 use crate::plan::is_run_time;
 use object::elf;
 use std::collections::{HashSet, VecDeque};
@@ -78,7 +78,7 @@ impl Needs {
         Ok(Self {
             libraries: dynamic.needed()?.into_iter().map(str::to_owned).collect(),
             paths: paths.split(':').filter(|p| !p.is_empty()).map(expand).collect(),
-            is_v8: SymbolTable::parse(&image.image, &dynamic)?.lookup(MARKER)?.is_some(),
+            is_v8: holds_v8(&SymbolTable::parse(&image.image, &dynamic)?)?,
         })
     }
 }

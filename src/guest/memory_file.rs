@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt;
 
 /// A sealed, anonymous file with these contents, edited; `edits` and `holes` are in order of offset. Whole pages of
 /// holes read as zeroes and take no memory.
-pub(super) fn memory_file(
+pub(crate) fn memory_file(
     bytes: &[u8],
     edits: &[Edit],
     holes: &[Range<u64>],

@@ -4,7 +4,7 @@ pub mod closure;
 pub mod copy;
 mod file;
 pub mod inventory;
-mod memory_file;
+pub(crate) mod memory_file;
 pub mod note;
 pub mod stage;
 

@@ -1,5 +1,6 @@
 //! Which modules of the process provide V8.
 
+use super::claim::holds_v8;
 use super::Fingerprint;
 use crate::abi::catalogue::MARKER;
 use crate::elf::{Dynamic, ElfError, SymbolTable};
@@ -15,10 +16,10 @@ pub struct Provider {
     pub fingerprint: Fingerprint,
 }
 
-/// All modules that define V8's marker symbol, in ld.so's order. A module that cannot be read is no provider: the
+/// All modules that hold V8, in ld.so's order. A module that cannot be read is no provider: the
 /// vDSO, for one, is not described well enough.
 pub fn providers(modules: &Modules, maps: &Maps) -> Result<Vec<Provider>, Error> {
-    let found = modules.0.iter().filter(|m| has_marker(m, maps).unwrap_or(false));
+    let found = modules.0.iter().filter(|m| has_v8(m, maps).unwrap_or(false));
     found.map(|m| describe(m, maps)).collect()
 }
 
@@ -29,7 +30,7 @@ pub fn any(modules: &Modules, maps: &Maps) -> bool {
 
 /// Whether a module whose path contains `wanted` provides V8.
 pub fn any_named(modules: &Modules, maps: &Maps, wanted: Option<&str>) -> bool {
-    modules.0.iter().any(|m| is_named(m, wanted) && has_marker(m, maps).unwrap_or(false))
+    modules.0.iter().any(|m| is_named(m, wanted) && has_v8(m, maps).unwrap_or(false))
 }
 
 fn is_named(module: &LiveModule, wanted: Option<&str>) -> bool {
@@ -59,10 +60,10 @@ pub fn because(chosen: &Provider, found: &[String], wanted: Option<&str>) -> Str
     }
 }
 
-fn has_marker(module: &LiveModule, maps: &Maps) -> Result<bool, ElfError> {
+fn has_v8(module: &LiveModule, maps: &Maps) -> Result<bool, ElfError> {
     let image = module.image(maps);
     let dynamic = Dynamic::parse(&image)?;
-    Ok(SymbolTable::parse(&image, &dynamic)?.lookup(MARKER)?.is_some())
+    holds_v8(&SymbolTable::parse(&image, &dynamic)?)
 }
 
 fn describe(module: &LiveModule, maps: &Maps) -> Result<Provider, Error> {

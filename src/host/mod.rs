@@ -1,5 +1,7 @@
 //! The host: which module provides V8, and what that V8 is.
 
+pub mod build_id;
+pub mod claim;
 pub mod detect;
 pub mod exports;
 pub mod fingerprint;

@@ -185,7 +185,7 @@ fn name(kind: &str, key: &Key) -> String {
 }
 
 /// The first place that is known.
-fn place(own: Option<PathBuf>, xdg: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf> {
+pub(crate) fn place(own: Option<PathBuf>, xdg: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf> {
     own.or_else(|| xdg.map(|dir| dir.join("relink")))
         .or_else(|| home.map(|dir| dir.join(".cache/relink")))
         .ok_or_else(|| KitError::CachePlace {

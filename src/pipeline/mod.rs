@@ -17,6 +17,8 @@ use crate::abi::adapters::{self, Adapter};
 use crate::abi::catalogue::{PLATFORM_CELL, WITNESSES};
 use crate::abi::gate::{self, VerifiedPlan};
 use crate::abi::line::{self, Bridges, Line};
+use crate::abi::probe::standing::{Pair, Settings};
+use crate::abi::remedy::warnings;
 use crate::address::RunAddr;
 use crate::config::Config;
 use crate::elf::Dynamic;
@@ -57,6 +59,8 @@ pub struct Ask<'a> {
     pub guards: Vec<Guard>,
     /// Whether the report shall say what every slot holds.
     pub audit: bool,
+    /// How the host's V8 is observed; nothing if it is not.
+    pub probe: Option<&'a Settings>,
 }
 
 /// Guest, closure and bridge, loaded and bound; none of their code has run.
@@ -80,6 +84,7 @@ pub fn run(config: &Config, bridges: Bridges, report: &SharedReport) -> Result<E
         adapters: adapters::beside_a_host,
         guards: [guards::all(), unpacked::guards(&config.guest), addons::guards()].concat(),
         audit: config.audit,
+        probe: Some(&config.probe),
     };
     if config.host.is_some() {
         Clock(report).time("wait-for-V8", || wait_for_provider(config.wait, ask.provider))?;
@@ -114,6 +119,14 @@ pub fn bind<T>(
     let mut exports = Exports::new(&image, &dynamic, provider.module.bias).map_err(unreadable)?;
     // A guest for another V8 lacks symbols as a rule; what the user must hear is the version.
     gate::admit(&note, &provider.fingerprint)?;
+    lock(report).notes.extend(warnings(&gate::compiled_for(&note), &provider.fingerprint));
+    if let Some(settings) = ask.probe {
+        let guest = parts[0].build();
+        let numbers = gate::numbers(&note, &provider.fingerprint);
+        let pair = Pair { host: &provider.module.path, image: &image, numbers, guest: &guest };
+        let standing = clock.time("probe", || pair.standing(settings))?;
+        lock(report).probe = Some(standing);
+    }
     let needs = parts[0].needs(&note)?;
     let (line, bytes) = ask.bridges.of(&provider.fingerprint)?;
     let internal = [PLATFORM_CELL, line.first_isolate].into_iter();

@@ -1,6 +1,6 @@
 //! The files that are to be staged, read: the guest, the libraries of its closure, the bridge. Nothing is loaded.
 
-use crate::abi::catalogue::{self, MARKER};
+use crate::abi::catalogue;
 use crate::address::LoadBias;
 use crate::elf::arch::Arch;
 use crate::elf::{Dynamic, ElfError, FileImage};
@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::guest::closure::{self, Closure};
 use crate::guest::stage::Source;
 use crate::guest::{note, FileOnDisk, GuestNote, Inventory};
+use crate::host::claim::{claim, Claim};
 use crate::host::{Exports, Fingerprint};
 use crate::plan::{Member, StagedImage};
 use crate::process::library_folders;
@@ -151,9 +152,19 @@ impl<'b, 'd> Part<'b, 'd> {
         Ok(GuestNote::of_stock(self.inventory.soname, &v8))
     }
 
+    /// What tells this build from others.
+    pub fn build(&self) -> String {
+        use crate::host::build_id::build_id;
+        let path = || {
+            format!("{} {:?}", self.path.display(), std::fs::metadata(self.path).and_then(|m| m.modified()))
+        };
+        build_id(&self.file.image).unwrap_or_else(path)
+    }
+
     /// Whether it defines a V8.
     pub fn has_v8(&self) -> Result<bool, ElfError> {
-        Ok(self.exports.symbol(MARKER, None)?.is_some())
+        let found = claim(|name| Ok::<_, ElfError>(self.exports.symbol(name, None)?.is_some()))?;
+        Ok(found == Claim::V8)
     }
 
     /// The V8 names by which a guest with a V8 of its own means the host's V8.

@@ -6,6 +6,7 @@ mod text;
 
 pub use text::render;
 
+use crate::abi::probe::standing::Standing;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,6 +35,9 @@ pub struct Report {
     pub libraries: Vec<String>,
     /// The gate's verdict: "identical", or nothing when it was not reached or refused.
     pub verdict: Option<String>,
+    /// Whether the host's V8 was seen to be as the guest's inlined code believes.
+    #[serde(default)]
+    pub probe: Option<Standing>,
     /// Slots bound, by relocation kind.
     pub slots: BTreeMap<String, usize>,
     /// Slots bound, by reason.

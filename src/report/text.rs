@@ -21,6 +21,9 @@ pub fn render(report: &Report) -> String {
     if let Some(verdict) = &report.verdict {
         let _ = writeln!(text, "verdict   {verdict}");
     }
+    if let Some(probe) = &report.probe {
+        let _ = writeln!(text, "probe     {}", probe.text());
+    }
     bound(&mut text, report);
     for witness in &report.witnesses {
         let _ = writeln!(

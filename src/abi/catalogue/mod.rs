@@ -6,9 +6,11 @@ mod known;
 mod names;
 mod needs;
 mod profiles;
+mod proven;
 
 pub use facts::{AbiFile, Facts, Record, Source, SCHEMA};
 pub use known::{known, known_abis, KnownAbi};
 pub use names::*;
 pub use needs::{list_text, needs_of, Needs};
 pub use profiles::{profile_of, Profile, PROFILES};
+pub use proven::{proven, Proven, PROVEN};

@@ -33,6 +33,16 @@ pub enum Outcome {
     Unknown,
 }
 
+impl Check {
+    /// One line with both values, if they differ.
+    pub fn difference(&self) -> Option<String> {
+        let Outcome::Differs { inlined, truth } = self.outcome else { return None };
+        let reads =
+            inlined.map_or_else(|| "would read where nothing is".into(), |value| format!("reads {value:#x}"));
+        Some(format!("{}: the guest's code {reads}, V8 says {truth:#x}", self.what))
+    }
+}
+
 /// All checks of a guest's `facts` on what was `seen`.
 pub fn judge(facts: &Facts, seen: &Observation) -> Vec<Check> {
     let eyes = Eyes { facts, seen };
@@ -45,7 +55,22 @@ pub fn judge(facts: &Facts, seen: &Observation) -> Vec<Check> {
         };
         checks.push(Check { what, outcome });
     };
-    let truth = |name: &str| seen.truth(name);
+    values(&eyes, &mut add);
+    objects(&eyes, &mut add);
+    callbacks(&eyes, &mut add);
+    accessors(&eyes, &mut add);
+    strings(&eyes, &mut add);
+    for (what, name) in EXTENTS {
+        add(what, seen.truth(what).map(|last| last.next_multiple_of(8)), eyes.size(name));
+    }
+    checks
+}
+
+/// Takes a check: what it is, V8's answer, and what inlined code comes to.
+type Add<'a> = &'a mut dyn FnMut(&'static str, Option<u64>, Inlined);
+
+fn values(eyes: &Eyes, add: Add) {
+    let truth = |name: &str| eyes.seen.truth(name);
     add("root undefined", truth("undefined"), eyes.root("kUndefinedValueRootIndex"));
     add("root null", truth("null"), eyes.root("kNullValueRootIndex"));
     add("root true", truth("true"), eyes.root("kTrueValueRootIndex"));
@@ -57,26 +82,87 @@ pub fn judge(facts: &Facts, seen: &Observation) -> Vec<Check> {
     add("kind of null", eyes.number("kNullOddballKind"), eyes.oddball_kind("null"));
     add("a string is below the non-strings", Some(1), eyes.is_string("string", true));
     add("undefined is not", Some(1), eyes.is_string("undefined", false));
+    add("an object is a heap object", Some(1), eyes.is_heap_object("undefined"));
+    add("a small integer is none", Some(0), eyes.is_heap_object("smi"));
+    add("root the hole", truth("the_hole"), eyes.root("kTheHoleValueRootIndex"));
+    add("largest small integer", truth("smi_max"), eyes.sees(eyes.inner("kSmiMaxValue")));
+    add("least small integer", truth("smi_min"), eyes.sees(eyes.inner("kSmiMinValue")));
+    let bits =
+        truth("smi_max").and_then(|max| Some(max.checked_add(1)?.ilog2().into())).map(|bits: u64| bits + 1);
+    add("bits of a small integer", bits, eyes.sees(eyes.inner("kSmiValueSize")));
+    add("bytes of a tagged word", truth("tagged_size"), eyes.sees(eyes.inner("kApiTaggedSize")));
+}
+
+fn objects(eyes: &Eyes, add: Add) {
+    let truth = |name: &str| eyes.seen.truth(name);
     add("internal field 0", truth("internal_field_0"), eyes.internal_field(0));
     add("internal field 1", truth("internal_field_1"), eyes.internal_field(1));
     add("embedder data of a context", truth("embedder_data_60"), eyes.embedder_data(60));
     add("a handle that is strong", Some(0), eyes.is_weak("strong_handle"));
     add("a handle that is weak", Some(1), eyes.is_weak("weak_handle"));
+    add("class id of a handle", truth("class_id_offset"), eyes.sees(eyes.number("kNodeClassIdOffset")));
+    let fields = eyes.constant("v8::kEmbedderFieldsInWeakCallback");
+    add("internal fields in a weak callback", truth("weak_fields"), eyes.sees(fields));
+    add("data slots of a new isolate", Some(0), eyes.isolate_slots());
+    let counter = eyes.number("kIsolateLongTaskStatsCounterOffset");
+    add("counter of long tasks", truth("long_task_offset"), eyes.sees(counter));
+}
+
+fn callbacks(eyes: &Eyes, add: Add) {
+    let truth = |name: &str| eyes.seen.truth(name);
+    let returned = eyes.constant(&format!("{INFO}::kReturnValueIndex"));
     add("callback: isolate", truth("isolate"), eyes.callback("kIsolateIndex"));
     add("callback: data", truth("callback_data"), eyes.callback("kDataIndex"));
     add("callback: receiver", truth("callback_this"), eyes.callback("kHolderIndex"));
     add("callback: new target", truth("undefined"), eyes.callback("kNewTargetIndex"));
-    add("callback: return value", truth("callback_return_index"), eyes.info("kReturnValueIndex"));
+    add("callback: return value", truth("callback_return_index"), eyes.sees(returned));
     add("callback: argument 0", truth("callback_argument_0"), eyes.argument(0));
     add("callback: argument 1", truth("callback_argument_1"), eyes.argument(1));
     add("callback: length", truth("callback_length"), eyes.length());
-    add("external string: resource", truth("external_resource"), eyes.external_resource());
-    add("external string: representation", Some(1), eyes.is_external());
-    add("external string: slots called", truth("external_calls"), eyes.calls());
-    for (what, name) in EXTENTS {
-        add(what, truth(what).map(|last| last.next_multiple_of(8)), eyes.size(name));
-    }
-    checks
+}
+
+/// Getters and setters: what V8 hands over, and whether they are to throw (`PropertyCallbackInfo::ShouldThrowOnError`).
+fn accessors(eyes: &Eyes, add: Add) {
+    let truth = |name: &str| eyes.seen.truth(name);
+    let [get, set] = [GETTER, SETTER].map(|accessor| move |index: &str| eyes.accessor(accessor, index));
+    let returned = eyes.constant(&format!("{}::kReturnValueIndex", GETTER.0));
+    add("getter: isolate", truth("isolate"), get("kIsolateIndex"));
+    add("getter: data", truth("property_data"), get("kDataIndex"));
+    add("getter: receiver", truth("property_this"), get("kThisIndex"));
+    add("getter: holder", truth("property_holder"), get("kHolderIndex"));
+    add("getter: return value", truth("property_return_index"), eyes.sees(returned));
+    add("getter: does not throw", eyes.tagged("kDontThrow"), get("kShouldThrowOnErrorIndex"));
+    add("setter: isolate", truth("isolate"), set("kIsolateIndex"));
+    add("setter: data", truth("property_data"), set("kDataIndex"));
+    add("setter: receiver", truth("property_holder"), set("kThisIndex"));
+    add("setter: holder", truth("property_holder"), set("kHolderIndex"));
+    // A setter's result begins as a getter's does, since V8 13 as true.
+    let initial = match set("kReturnValueIndex") {
+        Inlined::Sees(value) if value == truth("true") => value,
+        _ => truth("property_return_initial"),
+    };
+    add("setter: return value", initial, set("kReturnValueIndex"));
+    add(
+        "setter: V8 knows whether to throw",
+        eyes.tagged("kInferShouldThrowMode"),
+        set("kShouldThrowOnErrorIndex"),
+    );
+}
+
+fn strings(eyes: &Eyes, add: Add) {
+    let truth = |name: &str| eyes.seen.truth(name);
+    let encoding =
+        |name: &str| eyes.facts.enums.get("v8::String::Encoding")?.get(name).map(|value| *value as u64);
+    add("external string: resource", truth("external_resource"), eyes.external_resource("external_string"));
+    let one_byte = "kExternalOneByteRepresentationTag";
+    add("external string: representation", Some(1), eyes.is_external("external_string", one_byte));
+    add("external string: encoding", encoding("ONE_BYTE_ENCODING"), eyes.encoding("external_string"));
+    add("external string: slots called", truth("external_calls"), eyes.calls(RESOURCE));
+    add("wide string: resource", truth("wide_resource"), eyes.external_resource("wide_string"));
+    let two_byte = "kExternalTwoByteRepresentationTag";
+    add("wide string: representation", Some(1), eyes.is_external("wide_string", two_byte));
+    add("wide string: encoding", encoding("TWO_BYTE_ENCODING"), eyes.encoding("wide_string"));
+    add("wide string: slots called", truth("wide_calls"), eyes.calls(WIDE_RESOURCE));
 }
 
 /// Structures that V8 fills: how far it writes, and their sizes.
@@ -99,6 +185,14 @@ enum Inlined {
 
 const INFO: &str = "v8::FunctionCallbackInfo<v8::Value>";
 const RESOURCE: &str = "v8::String::ExternalOneByteStringResource";
+const WIDE_RESOURCE: &str = "v8::String::ExternalStringResource";
+
+/// What an accessor gets, and under which name it was written down.
+#[derive(Clone, Copy)]
+struct Accessor(&'static str, &'static str);
+
+const GETTER: Accessor = Accessor("v8::PropertyCallbackInfo<v8::Value>", "property_info");
+const SETTER: Accessor = Accessor("v8::PropertyCallbackInfo<void>", "property_set_info");
 
 struct Eyes<'a> {
     facts: &'a Facts,
@@ -139,6 +233,26 @@ impl Eyes<'_> {
     fn field(&self, object: Option<u64>, offset: u64, size: usize) -> Option<u64> {
         let tag = self.inner("kHeapObjectTag")?;
         self.seen.read(object?.wrapping_sub(tag).wrapping_add(offset), size)
+    }
+
+    /// A number that inlined code uses as it is.
+    fn sees(&self, number: Option<u64>) -> Inlined {
+        Inlined::Sees(Some(known!(number)))
+    }
+
+    /// `Internals::HasHeapObjectTag`.
+    fn is_heap_object(&self, name: &str) -> Inlined {
+        let (tag, mask) = (known!(self.inner("kHeapObjectTag")), known!(self.inner("kHeapObjectTagMask")));
+        Inlined::Sees(self.object(name).map(|value| u64::from(value & mask == tag)))
+    }
+
+    /// All bits of `Isolate::GetData` for all slots together: nobody has set any yet.
+    fn isolate_slots(&self) -> Inlined {
+        let (at, count) =
+            (known!(self.number("kIsolateEmbedderDataOffset")), known!(self.number("kNumIsolateDataSlots")));
+        let isolate = self.seen.truth("isolate");
+        let slot = |n: u64| self.seen.word(isolate?.wrapping_add(at).wrapping_add(n.wrapping_mul(8)));
+        Inlined::Sees((0..count.min(256)).try_fold(0, |all, n| Some(all | slot(n)?)))
     }
 
     /// `Internals::GetRoot`.
@@ -210,20 +324,16 @@ impl Eyes<'_> {
         self.constant(&format!("{INFO}::{name}"))
     }
 
-    fn info(&self, name: &str) -> Inlined {
-        Inlined::Sees(Some(known!(self.info_constant(name))))
-    }
-
-    /// Where a field of FunctionCallbackInfo lies, and its size.
-    fn info_field(&self, name: &str) -> Option<(u64, usize)> {
-        let fields = &self.facts.records.get(INFO)?.fields;
+    /// Where a field of a structure lies, and its size.
+    fn field_of(&self, record: &str, name: &str) -> Option<(u64, usize)> {
+        let fields = &self.facts.records.get(record)?.fields;
         let place = fields.iter().find_map(|f| f.strip_suffix(name)?.strip_suffix(' '))?;
         let (at, size) = place.split_once('+')?;
         Some((at.parse().ok()?, size.parse().ok()?))
     }
 
     fn info_value(&self, name: &str) -> Option<Option<u64>> {
-        let (at, size) = self.info_field(name)?;
+        let (at, size) = self.field_of(INFO, name)?;
         Some(
             self.seen
                 .truth("callback_info")
@@ -238,6 +348,27 @@ impl Eyes<'_> {
         Inlined::Sees(arguments.and_then(|at| self.seen.word(at.wrapping_add(index.wrapping_mul(8)))))
     }
 
+    /// A word of an accessor's arguments, which the structure points at or, since V8 12.9, holds.
+    fn accessor(&self, Accessor(record, written): Accessor, index: &str) -> Inlined {
+        let index = known!(self.constant(&format!("{record}::{index}")));
+        let (offset, size) = known!(self.field_of(record, "args_"));
+        let at = self.seen.truth(written).map(|info| info.wrapping_add(offset));
+        let at = at.and_then(|at| if size == 8 { self.seen.word(at) } else { Some(at) });
+        if self.seen.truth(written).is_none() {
+            return Inlined::NoFact;
+        }
+        Inlined::Sees(at.and_then(|at| self.seen.word(at.wrapping_add(index.wrapping_mul(8)))))
+    }
+
+    /// A constant of `Internals` as a small integer, if the accessors were called.
+    fn tagged(&self, name: &str) -> Option<u64> {
+        let value = self.number(name)?;
+        match self.small_integer(value) {
+            Inlined::Sees(value) => value,
+            Inlined::NoFact => None,
+        }
+    }
+
     /// `FunctionCallbackInfo::operator[]`.
     fn argument(&self, index: u64) -> Inlined {
         let values = known!(self.info_value("values_"));
@@ -249,23 +380,29 @@ impl Eyes<'_> {
     }
 
     /// `String::GetExternalStringResource`.
-    fn external_resource(&self) -> Inlined {
+    fn external_resource(&self, string: &str) -> Inlined {
         let at = known!(self.number("kStringResourceOffset"));
-        Inlined::Sees(self.field(self.object("external_string"), at, 8))
+        Inlined::Sees(self.field(self.object(string), at, 8))
     }
 
-    /// The test for an external one-byte string in `String::GetExternalStringResourceBase`.
-    fn is_external(&self) -> Inlined {
+    /// The test for an external string in `String::GetExternalStringResourceBase`.
+    fn is_external(&self, string: &str, tag: &str) -> Inlined {
         let later = self.number("kStringRepresentationAndEncodingMask");
         let mask = known!(later.or_else(|| self.number("kFullStringRepresentationMask")));
-        let tag = known!(self.number("kExternalOneByteRepresentationTag"));
-        let found = known!(self.type_of("external_string"));
+        let tag = known!(self.number(tag));
+        let found = known!(self.type_of(string));
         Inlined::Sees(found.map(|kind| u64::from(kind & mask == tag)))
     }
 
+    /// The encoding in `String::GetExternalStringResourceBase`.
+    fn encoding(&self, string: &str) -> Inlined {
+        let (mask, found) = (known!(self.number("kStringEncodingMask")), known!(self.type_of(string)));
+        Inlined::Sees(found.map(|kind| kind & mask))
+    }
+
     /// The slots that V8 calls when it makes an external string.
-    fn calls(&self) -> Inlined {
-        let slots = known!(self.facts.vtables.get(RESOURCE));
+    fn calls(&self, resource: &str) -> Inlined {
+        let slots = known!(self.facts.vtables.get(resource));
         let bit =
             |name: &str| slots.iter().position(|slot| slot.starts_with(name)).map(|at| 1u64 << at.min(63));
         let names = ["IsCacheable(", "data(", "length("];

@@ -2,7 +2,9 @@
 // memory around. What a guest's inlined code would have read there is judged later, elsewhere (src/abi/probe/judge.rs), so a guest's wrong
 // numbers can crash nothing.
 //
-// Loaded by process.dlopen into a node, or preloaded beside a shared V8; does all in its constructor and ends the process.
+// Preloaded into the host's program, or beside a shared V8 into any program. It stands before the program's main function: the C
+// library initialises all that is loaded and then calls the observer instead, so nothing of the program itself runs. The
+// observer brings V8 up, writes to descriptor 3 and ends the process.
 // Needs no header of V8's: functions are found by their mangled names, a v8::Local is one pointer (Itanium C++ ABI, 3.2.3).
 #include <dlfcn.h>
 #include <initializer_list>
@@ -10,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -44,21 +47,24 @@ void memory(Word at, size_t size) {
   }
 }
 
+Word word(Word at) {
+  Word found = 0;
+  iovec to{&found, 8}, from{reinterpret_cast<void*>(at), 8};
+  return process_vm_readv(getpid(), &to, 1, &from, 1, 0) == 8 ? found : 0;
+}
+
 // An object behind a tagged pointer, and its map.
 void object(Word tagged) {
   memory(tagged, 256);
-  Word map = 0;
-  iovec to{&map, 8}, from{reinterpret_cast<void*>(tagged & ~Word{3}), 8};
-  if (process_vm_readv(getpid(), &to, 1, &from, 1, 0) == 8) memory(map, 64);
+  if (Word map = word(tagged & ~Word{3})) memory(map, 64);
 }
 
 // An object and everything that its first words point at.
 void graph(Word tagged, int words) {
   memory(tagged, 512);
   for (int i = 0; i < words; i++) {
-    Word word = 0;
-    iovec to{&word, 8}, from{reinterpret_cast<void*>((tagged & ~Word{3}) + 8 * i), 8};
-    if (process_vm_readv(getpid(), &to, 1, &from, 1, 0) == 8 && (word & 3) == 1) memory(word, 1024);
+    const Word found = word((tagged & ~Word{3}) + 8 * i);
+    if ((found & 3) == 1) memory(found, 1024);
   }
 }
 
@@ -82,13 +88,33 @@ Handle run(const char* source) {
 
 void values() {
   const char* sources[][2] = {{"undefined", "undefined"}, {"null", "null"}, {"true", "true"}, {"false", "false"},
-                              {"empty_string", "''"}, {"smi", "4242"}, {"string", "'a string'"}, {"number", "1.5"}};
+                              {"empty_string", "''"}, {"smi", "4242"}, {"string", "'a string'"}, {"number", "1.5"},
+                              {"the_hole", "%TheHole()"}};
   for (auto& [name, source] : sources) {
     Handle handle = run(source);
     if (!handle) continue;
     truth(name, *handle);
     if (*handle & 1) object(*handle);
   }
+}
+
+// A persistent handle. Since V8 11.5 the function takes the value, before its handle.
+Handle globalise(Handle value) {
+  auto before = find<Handle(void*, Handle)>("_ZN2v812api_internal18GlobalizeReferenceEPNS_8internal7IsolateEPm");
+  auto since = find<Handle(void*, Word)>("_ZN2v812api_internal18GlobalizeReferenceEPNS_8internal7IsolateEm");
+  return !value ? nullptr : before ? before(isolate, value) : since ? since(isolate, *value) : nullptr;
+}
+
+// The numbers at which V8 begins to keep an integer as a heap object, by the width that a small integer may have.
+void small_integers() {
+  const char* sources[][3] = {{"1073741823", "1073741824", "-1073741824"}, {"2147483647", "2147483648", "-2147483648"}};
+  for (auto& [last, next, least] : sources) {
+    Handle a = run(last), b = run(next), c = run(least);
+    if (!a || !b || !c || (*a & 1) || !(*b & 1) || (*c & 1)) continue;
+    truth("smi_max", strtoul(last, nullptr, 10));
+    truth("smi_min", static_cast<Word>(strtol(least, nullptr, 10)));
+  }
+  if (auto size = find<int>("v8dbg_TaggedSize")) truth("tagged_size", *size);
 }
 
 void internal_fields() {
@@ -160,18 +186,167 @@ void callbacks() {
   }
 }
 
+// V8 calls these with the key's handle and a PropertyCallbackInfo, which points at the arguments or, since V8 12.9, holds them.
+Word tried, initial;
+bool getter_seen, setter_seen;
+Handle property_data, property_this, property_holder;
+
+Word* arguments_of(Handle* info) {
+  for (int at = 0; at < 7; at++) {
+    if (word(reinterpret_cast<Word>(info[0] + at)) == reinterpret_cast<Word>(isolate)) return info[0];
+  }
+  return reinterpret_cast<Word*>(info);
+}
+
+// Both accessors get theirs at the same place of the stack, one after the other, so a copy is written down.
+void tell_arguments(const char* name, Handle* info, Word (&copy)[2][8]) {
+  const Word* arguments = arguments_of(info);
+  const bool points = arguments != reinterpret_cast<Word*>(info);
+  memcpy(copy[0], info, points ? sizeof(Word) : sizeof copy[0]);
+  memcpy(copy[1], arguments, sizeof copy[1]);
+  if (points) copy[0][0] = reinterpret_cast<Word>(copy[1]);
+  truth(name, reinterpret_cast<Word>(copy));
+  memory(reinterpret_cast<Word>(copy), sizeof copy);
+}
+
+void getter(Handle key, Handle* info) {
+  static Word copy[2][8];
+  if (!getter_seen) tell_arguments("property_info", info, copy);
+  getter_seen = true;
+  Word* arguments = arguments_of(info);
+  // Only a word that is neither a number nor one of the objects that V8 hands over may be the result.
+  const Word now = arguments[tried];
+  const bool known = now == *property_data || now == *property_this || now == *property_holder || now == *key;
+  if ((now & 3) != 1 || known) return;
+  initial = now;
+  arguments[tried] = Word{5000} << 32;
+}
+
+void setter(Handle, Handle, Handle* info) {
+  static Word copy[2][8];
+  if (!setter_seen) tell_arguments("property_set_info", info, copy);
+  setter_seen = true;
+}
+
+void property_callbacks() {
+  auto define = find<short(Handle, Handle, Handle, void (*)(Handle, Handle*), void (*)(Handle, Handle, Handle*), Handle, int, int, int)>(
+      "_ZN2v86Object21SetNativeDataPropertyENS_5LocalINS_7ContextEEENS1_INS_4NameEEEPFvS5_RKNS_20PropertyCallbackInfoINS_"
+      "5ValueEEEEPFvS5_NS1_IS7_EERKNS6_IvEEESD_NS_17PropertyAttributeENS_14SideEffectTypeESK_");
+  property_data = run("88880");
+  property_holder = run("globalThis.holder = {}");
+  property_this = run("globalThis.receiver = Object.create(holder)");
+  Handle key = text("x");
+  if (!define || !key || !property_data || !property_holder || !property_this) return;
+  define(property_holder, context, key, getter, setter, property_data, 0, 0, 0);
+  truth("property_data", *property_data);
+  for (tried = 0; tried < 8; tried++) {
+    Handle result = run("receiver.x");
+    if (!result || *result != Word{5000} << 32) continue;
+    truth("property_return_index", tried);
+    truth("property_return_initial", initial);
+    break;
+  }
+  run("holder.x = 7");
+  // They may have moved when the scripts ran.
+  truth("property_this", *property_this);
+  truth("property_holder", *property_holder);
+}
+
+// A word of memory that holds 0, and what happens with another number in it.
+template <typename Try>
+bool holds(void* at, size_t size, Try attempt) {
+  unsigned char before[8];
+  memcpy(before, at, size);
+  memset(at, 0, size);
+  *static_cast<unsigned char*>(at) = 0x77;
+  const bool found = attempt();
+  memcpy(at, before, size);
+  return found;
+}
+
+// A v8::PersistentHandleVisitor: two slots for its destructor, then its only function.
+Word visited;
+void no_destructor(void*) {}
+void visit(void*, Handle*, unsigned short id) {
+  if (id == 0x77) visited++;
+}
+
+// The class id of a handle: the two bytes with which V8 finds it.
+void class_ids() {
+  auto all = find<void(void*, void*)>("_ZN2v87Isolate24VisitHandlesWithClassIdsEPNS_23PersistentHandleVisitorE");
+  auto node = reinterpret_cast<unsigned char*>(globalise(run("({})")));
+  if (!all || !node) return;
+  static void* table[] = {reinterpret_cast<void*>(no_destructor), reinterpret_cast<void*>(no_destructor),
+                          reinterpret_cast<void*>(visit)};
+  static void* visitor[] = {table};
+  for (int at : {8, 10, 12}) {
+    auto found = [&] { visited = 0; all(isolate, visitor); return visited == 1; };
+    if (holds(node + at, 2, found)) return truth("class_id_offset", at);
+  }
+}
+
+// The counter by whose change V8 knows that a new task has begun and its statistics start anew.
+void long_tasks() {
+  struct Stats { int64_t us[8]; };
+  auto get = find<Stats(void*)>("_ZN2v87metrics13LongTaskStats3GetEPNS_7IsolateE");
+  if (!get || !run("gc(); gc(); gc()")) return;
+  auto any = [&] { const Stats now = get(isolate); return now.us[0] > 0 || now.us[1] > 0 || now.us[2] > 0; };
+  auto words = static_cast<unsigned char*>(isolate);
+  for (int at = 0; at < 1024 && any(); at += 8) {
+    if (word(reinterpret_cast<Word>(words + at)) != 0) continue;
+    if (holds(words + at, 8, [&] { return !any(); })) return truth("long_task_offset", at);
+  }
+}
+
+// How many internal fields a weak callback gets, of an object that has more.
+const Word kFields[] = {0x1110, 0x2220, 0x3330, 0x4440};
+
+Handle weakened;
+
+void weak_fields_callback(const Word* info) {
+  // V8 wants the handle to be reset at once.
+  if (auto dispose = find<void(Handle)>("_ZN2v812api_internal13DisposeGlobalEPm")) dispose(weakened);
+  Word most = 0;
+  for (int at = 0; at < 8; at++) {
+    Word count = 0;
+    while (count < 4 && at + count < 12 && info[at + count] == kFields[count]) count++;
+    if (count > most) most = count;
+  }
+  truth("weak_fields", most);
+}
+
+void weak_fields() {
+  auto make = find<Handle(void*, Handle)>("_ZN2v814ObjectTemplate3NewEPNS_7IsolateENS_5LocalINS_16FunctionTemplateEEE");
+  auto count = find<void(Handle, int)>("_ZN2v814ObjectTemplate21SetInternalFieldCountEi");
+  auto instance = find<Handle(Handle, Handle)>("_ZN2v814ObjectTemplate11NewInstanceENS_5LocalINS_7ContextEEE");
+  auto set = find<void(Handle, int, void*)>("_ZN2v86Object32SetAlignedPointerInInternalFieldEiPv");
+  auto weak = find<void(Handle, void*, void (*)(const Word*), int)>(
+      "_ZN2v812api_internal8MakeWeakEPmPvPFvRKNS_16WeakCallbackInfoIvEEENS_16WeakCallbackTypeE");
+  auto scope = find<void(void*, void*)>("_ZN2v811HandleScopeC1EPNS_7IsolateE");
+  auto end_scope = find<void(void*)>("_ZN2v811HandleScopeD1Ev");
+  if (!make || !count || !instance || !set || !weak || !scope || !end_scope) return;
+  alignas(16) unsigned char handles[256];
+  scope(handles, isolate);
+  Handle model = make(isolate, nullptr);
+  count(model, 4);
+  if (Handle made = instance(model, context)) {
+    for (int i = 0; i < 4; i++) set(made, i, reinterpret_cast<void*>(kFields[i]));
+    weakened = globalise(made);
+    weak(weakened, nullptr, weak_fields_callback, 1);
+  }
+  end_scope(handles);
+  run("gc()");
+}
+
 void weak_callback(const void*) {}
 
 void weak() {
-  auto global = find<Handle(void*, Handle)>("_ZN2v812api_internal18GlobalizeReferenceEPNS_8internal7IsolateEPm");
   auto make_weak = find<void(Handle, void*, void (*)(const void*), int)>(
       "_ZN2v812api_internal8MakeWeakEPmPvPFvRKNS_16WeakCallbackInfoIvEEENS_16WeakCallbackTypeE");
-  Handle value = run("({})");
-  if (!global || !make_weak || !value) return;
-  Handle strong = global(isolate, value);
+  Handle value = run("({})"), strong = globalise(value), other = globalise(value);
+  if (!make_weak || !strong || !other) return;
   truth("strong_handle", reinterpret_cast<Word>(strong));
   memory(reinterpret_cast<Word>(strong), 64);
-  Handle other = global(isolate, value);
   make_weak(other, nullptr, weak_callback, 0);
   truth("weak_handle", reinterpret_cast<Word>(other));
   memory(reinterpret_cast<Word>(other), 64);
@@ -211,37 +386,64 @@ void extents() {
   if (code) extent("extent v8::HeapCodeStatistics", [&](void* p) { code(isolate, p); });
 }
 
-// An external string's resource whose functions note in which slots V8 calls them.
+// The resource of an external string, whose functions note in which slots V8 calls them.
+const char16_t kWide[] = u"external text";
 const char kText[] = "external text";
 unsigned long calls;
 int data_slot, length_slot;
+const void* data;
 
 template <int N>
 Word stub(void*) {
   calls |= 1ul << N;
-  return N == data_slot ? reinterpret_cast<Word>(kText) : N == length_slot ? sizeof kText - 1 : 1;
+  return N == data_slot ? reinterpret_cast<Word>(data) : N == length_slot ? sizeof kText - 1 : 1;
 }
 
-void external_string() {
-  auto make = find<Handle(void*, void*)>("_ZN2v86String18NewExternalOneByteEPNS_7IsolateEPNS0_29ExternalOneByteStringResourceE");
-  const char* slots = getenv("RELINK_OBSERVE_SLOTS");
+// Makes a string of it; `kind` begins the names of what is told.
+void external(const char* kind, const char* make_name, const char* variable, const void* characters) {
+  auto make = find<Handle(void*, void*)>(make_name);
+  const char* slots = getenv(variable);
   if (!make || !slots || sscanf(slots, "%d,%d", &data_slot, &length_slot) != 2) return;
   static Word (*table[])(void*) = {stub<0>, stub<1>, stub<2>, stub<3>, stub<4>, stub<5>, stub<6>, stub<7>,
                                    stub<8>, stub<9>, stub<10>, stub<11>, stub<12>, stub<13>, stub<14>, stub<15>};
-  static void* resource[8] = {table};
+  static void* resources[2][8];
+  void** resource = resources[kind[0] == 'w'];
+  resource[0] = table;
+  data = characters;
+  calls = 0;
   Handle string = make(isolate, resource);
-  truth("external_calls", calls);
+  char name[64];
+  auto tell = [&](const char* what, Word value) {
+    snprintf(name, sizeof name, "%s_%s", kind, what);
+    truth(name, value);
+  };
+  tell("calls", calls);
   if (!string) return;
-  truth("external_string", *string);
-  truth("external_resource", reinterpret_cast<Word>(resource));
+  tell("string", *string);
+  tell("resource", reinterpret_cast<Word>(resource));
   object(*string);
+}
+
+void external_strings() {
+  external("external", "_ZN2v86String18NewExternalOneByteEPNS_7IsolateEPNS0_29ExternalOneByteStringResourceE",
+           "RELINK_OBSERVE_SLOTS", kText);
+  external("wide", "_ZN2v86String18NewExternalTwoByteEPNS_7IsolateEPNS0_22ExternalStringResourceE",
+           "RELINK_OBSERVE_WIDE_SLOTS", kWide);
 }
 
 // Brings up a V8 that nobody has started yet; false if that is not possible here.
 bool bring_up() {
-  auto platform = find<void(void**, int, int, int, void**)>(
+  // The last parameter came with V8 12.
+  using NewPlatform = void(void**, int, int, int, void**, int);
+  auto platform = find<NewPlatform>(
       "_ZN2v88platform18NewDefaultPlatformEiNS0_15IdleTaskSupportENS0_21InProcessStackDumpingESt10unique_ptrINS_"
       "17TracingControllerESt14default_deleteIS4_EE");
+  if (!platform) {
+    platform = find<NewPlatform>(
+        "_ZN2v88platform18NewDefaultPlatformEiNS0_15IdleTaskSupportENS0_21InProcessStackDumpingESt10unique_ptrINS_"
+        "17TracingControllerESt14default_deleteIS4_EENS0_12PriorityModeE");
+  }
+  auto flags = find<void(const char*)>("_ZN2v82V818SetFlagsFromStringEPKc");
   auto set_platform = find<void(void*)>("_ZN2v82V818InitializePlatformEPNS_8PlatformE");
   auto initialize = find<bool(int)>("_ZN2v82V810InitializeEi");
   auto params = find<void(void*)>("_ZN2v87Isolate12CreateParamsC1Ev");
@@ -251,7 +453,8 @@ bool bring_up() {
   const char* offset = getenv("RELINK_OBSERVE_ALLOCATOR");
   if (!platform || !set_platform || !initialize || !params || !allocator || !make || !enter || !offset) return false;
   void *made = nullptr, *none = nullptr;
-  platform(&made, 1, 0, 0, &none);
+  if (flags) flags("--allow-natives-syntax --expose-gc");
+  platform(&made, 1, 0, 0, &none, 0);
   set_platform(made);
   if (!initialize(0)) return false;
   alignas(16) static unsigned char create[1024];
@@ -263,42 +466,71 @@ bool bring_up() {
   return isolate;
 }
 
+// V8 12 and 13 each added a parameter of two words. Words more than a function takes do no harm, and all are null.
 bool make_context() {
-  auto make = find<Handle(void*, void*, Handle, Handle, void*, void*, void*)>(
+  using Make = Handle(void*, void*, void*, void*, void*, void*, void*, void*, void*, void*, void*);
+  const char* names[] = {
       "_ZN2v87Context3NewEPNS_7IsolateEPNS_22ExtensionConfigurationENS_10MaybeLocalINS_14ObjectTemplateEEENS5_INS_"
-      "5ValueEEENS_33DeserializeInternalFieldsCallbackEPNS_14MicrotaskQueueE");
+      "5ValueEEENS_33DeserializeInternalFieldsCallbackEPNS_14MicrotaskQueueE",
+      "_ZN2v87Context3NewEPNS_7IsolateEPNS_22ExtensionConfigurationENS_10MaybeLocalINS_14ObjectTemplateEEENS5_INS_"
+      "5ValueEEENS_33DeserializeInternalFieldsCallbackEPNS_14MicrotaskQueueENS_30DeserializeContextDataCallbackE",
+      "_ZN2v87Context3NewEPNS_7IsolateEPNS_22ExtensionConfigurationENS_10MaybeLocalINS_14ObjectTemplateEEENS5_INS_"
+      "5ValueEEENS_33DeserializeInternalFieldsCallbackEPNS_14MicrotaskQueueENS_30DeserializeContextDataCallbackENS_"
+      "29DeserializeAPIWrapperCallbackE"};
   auto enter = find<void(Handle)>("_ZN2v87Context5EnterEv");
-  if (!make || !enter) return false;
-  context = make(isolate, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr);
-  if (context) enter(context);
-  return context;
+  for (const char* name : names) {
+    auto make = find<Make>(name);
+    if (!make || !enter) continue;
+    void* none = nullptr;
+    context = make(isolate, none, none, none, none, none, none, none, none, none, none);
+    if (context) enter(context);
+    return context;
+  }
+  return false;
 }
 
-__attribute__((constructor)) void observe() {
-  const char* file = getenv("RELINK_OBSERVE");
-  if (!file || !(out = fopen(file, "w"))) return;
-  auto try_current = find<void*()>("_ZN2v87Isolate13TryGetCurrentEv");
+int observe(int, char**, char**) {
+  if (!(out = fdopen(3, "w"))) _exit(2);
   auto scope = find<void(void*, void*)>("_ZN2v811HandleScopeC1EPNS_7IsolateE");
-  if (!try_current || !scope) _exit(3);
-  isolate = try_current();
-  const bool ours = !isolate;
-  if (ours && !bring_up()) _exit(4);
+  if (!scope) _exit(3);
+  if (!bring_up()) _exit(4);
   alignas(16) static unsigned char handles[256];
   scope(handles, isolate);
-  auto current = find<Handle(void*)>("_ZN2v87Isolate17GetCurrentContextEv");
-  if (ours ? !make_context() : !current || !(context = current(isolate))) _exit(5);
   truth("isolate", reinterpret_cast<Word>(isolate));
   memory(reinterpret_cast<Word>(isolate), 2048);
+  if (!make_context()) _exit(5);
   values();
+  small_integers();
   internal_fields();
   embedder_data();
   weak();
   extents();
   callbacks();
-  external_string();
+  property_callbacks();
+  external_strings();
+  class_ids();
+  weak_fields();
+  long_tasks();
   fprintf(out, "end\n");
   fclose(out);
   _exit(0);
 }
 
+// Whatever comes of the program: it has nothing of its starter's but the three standard streams and descriptor 3, and it ends.
+__attribute__((constructor)) void bound() {
+  constexpr unsigned kSeconds = 20;
+  syscall(SYS_close_range, 4u, ~0u, 0u);
+  alarm(kSeconds);
+}
+
 }  // namespace
+
+// Stands before the C library's: a program's entry point calls it with the program's main function.
+extern "C" __attribute__((visibility("default"))) int __libc_start_main(int (*)(int, char**, char**), int count, char** arguments,
+                                                                        void (*initialise)(), void (*finalise)(),
+                                                                        void (*end_of_loader)(), void* stack_end) {
+  using Start = int(int (*)(int, char**, char**), int, char**, void (*)(), void (*)(), void (*)(), void*);
+  auto start = reinterpret_cast<Start*>(dlsym(RTLD_NEXT, "__libc_start_main"));
+  if (!start) _exit(6);
+  return start(observe, count, arguments, initialise, finalise, end_of_loader, stack_end);
+}

@@ -1,163 +1,199 @@
-//! Starts the host's file once more, with the observer in it.
+//! Starts the host's file once more, in a process of its own, with the observer in the place of its main function.
 
+use super::apart::Apart;
 use super::Observation;
 use crate::abi::catalogue::Facts;
-use crate::kit::cache::{write_whole, Cache, KeyBuilder};
-use crate::kit::progress::Silent;
-use crate::kit::KitError;
-use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use crate::elf::arch::Arch;
+use crate::elf::{Dynamic, FileImage, Image};
+use crate::guest::map_file;
+use crate::guest::memory_file::memory_file;
+use crate::host::inspect::is_program;
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use object::elf;
+use std::ffi::{CString, OsStr};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// `observe.cc`, compiled by build.rs.
-const OBSERVER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/observe.so"));
+pub(super) const OBSERVER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/observe.so"));
 
-/// How long a host may take.
-const LIMIT: Duration = Duration::from_secs(20);
+/// How long a host may take. The observer ends its process a little earlier.
+const LIMIT: Duration = Duration::from_secs(25);
+
+/// Programs whose main function never runs: one of them carries a shared library.
+const CARRIERS: [&str; 3] = ["/bin/true", "/usr/bin/true", "/bin/sh"];
+
+/// The function that the observer stands before.
+const START: &[u8] = b"__libc_start_main\0";
 
 /// Why nothing was observed.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// A file of the probe's own could not be made or read.
-    #[error("the probe's files: {0}")]
-    Files(#[from] std::io::Error),
-    /// The cache cannot be used, or a broken-off observation was not kept.
-    #[error("{0}")]
-    Cache(#[from] KitError),
+    /// The host's file can't be read, or no process can be started.
+    #[error("\"{}\": {source}", host.display())]
+    System {
+        /// The file.
+        host: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file can't be started so that nothing of its own runs.
+    #[error("\"{}\" {why}, so it cannot be started without running something of its own", host.display())]
+    Unsuitable {
+        /// The file.
+        host: PathBuf,
+        /// What is in the way.
+        why: &'static str,
+    },
     /// The guest's facts lack numbers that the observer needs to build objects for V8.
     #[error("the guest's facts lack {0}")]
     Facts(&'static str),
-    /// The host's file did not start, did not load the observer, or ended before it was done.
-    #[error("\"{}\" was started with the observer and came to nothing ({how}); it is no node and no shared library with all of V8, or its V8 is too different", host.display())]
-    Ended {
+    /// The host's file was started and nothing came of it.
+    #[error("\"{}\" was started with the observer in place of its main function and nothing came of it: it lacks a function that brings a V8 up, or its V8 is too different", host.display())]
+    Nothing {
         /// The file.
         host: PathBuf,
-        /// How it ended.
-        how: String,
     },
 }
 
-/// As [`observe`], from the cache if this file was observed before with the same numbers. (Official node executables have no
-/// build id: a file is known by its place, size and time.)
-///
-/// # Errors
-/// As [`observe`], and if the cache cannot be used.
-pub fn observe_once(host: &Path, facts: &Facts) -> Result<Observation, ProbeError> {
-    let cache = Cache::locate()?;
-    let [slots, allocator] = numbers(facts)?.map(|(_, value)| value);
-    let file = std::fs::metadata(host)?;
-    let identity = format!(
-        "{} {} {} {}",
-        file.dev(),
-        file.ino(),
-        file.size(),
-        file.mtime_nsec() + file.mtime() * 1_000_000_000
-    );
-    let key = KeyBuilder::new().add("observer", OBSERVER).add("host", identity).add("slots", slots);
-    let mut failure = None;
-    let made = cache.get_or_make("probe", &key.add("allocator", allocator).finish(), &Silent, |work| {
-        let seen = observed(host, facts).unwrap_or_else(|error| {
-            failure = Some(error);
-            String::new()
-        });
-        let complete = Observation::parse(&seen).complete;
-        let why = || KitError::Unsupported {
-            why: format!("\"{}\" could not be observed to the end", host.display()),
-        };
-        if complete {
-            write_whole(&work.join(SEEN), &seen)
-        } else {
-            Err(why())
-        }
-    });
-    match (made, failure) {
-        (Ok(folder), _) => Ok(Observation::parse(&std::fs::read_to_string(folder.join(SEEN))?)),
-        (Err(_), Some(failure)) => Err(failure),
-        (Err(error), None) => Err(error.into()),
-    }
-}
-
-/// The file's name in the cache.
-const SEEN: &str = "seen";
-
-/// Observes the V8 of `host` (a node executable, or a shared library with V8 and its libplatform) in a process of its own, for
-/// a guest with these facts.
+/// Observes the V8 of `host` (an executable, or a shared library with V8 and its libplatform) in a process of its own, for a
+/// guest with these facts. `folders` is the `LD_LIBRARY_PATH` of the process that the host runs in.
 ///
 /// # Errors
 /// See [`ProbeError`]. An observation that broke off is given as far as it went: its missing parts are unknown.
-pub fn observe(host: &Path, facts: &Facts) -> Result<Observation, ProbeError> {
-    observed(host, facts).map(|text| Observation::parse(&text))
+pub fn observe(host: &Path, facts: &Facts, folders: Option<&OsStr>) -> Result<Observation, ProbeError> {
+    let numbers = numbers(facts)?;
+    let system = |source| ProbeError::System { host: host.into(), source };
+    let host = std::fs::canonicalize(host).map_err(system)?;
+    let plan = launch(&host, folders)?;
+    let environment = environment(&plan, &numbers).map_err(system)?;
+    let program = CString::new(plan.program.as_os_str().as_bytes()).map_err(|e| system(e.into()))?;
+    let observer = memory_file(OBSERVER, &[], &[], "observer").map_err(system)?;
+    let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| system(e.into()))?;
+    let process = Apart {
+        program: &program,
+        environment: &environment,
+        descriptors: &[write.as_fd(), observer.as_fd()],
+    };
+    process.start().map_err(system)?;
+    drop(write);
+    let text = read_all(read).map_err(system)?;
+    let seen = Observation::parse(&text);
+    let nothing = || ProbeError::Nothing { host: host.clone() };
+    seen.truth("undefined").map(|_| seen).ok_or_else(nothing)
 }
 
-fn observed(host: &Path, facts: &Facts) -> Result<String, ProbeError> {
-    let work = tempfile::tempdir()?;
-    let observer = work.path().join("observe.so");
-    std::fs::File::create(&observer)?.write_all(OBSERVER)?;
-    let seen = work.path().join("seen");
-    let mut command = if is_library(host) { beside(host, &observer)? } else { inside(host, &observer) };
-    command.env("RELINK_OBSERVE", &seen).envs(numbers(facts)?);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let how = wait(command.spawn()?)?;
-    let ended = |how| ProbeError::Ended { host: host.into(), how };
-    let text = std::fs::read_to_string(&seen).map_err(|_| ended(how.clone()))?;
-    let found = Observation::parse(&text).truth("isolate");
-    found.map(|_| text).ok_or_else(|| ended(how))
+/// What is started, and with what.
+struct Launch {
+    program: PathBuf,
+    /// `LD_PRELOAD` after the observer.
+    library: Option<PathBuf>,
+    folders: Option<Vec<u8>>,
 }
 
-/// A shared library has no program interpreter of its own to start with, by its name.
-fn is_library(host: &Path) -> bool {
-    host.file_name().is_some_and(|name| name.to_string_lossy().contains(".so"))
-}
-
-/// A node runs the observer as if it were an add-on: V8 is up, and a context is entered.
-fn inside(node: &Path, observer: &Path) -> Command {
-    let mut command = Command::new(node);
-    command.args(["-e", "process.dlopen({ exports: {} }, process.argv[1])"]).arg(observer);
-    command.env_remove("NODE_OPTIONS").env_remove("LD_PRELOAD");
-    command
-}
-
-/// A library is loaded into a program that does nothing; the observer starts V8. ld.so initialises what was preloaded last
-/// first.
-fn beside(library: &Path, observer: &Path) -> Result<Command, std::io::Error> {
-    let library = std::fs::canonicalize(library)?;
-    let mut command = Command::new("/proc/self/exe");
-    command.arg("--version").env("LD_PRELOAD", format!("{}:{}", observer.display(), library.display()));
-    if let Some(folder) = library.parent() {
-        command.env("LD_LIBRARY_PATH", folder);
+fn launch(host: &Path, folders: Option<&OsStr>) -> Result<Launch, ProbeError> {
+    let unsuitable = |why| ProbeError::Unsuitable { host: host.into(), why };
+    let system = |source| ProbeError::System { host: host.into(), source };
+    let bytes = map_file(host).map_err(|e| system(std::io::Error::other(e.to_string())))?;
+    let file =
+        FileImage::parse(&bytes, Arch::native()).map_err(|e| system(std::io::Error::other(e.to_string())))?;
+    let given = folders.map(|f| f.as_bytes().to_vec()).filter(|f| !f.is_empty());
+    if is_program(&file) {
+        startable(host, &file.image).map_err(unsuitable)?;
+        return Ok(Launch { program: host.into(), library: None, folders: given });
     }
-    Ok(command)
+    if host.as_os_str().as_bytes().iter().any(|byte| b": \t\n".contains(byte)) {
+        return Err(unsuitable("has a blank or a colon in its path, which LD_PRELOAD cannot hold"));
+    }
+    let own = host.parent().map(|folder| folder.as_os_str().as_bytes().to_vec()).unwrap_or_default();
+    let carrier = CARRIERS.into_iter().map(Path::new).find(|path| path.is_file());
+    Ok(Launch {
+        program: carrier
+            .ok_or_else(|| unsuitable("is a library, and there is no program to carry it"))?
+            .into(),
+        library: Some(host.into()),
+        folders: Some([Some(own), given].into_iter().flatten().collect::<Vec<_>>().join(&b':')),
+    })
+}
+
+/// Whether ld.so would load the observer into this program and the C library call it.
+fn startable(path: &Path, image: &Image) -> Result<(), &'static str> {
+    if image.header(elf::PT_INTERP).is_none() {
+        return Err("is statically linked");
+    }
+    let mode = std::fs::metadata(path).map_err(|_| "cannot be read")?.permissions().mode();
+    if mode & 0o6000 != 0 || has_capabilities(path) {
+        return Err("runs with more rights than its starter's");
+    }
+    let dynamic = Dynamic::parse(image).map_err(|_| "has no dynamic section that can be read")?;
+    let names = dynamic.address(elf::DT_STRTAB).zip(dynamic.value(elf::DT_STRSZ));
+    let names =
+        names.and_then(|(at, size)| image.bytes("names of symbols", at, size).ok()).unwrap_or_default();
+    match memchr::memmem::find(names, START) {
+        Some(_) => Ok(()),
+        None => Err("does not start by way of the C library"),
+    }
+}
+
+/// File capabilities make ld.so ignore `LD_PRELOAD`, as set-user-ID does.
+fn has_capabilities(path: &Path) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return true };
+    super::apart::has_attribute(&path, c"security.capability")
+}
+
+fn environment(launch: &Launch, numbers: &[(&str, String)]) -> std::io::Result<Vec<CString>> {
+    // Descriptor 3 is what the observer writes to, 4 is the observer.
+    let mut preload = b"LD_PRELOAD=/proc/self/fd/4".to_vec();
+    if let Some(library) = &launch.library {
+        preload.push(b':');
+        preload.extend(library.as_os_str().as_bytes());
+    }
+    let folders = launch.folders.iter().map(|folders| [b"LD_LIBRARY_PATH=", folders.as_slice()].concat());
+    let numbers = numbers.iter().map(|(name, value)| format!("{name}={value}").into_bytes());
+    let all = std::iter::once(preload).chain(folders).chain(numbers);
+    all.map(|text| Ok(CString::new(text)?)).collect()
+}
+
+/// Everything up to the end of all writers, or of the time.
+fn read_all(from: OwnedFd) -> std::io::Result<String> {
+    let start = Instant::now();
+    let mut file = File::from(from);
+    let (mut all, mut part) = (Vec::new(), [0; 65536]);
+    while let Some(left) = LIMIT.checked_sub(start.elapsed()) {
+        let wait = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLIN)], wait) {
+            Ok(0) => break,
+            Ok(_) => match file.read(&mut part)? {
+                0 => break,
+                count => all.extend_from_slice(&part[..count]),
+            },
+            Err(nix::Error::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(String::from_utf8_lossy(&all).into_owned())
 }
 
 /// What the observer must know to make objects that V8 calls or reads.
-fn numbers(facts: &Facts) -> Result<[(&'static str, String); 2], ProbeError> {
-    let resource = facts.vtables.get("v8::String::ExternalOneByteStringResource");
-    let slot = |name: &str| resource.and_then(|slots| slots.iter().position(|slot| slot.starts_with(name)));
-    let (data, length) = slot("data(").zip(slot("length(")).ok_or(ProbeError::Facts("external strings"))?;
+fn numbers(facts: &Facts) -> Result<[(&'static str, String); 3], ProbeError> {
+    let slots = |resource: &str| {
+        let list = facts.vtables.get(resource)?;
+        let slot = |name: &str| list.iter().position(|slot| slot.starts_with(name));
+        Some(format!("{},{}", slot("data(")?, slot("length(")?))
+    };
+    let strings = |kind: &str| slots(kind).ok_or(ProbeError::Facts("external strings"));
     let params = facts.records.get("v8::Isolate::CreateParams").ok_or(ProbeError::Facts("CreateParams"))?;
     let allocator =
         params.fields.iter().find_map(|f| f.strip_suffix(" array_buffer_allocator")?.split('+').next());
     let allocator = allocator.ok_or(ProbeError::Facts("CreateParams::array_buffer_allocator"))?;
     Ok([
-        ("RELINK_OBSERVE_SLOTS", format!("{data},{length}")),
+        ("RELINK_OBSERVE_SLOTS", strings("v8::String::ExternalOneByteStringResource")?),
+        ("RELINK_OBSERVE_WIDE_SLOTS", strings("v8::String::ExternalStringResource")?),
         ("RELINK_OBSERVE_ALLOCATOR", allocator.to_owned()),
     ])
-}
-
-/// Waits for the host, which is ended when it takes too long.
-fn wait(mut host: Child) -> Result<String, std::io::Error> {
-    let start = Instant::now();
-    loop {
-        if let Some(status) = host.try_wait()? {
-            return Ok(status.to_string());
-        }
-        if start.elapsed() > LIMIT {
-            host.kill()?;
-            host.wait()?;
-            return Ok(format!("ended after {} s", LIMIT.as_secs()));
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

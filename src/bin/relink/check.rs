@@ -7,12 +7,14 @@ use relink::abi::catalogue::{known_abis, MARKER};
 use relink::abi::compare::Change;
 use relink::abi::gate::{compiled_for, judge, served, Verdict};
 use relink::abi::line;
-use relink::abi::probe::{judge as judge_live, observe_once, Check, Outcome};
+use relink::abi::probe::{judge as judge_live, observe, Check, Outcome};
+use relink::abi::remedy::warnings;
 use relink::address::LoadBias;
 use relink::elf::arch::Arch;
 use relink::elf::{Dynamic, ElfError, FileImage, SymbolTable};
 use relink::guest::map_file;
 use relink::guest::GuestNote;
+use relink::host::claim::holds_v8;
 use relink::host::{Exports, Fingerprint};
 use relink::pipeline::{Files, Part};
 use relink::plan::{plan, Request, Why};
@@ -64,6 +66,11 @@ struct Answer {
     missing_symbols: Vec<String>,
     /// What stands in for symbols that the host lacks, and why.
     stand_ins: BTreeMap<&'static str, &'static str>,
+    /// What the guest cannot do in this host, and what stands between where the two differ.
+    degraded: Vec<&'static str>,
+    adapters: Vec<&'static str>,
+    /// What the verdict rests on without having been seen itself.
+    warnings: Vec<String>,
     /// What the live probe saw.
     #[serde(skip_serializing_if = "Option::is_none")]
     probe: Option<Probe>,
@@ -85,10 +92,12 @@ struct Probe {
 
 impl Probe {
     fn run(host: &Path, guest: &Fingerprint) -> Self {
+        let folders = std::env::var_os("LD_LIBRARY_PATH");
         let facts = guest.version.and_then(|v| known_abis(v).pop()).map(|abi| abi.facts());
         let seen = facts.ok_or_else(|| "the guest's V8 is not in the catalogue".to_owned());
-        let seen = seen
-            .and_then(|f| observe_once(host, f).map(|seen| judge_live(f, &seen)).map_err(|e| e.to_string()));
+        let seen = seen.and_then(|f| {
+            observe(host, f, folders.as_deref()).map(|seen| judge_live(f, &seen)).map_err(|e| e.to_string())
+        });
         let (checks, why) = seen.map_or_else(|why| (Vec::new(), Some(why)), |checks| (checks, None));
         let with = |outcome| checks.iter().filter(move |c| c.outcome == outcome);
         Self {
@@ -108,7 +117,7 @@ impl Probe {
         };
         let mut lines = vec![format!("  live probe: {}{unknown}", self.why.as_ref().unwrap_or(&counts))];
         lines.extend(
-            self.differ.iter().map(|check| format!("    differs: {} ({:?})", check.what, check.outcome)),
+            self.differ.iter().filter_map(Check::difference).map(|check| format!("    differs: {check}")),
         );
         lines
     }
@@ -147,6 +156,9 @@ pub fn run(options: &Options) -> Result<u8, Failure> {
         },
         missing_symbols: Vec::new(),
         stand_ins: BTreeMap::new(),
+        degraded: Vec::new(),
+        adapters: Vec::new(),
+        warnings: warnings(&wanted, &host.fingerprint),
         probe: options.probe.then(|| Probe::run(host.path, &wanted)),
         no_plan: None,
     };
@@ -211,9 +223,9 @@ impl<'d> Host<'d> {
 fn fingerprint(file: &FileImage) -> Result<Option<Fingerprint>, ElfError> {
     let dynamic = Dynamic::parse(&file.image)?;
     let symbols = SymbolTable::parse(&file.image, &dynamic)?;
-    match symbols.lookup(MARKER)? {
-        Some(_) => Fingerprint::read(&file.image, &symbols).map(Some),
-        None => Ok(None),
+    match holds_v8(&symbols)? {
+        true => Fingerprint::read(&file.image, &symbols).map(Some),
+        false => Ok(None),
     }
 }
 
@@ -258,6 +270,9 @@ impl Answer {
             Verdict::Bridgeable { .. } if bound => ("bridgeable", 1),
             _ => ("refused", 2),
         };
+        if let Verdict::Bridgeable { adapters, degraded, .. } = &self.abi {
+            (self.adapters, self.degraded) = (adapters.clone(), degraded.clone());
+        }
         self.result = result;
         status
     }
@@ -289,6 +304,7 @@ impl Answer {
         ));
         lines.extend(self.missing_symbols.iter().map(|name| format!("    missing: {name}")));
         lines.extend(self.stand_ins.iter().map(|(name, why)| format!("    stood in for: {name} ({why})")));
+        lines.extend(self.warnings.iter().map(|warning| format!("  warning: {warning}")));
         lines.extend(self.probe.iter().flat_map(Probe::text));
         lines.extend(self.no_plan.iter().map(|why| format!("  {why}")));
         lines.join("\n") + "\n"

@@ -4,11 +4,13 @@ use super::{guests, print, Failure};
 use clap::Args;
 use relink::abi::adapters;
 use relink::abi::catalogue::MARKER;
+use relink::abi::remedy::warnings;
 use relink::abi::{gate, line};
 use relink::address::LoadBias;
 use relink::elf::arch::Arch;
 use relink::elf::{Dynamic, FileImage, SymbolTable};
 use relink::guest::map_file;
+use relink::host::claim::holds_v8;
 use relink::host::{Exports, Fingerprint};
 use relink::pipeline::{Files, Part};
 use relink::plan::{plan, Binding, Plan, Request};
@@ -59,12 +61,15 @@ pub fn with_plan(
     let host = FileImage::parse(&host_bytes, Arch::native()).map_err(unreadable)?;
     let dynamic = Dynamic::parse(&host.image).map_err(unreadable)?;
     let symbols = SymbolTable::parse(&host.image, &dynamic).map_err(unreadable)?;
-    if symbols.lookup(MARKER).map_err(unreadable)?.is_none() {
+    if !holds_v8(&symbols).map_err(unreadable)? {
         return Err(Error::NoProvider { modules: 1, marker: MARKER }.into());
     }
     let fingerprint = Fingerprint::read(&host.image, &symbols).map_err(unreadable)?;
     let exports = Exports::new(&host.image, &dynamic, LoadBias(0)).map_err(unreadable)?;
     let profile = gate::admit(&note, &fingerprint)?;
+    for warning in warnings(&gate::compiled_for(&note), &fingerprint) {
+        eprintln!("relink: warning: {warning}");
+    }
     let line = line::of_host(&fingerprint)?;
     let needs = parts[0].needs(&note)?;
     let members: Vec<_> = parts.iter().map(Part::member).collect();

@@ -33,6 +33,9 @@ pub struct Options {
     /// A part of the path of the module whose V8 is to be used, if the host has several
     #[arg(long, env = config::PROVIDER)]
     provider: Option<String>,
+    /// When the host's V8 is observed before Node starts: once for each pair (auto), always, never
+    #[arg(long, env = config::PROBE, value_parser = ["always", "auto", "never"])]
+    probe: Option<String>,
     /// How long to wait for the host's V8, in milliseconds
     #[arg(long, env = config::WAIT_MS)]
     wait_ms: Option<u64>,
@@ -80,6 +83,7 @@ fn set_environment(command: &mut Command, options: &Options, library: &Path) -> 
     let texts = [
         (config::LOG, options.log.clone()),
         (config::PROVIDER, options.provider.clone()),
+        (config::PROBE, options.probe.clone()),
         (config::WAIT_MS, options.wait_ms.map(|ms| ms.to_string())),
         (config::HOST, options.name.clone()),
         (config::INHERIT, options.inherit.then(|| "1".to_owned())),

@@ -13,6 +13,7 @@ pub use build::{Build, Linkage};
 pub use fact::Fact;
 pub use symbols::{Found, Symbols};
 
+use super::claim::{claim, Claim};
 use super::CxxLibrary;
 use crate::abi::catalogue::*;
 use crate::elf::arch::Arch;
@@ -22,6 +23,7 @@ use build::Sources;
 use fact::agreed;
 use object::elf;
 use serde::Serialize;
+use std::convert::Infallible;
 use texts::Texts;
 use version::Version;
 
@@ -137,13 +139,10 @@ pub(super) fn with_symbols(file: &FileImage, symbols: &Symbols) -> Result<Findin
 }
 
 fn nothing(file: &FileImage, v8: Presence) -> Findings {
-    // The C library has an interpreter too, so that it can be run; but no program has a name for other files to need.
-    let interpreted = file.image.header(elf::PT_INTERP).is_some();
-    let is_program = file.e_type == elf::ET_EXEC || (interpreted && soname(file).is_none());
     Findings {
         v8,
         evidence: Vec::new(),
-        kind: if is_program { Kind::Executable } else { Kind::Library },
+        kind: if is_program(file) { Kind::Executable } else { Kind::Library },
         machine: file.arch.name,
         version: None,
         build: Build::default(),
@@ -156,6 +155,13 @@ fn nothing(file: &FileImage, v8: Presence) -> Findings {
     }
 }
 
+/// Whether a file is a program. The C library has an interpreter too, so that it can be run; but no program has a name for
+/// other files to need.
+pub(crate) fn is_program(file: &FileImage) -> bool {
+    let interpreted = file.image.header(elf::PT_INTERP).is_some();
+    file.e_type == elf::ET_EXEC || (interpreted && soname(file).is_none())
+}
+
 fn presence(symbols: &Symbols, texts: &Texts) -> (Presence, Vec<String>) {
     let of_v8 = texts.of_v8();
     let quoted = || of_v8.iter().map(|t| format!("the text \"{t}\" in read-only data"));
@@ -165,7 +171,9 @@ fn presence(symbols: &Symbols, texts: &Texts) -> (Presence, Vec<String>) {
         return (if probable { Presence::Probable } else { Presence::NotSeen }, quoted().collect());
     };
     let mut evidence = vec![format!("the symbol {MARKER}")];
-    if symbols.get(GET_VERSION).is_none() && symbols.get(VERSION_NUMBERS[0]).is_none() && of_v8.is_empty() {
+    let claimed = claim(|name| Ok::<_, Infallible>(symbols.get(name).is_some()));
+    // Texts that only V8 prints outweigh names that are hidden.
+    if claimed == Ok(Claim::Imitation) && of_v8.is_empty() {
         evidence.push(format!("neither {GET_VERSION} nor {} nor any of V8's texts", VERSION_NUMBERS[0]));
         return (Presence::Imitation, evidence);
     }
