@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A wheel of the Python index that has a V8 in it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wheel {
     package: &'static str,
     /// The wheel's tags, as options of pip.
@@ -36,6 +36,35 @@ pub const MINI_RACER: Wheel = Wheel {
     sha256: "cdf3a088e1363f16a695288f882abf76b3705b8e1df21418208b87ed010037a4",
     library: "mini_racer-0.14.1.data/purelib/py_mini_racer/libmini_racer.so",
 };
+
+/// V8 12.4 as a module of CPython 3.11.
+pub const IV8: Wheel = Wheel {
+    package: "iv8==0.1.4",
+    tags: ["--platform=manylinux2014_x86_64", "--python-version=3.11", "--implementation=cp", "--abi=cp311"],
+    sha256: "c4ce2c3a7e7da4d73626152f0b4a40a3d1242357d326bd3da1b77fbefdd7d444",
+    library: "iv8/_iv8.cpython-311-x86_64-linux-gnu.so",
+};
+
+impl Wheel {
+    /// `NAME==VERSION`.
+    pub fn package(&self) -> &'static str {
+        self.package
+    }
+
+    /// The folder that Python finds its modules in, below that of the unpacked wheel.
+    fn modules(&self) -> &'static str {
+        self.library.split_once("/purelib/").map_or("", |(folder, _)| folder)
+    }
+}
+
+/// The folder to import a wheel's module from.
+pub fn wheel_modules(wheel: &Wheel, progress: &dyn Progress) -> Result<PathBuf> {
+    let library = self::wheel(wheel, progress)?;
+    let inside = Path::new(wheel.library).components().count();
+    let root = library.ancestors().nth(inside).unwrap_or(Path::new("/")).to_owned();
+    let modules = wheel.modules();
+    Ok(if modules.is_empty() { root } else { root.join(modules).join("purelib") })
+}
 
 /// The library of a wheel, unpacked in the cache.
 pub fn wheel(wheel: &Wheel, progress: &dyn Progress) -> Result<PathBuf> {

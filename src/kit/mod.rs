@@ -15,6 +15,7 @@ mod files;
 pub mod guest;
 pub mod headers;
 pub mod hosts;
+pub mod matrix;
 pub mod npm;
 pub mod parity;
 pub mod progress;

@@ -7,6 +7,7 @@ mod explain;
 mod guests;
 mod inspect;
 mod library;
+mod matrix;
 mod node;
 mod parity;
 mod plan;
@@ -48,6 +49,8 @@ enum Command {
     Demo(demo::Options),
     /// Run Node's own tests in plain Node and relinked, and compare
     Parity(parity::Options),
+    /// Run every guest in every host, and write docs/COMPATIBILITY.md
+    Matrix(matrix::Options),
 }
 
 /// `relink inspect` says no.
@@ -77,6 +80,9 @@ enum Failure {
     /// Relinked Node fails tests that plain Node passes.
     #[error("E0804 {0}")]
     Parity(String),
+    /// A pair of the matrix did not do what it should.
+    #[error("E0806 {0}")]
+    Matrix(String),
     /// No slot refers to the symbol.
     #[error("E0805 neither the guest nor its libraries have a slot for {0}: nothing of it is bound; `relink plan` lists all that is")]
     Unknown(String),
@@ -95,7 +101,7 @@ impl Failure {
     /// program that can't be started, else 1.
     fn status(&self) -> u8 {
         match self {
-            Self::Relink(_) | Self::Demo(_) | Self::Parity(_) => 1,
+            Self::Relink(_) | Self::Demo(_) | Self::Parity(_) | Self::Matrix(_) => 1,
             Self::Kit(error) => error.exit_code() as u8,
             Self::Host { status, .. } => *status,
             Self::Library(_) | Self::Unknown(_) | Self::Inspect { .. } => 2,
@@ -138,6 +144,7 @@ fn main() -> ExitCode {
         Command::Kit(command) => relink::kit::cli::run(command).map_err(Failure::from),
         Command::Demo(options) => demo::run(&options),
         Command::Parity(options) => parity::run(&options),
+        Command::Matrix(options) => matrix::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
