@@ -7,11 +7,31 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Sources in `cpp/`.
-const SOURCES: [&str; 5] = ["adapters.cc", "flags.cc", "platform.cc", "run.cc", "state.cc"];
+const SOURCES: [&str; 8] = [
+    "adapters.cc",
+    "channel.cc",
+    "escape.cc",
+    "flags.cc",
+    "instance.cc",
+    "platform.cc",
+    "run.cc",
+    "state.cc",
+];
 
 /// Files that the sources include, and the version script; besides, everything in the lines' folders.
-const INCLUDED: [&str; 8] =
-    ["bridge.h", "bridge.map", "hooks.h", "internal.h", "lines", "node_abi.h", "signal_mask.h", "v8_abi.h"];
+const INCLUDED: [&str; 11] = [
+    "bridge.h",
+    "bridge.map",
+    "channel.h",
+    "hooks.h",
+    "instance.h",
+    "internal.h",
+    "lines",
+    "napi_abi.h",
+    "node_abi.h",
+    "signal_mask.h",
+    "v8_abi.h",
+];
 
 /// The lines: V8's `MAJOR.MINOR`, which is also the folder in `cpp/lines`, and the major version of Node.
 const LINES: [(&str, u32); 4] = [("10.2", 18), ("11.3", 20), ("12.4", 22), ("13.6", 24)];
@@ -47,6 +67,10 @@ fn main() {
         println!("cargo:rerun-if-changed={}", cpp.join(file).display());
     }
     println!("cargo:rerun-if-changed=build.rs");
+    // Hosts that are linked with it find it by this name.
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,librelink.so");
+    // The host's platform, its exit() and its guest refer to it: dlclose() leaves it where it is.
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
     let Some(out) = std::env::var_os("OUT_DIR") else {
         fail("OUT_DIR is not set: run this through cargo");
     };

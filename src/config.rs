@@ -49,7 +49,7 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(60);
 pub struct Config {
     /// The guest's file.
     pub guest: PathBuf,
-    /// The script.
+    /// The script; empty where a host that talks to the guest brings it in without one.
     pub script: PathBuf,
     /// The script's arguments.
     pub args: Vec<String>,
@@ -110,13 +110,16 @@ impl Config {
     pub fn command_line(&self) -> Vec<String> {
         let mut line = vec!["node".to_owned()];
         line.extend(self.node_args.iter().cloned());
-        line.push(self.script.to_string_lossy().into_owned());
+        if !self.script.as_os_str().is_empty() {
+            line.push(self.script.to_string_lossy().into_owned());
+        }
         line.extend(self.args.iter().cloned());
         line
     }
 }
 
-fn probe(get: impl Fn(&'static str) -> Option<OsString>) -> Result<Settings, Error> {
+/// How the host's V8 is observed, by [`PROBE`] and where the cache is.
+pub fn probe(get: impl Fn(&'static str) -> Option<OsString>) -> Result<Settings, Error> {
     let why = |text: &str| format!("\"{text}\" is none of always, auto, never");
     let policy = |text: OsString| {
         let text = text.to_string_lossy();

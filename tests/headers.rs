@@ -101,7 +101,7 @@ fn checked(command: &mut Command) -> Result<Output, Box<dyn Error>> {
 
 /// Whether a mangled name is one of V8's or Node's.
 fn is_api(name: &str) -> bool {
-    ["_ZN2v8", "_ZNK2v8", "_ZN4node", "_ZNK4node"].iter().any(|prefix| name.starts_with(prefix))
+    ["_ZN2v8", "_ZNK2v8", "_ZN4node", "_ZNK4node", "napi_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// The symbols of V8 and Node that an object file needs.
@@ -163,12 +163,17 @@ fn assert_views_agree(name: &str, functions: usize, numbers: usize) -> Outcome {
 
 #[test]
 fn v8_declarations_are_those_of_v8() -> Outcome {
-    assert_views_agree("v8", 20, 42)
+    assert_views_agree("v8", 22, 42)
 }
 
 #[test]
 fn node_declarations_are_those_of_node() -> Outcome {
-    assert_views_agree("node", 12, 27)
+    assert_views_agree("node", 15, 27)
+}
+
+#[test]
+fn node_api_declarations_are_those_of_node_api() -> Outcome {
+    assert_views_agree("napi", 22, 11)
 }
 
 /// What the catalogue says of a line's platform is what its real headers say.
@@ -213,6 +218,7 @@ fn bridges_use_only_checked_functions_that_hosts_and_guests_export() -> Outcome 
         assert!(needs.len() > 25, "{needs:?}");
         let mut checked = symbols_of(&cpp(), "v8", line, View::Ours)?;
         checked.extend(symbols_of(&cpp(), "node", line, View::Ours)?);
+        checked.extend(symbols_of(&cpp(), "napi", line, View::Ours)?);
         let unchecked: Vec<_> = needs.difference(&checked).collect();
         assert_eq!(unchecked, [""; 0], "not compared with the real headers of {}", line.name);
         for library in &real.files {

@@ -12,7 +12,10 @@
 #ifndef RELINK_BRIDGE_H_
 #define RELINK_BRIDGE_H_
 
+#include <stddef.h>
 #include <stdint.h>
+
+struct uv_loop_s;
 
 #ifdef __cplusplus
 extern "C" {
@@ -24,9 +27,11 @@ extern "C" {
 #define RELINK_BRIDGE_API
 #endif
 
-/* Sizes of the three structures on LP64. */
+/* Sizes of the structures on LP64. */
 #define RELINK_BRIDGE_HOST_SIZE 56
-#define RELINK_BRIDGE_OPTIONS_SIZE 40
+#define RELINK_BRIDGE_OPTIONS_SIZE 56
+#define RELINK_BRIDGE_CHANNEL_SIZE 64
+#define RELINK_BRIDGE_LOOP_SIZE 48
 #define RELINK_BRIDGE_RESULT_SIZE 568
 
 /* What the functions return: 0 or one of these. A number is never used again for something else. */
@@ -43,7 +48,8 @@ enum relink_bridge_error {
   RELINK_BRIDGE_E_LEAVING = -10,     /* the host is leaving: nothing is started any more */
   RELINK_BRIDGE_E_MEMORY = -11,      /* out of memory */
   RELINK_BRIDGE_E_FOREIGN_VTABLE = -12, /* the host replaced the platform's vtable after us: left as it is */
-  RELINK_BRIDGE_E_TIMEOUT = -13      /* the guest did not end in time */
+  RELINK_BRIDGE_E_TIMEOUT = -13,     /* the guest did not end in time */
+  RELINK_BRIDGE_E_THREAD = -14       /* another thread began it */
 };
 
 /* Levels of `log`. */
@@ -71,7 +77,8 @@ enum relink_bridge_how {
   RELINK_HOW_UNCAUGHT = 2,     /* an exception or rejection that nobody handled; Node printed it */
   RELINK_HOW_STOPPED = 3,      /* relink_bridge_stop(), or the host is leaving */
   RELINK_HOW_INIT_FAILED = 4,  /* no environment: see message */
-  RELINK_HOW_EARLY = 5         /* Node had nothing to run, as for --version; exit_code is Node's */
+  RELINK_HOW_EARLY = 5,        /* Node had nothing to run, as for --version; exit_code is Node's */
+  RELINK_HOW_HEAP_LIMIT = 6    /* the heap was full: stopped before V8 would have ended the process */
 };
 
 /* Bits of relink_bridge_host.flags. */
@@ -104,6 +111,38 @@ RELINK_BRIDGE_API int relink_bridge_attach(const relink_bridge_host *host);
 /* Puts the host platform's vtable pointer back. 0, or NOT_ATTACHED, GUEST_ALIVE, BUSY, FOREIGN_VTABLE. */
 RELINK_BRIDGE_API int relink_bridge_detach(void);
 
+/* Bits of relink_bridge_channel.flags. */
+enum relink_bridge_channel_flag {
+  RELINK_CHANNEL_STAY = 1  /* Node waits for what the host sends, also when it has nothing else to wait for */
+};
+
+/* How the host and scripts of the guest talk to each other. Copied; the strings must live until the run has ended. The
+   functions are called on the guest's main thread and never null. Texts are UTF-8 of so many bytes, and end with a NUL. */
+typedef struct relink_bridge_channel {
+  uint32_t size;          /* sizeof(relink_bridge_channel) */
+  uint32_t flags;         /* RELINK_CHANNEL_* */
+  const char *bootstrap;  /* runs in place of the main script, which it starts; has `process` and `require`, and the channel
+                             as process._linkedBinding('relink'), see channel.cc */
+  const char *settings;   /* for the bootstrap */
+  void (*opened)(void *ctx);  /* the bootstrap listens */
+  void (*closed)(void *ctx);  /* nothing will be answered any more */
+  void (*answer)(void *ctx, uint64_t id, int32_t status, const char *text, size_t length);
+  void (*host)(void *ctx, const char *name, const char *text, size_t length,
+               void (*give)(void *reply, int32_t status, const char *text, size_t length), void *reply);
+  void *ctx;
+} relink_bridge_channel;
+
+/* Functions of the guest's libuv, which a guest may keep to itself; for relink_bridge_begin. */
+typedef struct relink_bridge_loop {
+  uint32_t size;  /* sizeof(relink_bridge_loop) */
+  uint32_t flags; /* reserved, 0 */
+  int (*run)(struct uv_loop_s *, int mode);
+  int (*backend_fd)(const struct uv_loop_s *);
+  int (*backend_timeout)(const struct uv_loop_s *);
+  int (*alive)(const struct uv_loop_s *);
+  uint64_t (*now)(const struct uv_loop_s *);
+} relink_bridge_loop;
+
 /* What to run. */
 typedef struct relink_bridge_options {
   uint32_t size;            /* sizeof(relink_bridge_options) */
@@ -112,6 +151,8 @@ typedef struct relink_bridge_options {
   const char *const *argv;  /* like node's command line: name, node options, script, script's arguments */
   void (*ready)(void *ctx); /* may be null: called on the running thread when the main script was loaded */
   void *ctx;                /* given to ready */
+  const relink_bridge_channel *channel; /* may be null: Node runs its command line */
+  const relink_bridge_loop *loop;       /* for relink_bridge_begin, else null */
 } relink_bridge_options;
 
 /* How it went. */
@@ -134,6 +175,27 @@ typedef struct relink_bridge_result {
    Can be called again after it returned, if neither the first call nor this one has node options. */
 RELINK_BRIDGE_API int relink_bridge_run(const relink_bridge_options *options, relink_bridge_result *result);
 
+/* Brings Node up on the calling thread, which stays the host's: from now on it calls relink_bridge_tick() and at last
+   relink_bridge_end(). What options->loop points at must live until then. 0, or what relink_bridge_run returns, or
+   ARGUMENT. Why nothing was brought up is in the result of relink_bridge_end(), which is due after every 0. */
+RELINK_BRIDGE_API int relink_bridge_begin(const relink_bridge_options *options);
+
+/* Does what is due and no more than budget_us microseconds' worth of it, counted between rounds of the loop. Does not wait. 0:
+   Node runs; NOT_RUNNING: it has ended, relink_bridge_end() is due; THREAD; BUSY: called from one of its scripts. */
+RELINK_BRIDGE_API int relink_bridge_tick(uint64_t budget_us);
+
+/* Ends it if it runs, and tells how it went. 0, or ARGUMENT, NOT_RUNNING, THREAD, BUSY. */
+RELINK_BRIDGE_API int relink_bridge_end(relink_bridge_result *result);
+
+/* Has the bootstrap called for name and text. send: later, on the loop; any thread. call: at once; on the guest's main
+   thread. 0, NOT_RUNNING, or THREAD. The answer comes by relink_bridge_channel.answer, with call perhaps before it returns. */
+RELINK_BRIDGE_API int relink_bridge_send(uint64_t id, const char *name, const char *text);
+RELINK_BRIDGE_API int relink_bridge_call(uint64_t id, const char *name, const char *text);
+
+/* Has the callback called on the guest's loop, with run = 1, or with 0 if that ends before. 0, or NOT_RUNNING: it will not
+   be called. Any thread. */
+RELINK_BRIDGE_API int relink_bridge_post(void (*callback)(void *context, int run), void *context);
+
 /* Asks the running environment to end, also when it is busy or blocked in the loop. Any thread; returns at once.
    0, or NOT_RUNNING. */
 RELINK_BRIDGE_API int relink_bridge_stop(void);
@@ -154,6 +216,10 @@ RELINK_BRIDGE_API int relink_bridge_host_leaving(void);
 /* The calling thread of the guest is parked for ever. If it is the one in relink_bridge_run, nobody waits for that any
    more; if it is another one, a leaving host waits half a second instead of 5. */
 RELINK_BRIDGE_API void relink_bridge_abandon(void);
+
+/* After relink_bridge_abandon() on the thread that ticks: leaves the guest, whose frames are never entered again, and returns from
+   the bridge's function by which the host entered it; that and every later one answers NOT_RUNNING. Returns on other threads. */
+RELINK_BRIDGE_API void relink_bridge_escape(void);
 
 /*
  * Adapters: the loader binds the guest's slots of the named symbol to them. They have the C++ ABI of the function
@@ -205,6 +271,8 @@ RELINK_BRIDGE_API void relink_bridge_abandon(void);
 }
 static_assert(sizeof(relink_bridge_host) == RELINK_BRIDGE_HOST_SIZE, "mirrored in Rust");
 static_assert(sizeof(relink_bridge_options) == RELINK_BRIDGE_OPTIONS_SIZE, "mirrored in Rust");
+static_assert(sizeof(relink_bridge_channel) == RELINK_BRIDGE_CHANNEL_SIZE, "mirrored in Rust");
+static_assert(sizeof(relink_bridge_loop) == RELINK_BRIDGE_LOOP_SIZE, "mirrored in Rust");
 static_assert(sizeof(relink_bridge_result) == RELINK_BRIDGE_RESULT_SIZE, "mirrored in Rust");
 #endif
 

@@ -71,6 +71,30 @@ class IsolateScope {
   v8::Isolate* isolate_;
 };
 
+// While one of these lives with `outermost`, the isolate that was the thread's own before is remembered for HostScope.
+class OuterIsolate {
+ public:
+  explicit OuterIsolate(bool outermost);
+  ~OuterIsolate();
+  OuterIsolate(const OuterIsolate&) = delete;
+  void operator=(const OuterIsolate&) = delete;
+
+ private:
+  bool outermost_;
+};
+
+// A callback of the host's called from within the guest: the isolate that the host had entered, if any, is entered again.
+class HostScope {
+ public:
+  HostScope();
+  ~HostScope();
+  HostScope(const HostScope&) = delete;
+  void operator=(const HostScope&) = delete;
+
+ private:
+  v8::Isolate* isolate_;
+};
+
 // A context entered, as v8::Context::Scope does inline.
 class ContextScope {
  public:

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "v8_abi.h"
@@ -126,12 +127,17 @@ using EmbedderPreloadCallback =
     std::function<void(Environment* env, v8::Local<v8::Value> process, v8::Local<v8::Value> require)>;
 v8::MaybeLocal<v8::Value> LoadEnvironment(Environment* env, StartExecutionCallback cb,
                                           EmbedderPreloadCallback preload = nullptr);
+v8::MaybeLocal<v8::Value> LoadEnvironment(Environment* env, std::string_view source,
+                                          EmbedderPreloadCallback preload = nullptr);
 int Stop(Environment* env, StopFlags::Flags flags = StopFlags::kNoFlags);
 #else
 v8::MaybeLocal<v8::Value> LoadEnvironment(Environment* env, StartExecutionCallback cb);
+v8::MaybeLocal<v8::Value> LoadEnvironment(Environment* env, const char* source);
 int Stop(Environment* env);
 #endif
 v8::Maybe<int> SpinEventLoop(Environment* env);
+v8::Maybe<bool> EmitProcessBeforeExit(Environment* env);
+v8::Maybe<int> EmitProcessExit(Environment* env);
 void SetProcessExitHandler(Environment* env, std::function<void(Environment*, int)>&& handler);
 
 // Loop, isolate, context and environment of one Node instance. The constructor is private in node.h: its inline

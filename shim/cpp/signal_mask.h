@@ -17,6 +17,7 @@ class SignalMask {
     if (sigismember(&before_, dropped_) == 0) discard_pending();
     pthread_sigmask(SIG_SETMASK, &before_, nullptr);
   }
+  const sigset_t& before() const { return before_; }
   SignalMask(const SignalMask&) = delete;
   void operator=(const SignalMask&) = delete;
 

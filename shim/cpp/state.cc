@@ -82,4 +82,22 @@ DisposingScope::DisposingScope(v8::Isolate* isolate) : outer_(t_disposing) { t_d
 DisposingScope::~DisposingScope() { t_disposing = outer_; }
 bool DisposingScope::covers(v8::Isolate* isolate) { return isolate != nullptr && t_disposing == isolate; }
 
+namespace {
+thread_local v8::Isolate* t_outer = nullptr;
+}  // namespace
+
+OuterIsolate::OuterIsolate(bool outermost) : outermost_(outermost) {
+  if (outermost_) t_outer = v8::Isolate::TryGetCurrent();
+}
+OuterIsolate::~OuterIsolate() {
+  if (outermost_) t_outer = nullptr;
+}
+
+HostScope::HostScope() : isolate_(t_outer) {
+  if (isolate_ != nullptr) isolate_->Enter();
+}
+HostScope::~HostScope() {
+  if (isolate_ != nullptr) isolate_->Exit();
+}
+
 }  // namespace relink

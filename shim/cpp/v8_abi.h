@@ -128,6 +128,8 @@ class Isolate {
   void Enter();
   void Exit();
   void LowMemoryNotification();
+  void SetStackLimit(uintptr_t stack_limit);
+  void AddNearHeapLimitCallback(size_t (*callback)(void* data, size_t current_limit, size_t initial_limit), void* data);
   ArrayBuffer::Allocator* GetArrayBufferAllocator();
 };
 

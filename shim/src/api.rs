@@ -1,9 +1,11 @@
-//! The C interface (shim/include/relink.h): bringing a guest in and taking it out on the host's request.
+//! The part of shim/include/relink.h by which a host brings in a guest that just runs a script.
 //!
 //! # Safety
 //! `relink_start` reads a vector of C strings that the caller promises to be one.
 
-use super::{new_report, settle, spawn};
+use super::{new_report, settle, spawn, ARMED};
+use crate::answer::{answer, Answer, No};
+use crate::embed::current;
 use relink_core::config::Config;
 use relink_core::error::Error;
 use relink_core::pipeline::Entered;
@@ -11,22 +13,10 @@ use relink_core::report::log::{self, Level};
 use relink_core::runtime::lifecycle;
 use std::ffi::{c_char, c_int, CStr, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-/// `enum relink_answer`.
-#[repr(i32)]
-#[derive(Clone, Copy)]
-enum Answer {
-    Ok = 0,
-    Nothing = 1,
-    Busy = 2,
-    Timeout = 3,
-    Refused = 4,
-    Stays = 5,
-}
 
 /// The guest's thread; it gives back what is to be unloaded, or nothing if Node was not brought in.
 type Session = JoinHandle<Option<Entered>>;
@@ -37,14 +27,11 @@ fn session() -> MutexGuard<'static, Option<Session>> {
     SESSION.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Nothing of ours may unwind into the host.
-fn answer(work: impl FnOnce() -> Answer) -> c_int {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Answer::Refused) as c_int
-}
-
-fn refused(error: &Error) -> Answer {
-    log::tell(Level::Error, &error.line());
-    Answer::Refused
+/// Keeps other guests away while one is made. `None`: there is one.
+pub fn reserve() -> Option<impl Drop> {
+    let session = session();
+    let free = session.is_none() && !ARMED.load(Ordering::Relaxed) && current().is_none();
+    free.then_some(session)
 }
 
 /// Brings Node in.
@@ -57,8 +44,8 @@ pub unsafe extern "C" fn relink_start(settings: *const *const c_char) -> c_int {
     let settings = unsafe { strings(settings) };
     answer(|| {
         let mut session = session();
-        if session.is_some() {
-            return Answer::Busy;
+        if session.is_some() || ARMED.load(Ordering::Relaxed) || current().is_some() {
+            return Err(Answer::Busy.because("there is a guest already"));
         }
         let get = |name: &str| settings.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
         let missing = || Error::Setting {
@@ -66,15 +53,12 @@ pub unsafe extern "C" fn relink_start(settings: *const *const c_char) -> c_int {
             why: "and RELINK_SCRIPT must be among the settings".into(),
         };
         let config = Config::read(get).unwrap_or_else(|| Err(missing())).and_then(settle);
-        match config {
-            Ok(config) => *session = spawn(config, new_report(), |entered| entered),
-            Err(error) => return refused(&error),
-        }
-        if session.is_some() {
-            Answer::Ok
-        } else {
-            Answer::Refused
-        }
+        let config = config.map_err(|error| {
+            log::tell(Level::Error, &error.line());
+            No::from(error)
+        })?;
+        *session = spawn(config, None, new_report(), || Ok(()), |entered| entered);
+        session.as_ref().map(|_| ()).ok_or_else(|| Answer::Refused.because("no thread for Node"))
     })
 }
 
@@ -106,14 +90,16 @@ pub extern "C" fn relink_wait(timeout_ms: u32) -> c_int {
 }
 
 /// Waits for the guest's thread; `meanwhile` is called again and again.
-fn await_end(timeout_ms: u32, meanwhile: impl Fn()) -> Answer {
+fn await_end(timeout_ms: u32, meanwhile: impl Fn()) -> Result<(), No> {
     const PAUSE: Duration = Duration::from_millis(1);
     let deadline = Instant::now() + Duration::from_millis(u64::from(timeout_ms));
     loop {
         match &*session() {
-            None => return Answer::Nothing,
-            Some(thread) if thread.is_finished() => return Answer::Ok,
-            Some(_) if Instant::now() >= deadline => return Answer::Timeout,
+            None => return Err(Answer::Nothing.because("there is no guest")),
+            Some(thread) if thread.is_finished() => return Ok(()),
+            Some(_) if Instant::now() >= deadline => {
+                return Err(Answer::Timeout.because("Node still runs"));
+            }
             Some(_) => {}
         }
         meanwhile();
@@ -126,21 +112,17 @@ fn await_end(timeout_ms: u32, meanwhile: impl Fn()) -> Answer {
 pub extern "C" fn relink_unload(timeout_ms: u32) -> c_int {
     answer(|| {
         // Again and again: a guest that has not begun yet does not hear the first time.
-        match await_end(timeout_ms, || lifecycle::stop("stopped", 1, "the host asked for it")) {
-            Answer::Ok => {}
-            other => return other,
-        }
-        let Some(thread) = session().take() else { return Answer::Nothing };
+        await_end(timeout_ms, || lifecycle::stop("stopped", 1, "the host asked for it"))?;
+        let nothing = || Answer::Nothing.because("there is no guest");
+        let thread = session().take().ok_or_else(nothing)?;
         let Ok(Some(entered)) = thread.join() else {
             // Node was not brought in: nothing is left of it.
-            return if lifecycle::renew() { Answer::Ok } else { Answer::Stays };
+            let stays = || Answer::Stays.because("a guest still runs");
+            return lifecycle::renew().then_some(()).ok_or_else(stays);
         };
-        match entered.unload() {
-            Ok(()) => Answer::Ok,
-            Err(error) => {
-                log::tell(Level::Error, &error.line());
-                Answer::Stays
-            }
-        }
+        entered.unload().map_err(|error| {
+            log::tell(Level::Error, &error.line());
+            Answer::Stays.because(error.line())
+        })
     })
 }

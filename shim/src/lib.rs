@@ -7,8 +7,10 @@
 //! The constructor runs in ld.so before `main`, on the only thread; the thread that it starts never unwinds into
 //! foreign code.
 
+mod answer;
 mod api;
 mod bridge;
+mod embed;
 
 use relink_core::config::{self, Config};
 use relink_core::error::Error;
@@ -17,15 +19,20 @@ use relink_core::pipeline::{self, Entered, SharedReport};
 use relink_core::process::{executable, Maps, Modules};
 use relink_core::report::log::{self, Level};
 use relink_core::report::{Failure, Report};
-use relink_core::runtime::{guards, lifecycle};
+use relink_core::runtime::channel::Channel;
+use relink_core::runtime::{guards, lifecycle, signals};
 use std::ffi::{c_char, OsString};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 
 /// Node's main thread needs as much as a process's main thread usually has, in bytes.
 const STACK: usize = 8 * 1024 * 1024;
+
+/// The guest that the environment asked for is there, for ever.
+static ARMED: AtomicBool = AtomicBool::new(false);
 
 /// The version of this library, a NUL-terminated string that lives for ever.
 #[no_mangle]
@@ -56,7 +63,11 @@ fn arm() {
     let report = new_report();
     match config.and_then(settle) {
         // Nobody will ask for the guest to be taken out.
-        Ok(config) => drop(spawn(config, report, |entered| entered.into_iter().for_each(Entered::keep))),
+        Ok(config) => {
+            ARMED.store(true, Ordering::Relaxed);
+            let keep = |entered: Option<Entered>| entered.into_iter().for_each(Entered::keep);
+            drop(spawn(config, None, report, || Ok(()), keep));
+        }
         Err(error) => fail(&error, &report, file.as_deref()),
     }
 }
@@ -120,11 +131,13 @@ extern "C" fn at_exit_of_the_host() {
     drop(told);
 }
 
-/// Starts the guest's thread, which ends with `then` what Node left behind.
+/// Starts the guest's thread, which begins with `prepare` and ends with `then` what Node left behind.
 fn spawn<T: Send + 'static>(
     config: Config,
+    channel: Option<Arc<Channel>>,
     report: SharedReport,
-    then: fn(Option<Entered>) -> T,
+    prepare: impl FnOnce() -> Result<(), Error> + Send + 'static,
+    then: impl FnOnce(Option<Entered>) -> T + Send + 'static,
 ) -> Option<JoinHandle<T>> {
     guards::all();
     if UNTOLD.set((Arc::clone(&report), config.report.clone())).is_ok() {
@@ -135,17 +148,20 @@ fn spawn<T: Send + 'static>(
     let told = Arc::clone(&report);
     let file = config.report.clone();
     let thread = std::thread::Builder::new().name("relink-node".into()).stack_size(STACK);
-    let spawned = with_signals_blocked(|| thread.spawn(move || then(run(&config, &report))));
+    let spawned = signals::blocked(|| {
+        thread.spawn(move || {
+            lifecycle::on_own_thread();
+            let run = || {
+                prepare().and_then(|()| pipeline::run(&config, bridge::all(), channel.as_deref(), &report))
+            };
+            let result = catch_unwind(AssertUnwindSafe(run))
+                .unwrap_or_else(|panic| Err(Error::Internal(panic_text(&*panic))));
+            then(result.map_err(|error| fail(&error, &report, config.report.as_deref())).ok())
+        })
+    });
     let failed =
         |error| fail(&Error::Internal(format!("no thread for Node: {error}")), &told, file.as_deref());
     spawned.map_err(failed).ok()
-}
-
-fn run(config: &Config, report: &SharedReport) -> Option<Entered> {
-    lifecycle::on_own_thread();
-    let attempt = AssertUnwindSafe(|| pipeline::run(config, bridge::all(), report));
-    let result = catch_unwind(attempt).unwrap_or_else(|panic| Err(Error::Internal(panic_text(&*panic))));
-    result.map_err(|error| fail(&error, report, config.report.as_deref())).ok()
 }
 
 /// Tells why Node was not brought in: one line, and the report if one was asked for.
@@ -159,35 +175,4 @@ fn fail(error: &Error, report: &SharedReport, file: Option<&Path>) {
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".into())
-}
-
-/// A thread inherits the signal mask of its maker. Signals for the process are the host's: with every signal blocked
-/// in our thread the kernel gives them to the host's, as before. What is meant for the thread itself stays deliverable:
-/// its faults, for which V8 may have a handler, and SIGPROF, by which V8's profiler samples it.
-fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> T {
-    const OWN: [i32; 8] = [
-        libc::SIGSEGV,
-        libc::SIGBUS,
-        libc::SIGFPE,
-        libc::SIGILL,
-        libc::SIGTRAP,
-        libc::SIGABRT,
-        libc::SIGSYS,
-        libc::SIGPROF,
-    ];
-    // SAFETY: all zeroes is a valid sigset_t.
-    let (mut blocked, mut before): (libc::sigset_t, libc::sigset_t) =
-        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-    // SAFETY: the sets are valid, the signal numbers too, and only this thread's mask is changed.
-    unsafe {
-        libc::sigfillset(&raw mut blocked);
-        for signal in OWN {
-            libc::sigdelset(&raw mut blocked, signal);
-        }
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const blocked, &raw mut before);
-    }
-    let result = work();
-    // SAFETY: `before` is this thread's mask from above.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
-    result
 }

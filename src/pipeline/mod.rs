@@ -11,7 +11,7 @@ mod start;
 
 pub use load::Images;
 pub use parts::{Files, ImageFile, Part};
-pub use start::{finish, Entered};
+pub use start::{finish, Entered, Ticked};
 
 use crate::abi::adapters::{self, Adapter};
 use crate::abi::catalogue::{PLATFORM_CELL, WITNESSES};
@@ -31,6 +31,7 @@ use crate::process::{LiveModule, Maps, Modules};
 use crate::report::log::{self, Level};
 use crate::report::{Report, Witness};
 use crate::runtime::addons::{Known, World};
+use crate::runtime::channel::Channel;
 use crate::runtime::readiness::Cells;
 use crate::runtime::{addons, guards, unpacked};
 use std::path::Path;
@@ -74,10 +75,61 @@ pub struct Bound<'b, 'd> {
     line: &'static Line,
 }
 
-/// Brings the guest in beside the host and runs it on the calling thread, which has 8 MiB of stack, until it ends.
-pub fn run(config: &Config, bridges: Bridges, report: &SharedReport) -> Result<Entered, Error> {
-    readable_script(config)?;
-    let ask = Ask {
+/// Brings the guest in beside the host and runs it on the calling thread, which has 8 MiB of stack, until it ends. With a
+/// channel the host can talk to it, and a script is not needed.
+pub fn run(
+    config: &Config,
+    bridges: Bridges,
+    channel: Option<&Channel>,
+    report: &SharedReport,
+) -> Result<Entered, Error> {
+    beside_the_host(config, bridges, report, |bound| start::start(bound, config, channel, report))
+}
+
+/// The same on a thread of the host's, which goes on and ticks the guest.
+pub fn begin(
+    config: &Config,
+    bridges: Bridges,
+    channel: Arc<Channel>,
+    report: &SharedReport,
+) -> Result<Ticked, Error> {
+    beside_the_host(config, bridges, report, |bound| start::begin(bound, config, channel, report))
+}
+
+/// Whether [`run`] would get as far as changing the process; which it does not. The report is filled as far as that.
+pub fn probe(config: &Config, bridges: Bridges, report: &SharedReport) -> Result<(), Error> {
+    let mut admitted = false;
+    let stop = |_: &Exports, _: &Provider| {
+        admitted = true;
+        Err(Error::HostEnded)
+    };
+    // Observing the host's V8 would start a process and leave a file.
+    let ask = Ask { probe: None, ..ask(config, bridges) };
+    match bind(&ask, report, stop, |_| Ok(())) {
+        Err(_) if admitted => Ok(()),
+        other => other,
+    }
+}
+
+fn beside_the_host<T>(
+    config: &Config,
+    bridges: Bridges,
+    report: &SharedReport,
+    enter: impl FnOnce(Bound) -> Result<T, Error>,
+) -> Result<T, Error> {
+    if !config.script.as_os_str().is_empty() {
+        readable_script(config)?;
+    }
+    let ask = ask(config, bridges);
+    if config.host.is_some() {
+        Clock(report).time("wait-for-V8", || wait_for_provider(config.wait, ask.provider))?;
+    }
+    let wait = |exports: &Exports, provider: &Provider| wait_until_ready(exports, provider, config);
+    bind(&ask, report, wait, enter)
+}
+
+fn ask<'a>(config: &'a Config, bridges: Bridges<'a>) -> Ask<'a> {
+    Ask {
         guest: &config.guest,
         bridges,
         provider: config.provider.as_deref(),
@@ -85,12 +137,7 @@ pub fn run(config: &Config, bridges: Bridges, report: &SharedReport) -> Result<E
         guards: [guards::all(), unpacked::guards(&config.guest), addons::guards()].concat(),
         audit: config.audit,
         probe: Some(&config.probe),
-    };
-    if config.host.is_some() {
-        Clock(report).time("wait-for-V8", || wait_for_provider(config.wait, ask.provider))?;
     }
-    let wait = |exports: &Exports, provider: &Provider| wait_until_ready(exports, provider, config);
-    bind(&ask, report, wait, |bound| start::start(bound, config, report))
 }
 
 /// All stages from the observed process to the bound guest, which is then handed to `enter`. `wait` comes between the

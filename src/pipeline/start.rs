@@ -12,7 +12,9 @@ use crate::error::Error;
 use crate::plan::StagedImage;
 use crate::report::log::{self, Level};
 use crate::report::{Outcome, Report};
-use crate::runtime::bridge::{self, Bridge};
+use crate::runtime::bridge::{self, Bridge, RunTimes};
+use crate::runtime::channel::Channel;
+use crate::runtime::event_loop::EventLoop;
 use crate::runtime::host_slots::HostSlots;
 use crate::runtime::{guards, lifecycle, platform};
 use std::path::Path;
@@ -54,22 +56,106 @@ impl Entered {
 }
 
 /// Runs initialisers, attaches the platform bridge and runs Node to its end.
-pub(super) fn start(bound: Bound, config: &Config, report: &SharedReport) -> Result<Entered, Error> {
-    let clock = Clock(report);
+pub(super) fn start(
+    bound: Bound,
+    config: &Config,
+    channel: Option<&Channel>,
+    report: &SharedReport,
+) -> Result<Entered, Error> {
     guards::enter_guest_thread();
+    let Some((bridge, host_slots)) = bring_up(&bound, config, report)? else {
+        bound.keep();
+        return Err(Error::HostEnded);
+    };
+    let ended = bridge.run(&config.command_line(), channel);
+    over(ended, bridge, host_slots, bound.entered(), report)
+}
+
+/// A guest that the host's own thread ticks. Everything is to be called on the thread that began it.
+#[derive(Debug)]
+#[must_use]
+pub struct Ticked {
+    bridge: &'static Bridge,
+    host_slots: HostSlots,
+    entered: Entered,
+    report: SharedReport,
+    /// The guest refers to both.
+    _channel: Arc<Channel>,
+    _event_loop: Box<EventLoop>,
+}
+
+impl Ticked {
+    /// Does what is due, and no more than so many microseconds' worth. `false`: Node has ended.
+    pub fn tick(&self, budget_us: u64) -> Result<bool, Error> {
+        self.bridge.tick(budget_us)
+    }
+
+    /// Ends it if it still runs.
+    pub fn end(self) -> Result<Entered, Error> {
+        let ended = self.bridge.end();
+        over(ended, self.bridge, self.host_slots, self.entered, &self.report)
+    }
+}
+
+/// Runs initialisers, attaches the platform bridge and brings Node up to be ticked.
+pub(super) fn begin(
+    bound: Bound,
+    config: &Config,
+    channel: Arc<Channel>,
+    report: &SharedReport,
+) -> Result<Ticked, Error> {
+    let Some((bridge, host_slots)) = guards::as_guest(|| bring_up(&bound, config, report))? else {
+        bound.keep();
+        return Err(Error::HostEnded);
+    };
+    // SAFETY: the guest is bound, and stays loaded as long as it is ticked.
+    let event_loop = unsafe { EventLoop::find() }.map(Box::new);
+    let begun =
+        event_loop.and_then(|found| bridge.begin(&config.command_line(), &channel, &found).map(|()| found));
+    match begun {
+        Ok(event_loop) => Ok(Ticked {
+            bridge,
+            host_slots,
+            entered: bound.entered(),
+            report: Arc::clone(report),
+            _channel: channel,
+            _event_loop: event_loop,
+        }),
+        Err(error) => over(Err(error), bridge, host_slots, bound.entered(), report).and_then(|entered| {
+            entered.keep();
+            Err(Error::Internal("a guest that was not begun has ended".into()))
+        }),
+    }
+}
+
+/// Everything before Node itself; `None`: the host is leaving.
+fn bring_up(
+    bound: &Bound,
+    config: &Config,
+    report: &SharedReport,
+) -> Result<Option<(&'static Bridge, HostSlots)>, Error> {
+    let clock = Clock(report);
     clock.time("initialise", || bound.initialise());
     // SAFETY: the functions are looked for in the staged bridge, which was bound and initialised just now.
     let bridge = unsafe { Bridge::find(&|name| bound.function(StagedImage::Bridge, name)) }?;
-    let host_slots = clock.time("attach", || attach(bridge, &bound))?;
+    let host_slots = clock.time("attach", || attach(bridge, bound))?;
     at_exit_of_the_host();
     let told = Arc::clone(report);
     let file = config.report.clone();
-    if !lifecycle::begin(bridge::stop, move |outcome| finish(&told, file.as_deref(), Some(outcome))) {
-        bound.keep();
-        return Err(Error::HostEnded);
-    }
+    let begun = lifecycle::begin(bridge::stop, move |outcome| finish(&told, file.as_deref(), Some(outcome)));
     log::tell(Level::Info, "Node starts");
-    match bridge.run(&config.command_line()) {
+    Ok(begun.then_some((bridge, host_slots)))
+}
+
+/// Node has ended, or never began.
+fn over(
+    ended: Result<(Outcome, RunTimes), Error>,
+    bridge: &Bridge,
+    host_slots: HostSlots,
+    entered: Entered,
+    report: &SharedReport,
+) -> Result<Entered, Error> {
+    match ended {
         Ok((outcome, times)) => {
             for (stage, us) in [
                 ("node-init", times.init),
@@ -81,15 +167,12 @@ pub(super) fn start(bound: Bound, config: &Config, report: &SharedReport) -> Res
                 lock(report).spent(stage, us);
             }
             leave(bridge, host_slots, outcome);
-            Ok(bound.entered())
+            Ok(entered)
         }
         Err(error) => {
-            leave(
-                bridge,
-                host_slots,
-                Outcome { how: "init-failed".into(), exit_code: 1, message: error.line() },
-            );
-            bound.keep();
+            let message = error.line();
+            leave(bridge, host_slots, Outcome { how: "init-failed".into(), exit_code: 1, message });
+            entered.keep();
             Err(error)
         }
     }
@@ -145,6 +228,10 @@ fn at_exit_of_the_host() {
         }
         lifecycle::host_leaves();
         bridge::host_leaving();
+        // A guest that this very thread ticks has ended by now.
+        if let Some(outcome) = bridge::end_ticked() {
+            lifecycle::end(outcome);
+        }
         if !lifecycle::wait(TO_REPORT) {
             lifecycle::give_up("the host left, and the guest could not be stopped in time");
         }

@@ -14,6 +14,7 @@ mod binding;
 
 pub use binding::{Known, World};
 
+use super::guards;
 use crate::address::RunAddr;
 use crate::error::Error;
 use crate::guest::stage::Staged;
@@ -75,6 +76,12 @@ pub fn know(mut world: World) {
     *lock(&WORLD) = Some(Arc::new(world));
 }
 
+/// Run-time addresses of these names as the guest's images define them, whether they export them or not.
+pub fn find(names: &[&str]) -> Result<Vec<Option<RunAddr>>, Error> {
+    let world = lock(&WORLD).clone();
+    world.map_or_else(|| Ok(vec![None; names.len()]), |world| world.find_all(names))
+}
+
 /// All add-ons that are loaded, the last one first, to be unloaded before the guest is.
 pub fn take() -> Vec<Staged> {
     lock(&LOADED).drain(..).rev().map(|entry| entry.staged).collect()
@@ -94,6 +101,10 @@ impl World {
 
 extern "C" fn dlopen(path: *const c_char, flags: c_int) -> *mut c_void {
     say(None);
+    if !guards::may_load_add_ons() {
+        say(Some("add-ons are not allowed in this guest".into()));
+        return std::ptr::null_mut();
+    }
     let world = lock(&WORLD).clone();
     if let (Some(world), false) = (world, path.is_null()) {
         // SAFETY: dlopen wants a NUL-terminated path.

@@ -4,6 +4,8 @@
 //! The functions are found by name in the staged bridge and have the signatures that the header declares. They may be
 //! called once every slot of guest and bridge is bound and their initialisers have run.
 
+use super::channel::{Channel, RawChannel};
+use super::event_loop::EventLoop;
 use super::{guards, lifecycle};
 use crate::address::RunAddr;
 use crate::error::Error;
@@ -36,8 +38,10 @@ struct Options {
     argv: *const *const c_char,
     ready: Option<extern "C" fn(*mut c_void)>,
     context: *mut c_void,
+    channel: *const RawChannel,
+    event_loop: *const EventLoop,
 }
-const _: () = assert!(size_of::<Options>() == 40);
+const _: () = assert!(size_of::<Options>() == 56);
 
 /// `relink_bridge_result`.
 #[repr(C)]
@@ -53,6 +57,38 @@ struct RunResult {
     message: [u8; 512],
 }
 const _: () = assert!(size_of::<RunResult>() == 568);
+
+impl Options {
+    fn new(line: &[String], channel: Option<&Channel>, event_loop: Option<&EventLoop>) -> Self {
+        let (argc, argv) = kept_for_ever(line.iter().cloned());
+        Self {
+            size: size_of::<Self>() as u32,
+            flags: 0,
+            argc,
+            argv,
+            ready: None,
+            context: std::ptr::null_mut(),
+            channel: channel.map_or(std::ptr::null(), |c| &raw const *c.raw()),
+            event_loop: event_loop.map_or(std::ptr::null(), |l| &raw const *l),
+        }
+    }
+}
+
+impl Default for RunResult {
+    fn default() -> Self {
+        Self {
+            size: size_of::<Self>() as u32,
+            exit_code: 0,
+            how: 0,
+            us_init: 0,
+            us_environment: 0,
+            us_load: 0,
+            us_loop: 0,
+            us_teardown: 0,
+            message: [0; 512],
+        }
+    }
+}
 
 /// `RELINK_HOST_GUEST_ADAPTED`: the guest's slots of all adapters are bound.
 const GUEST_ADAPTED: u32 = 1;
@@ -113,7 +149,35 @@ pub struct Bridge {
     stop: extern "C" fn() -> c_int,
     host_leaving: extern "C" fn() -> c_int,
     abandon: extern "C" fn(),
+    escape: extern "C" fn(),
     release: extern "C" fn() -> c_int,
+    begin: extern "C" fn(*const Options) -> c_int,
+    tick: extern "C" fn(u64) -> c_int,
+    end: extern "C" fn(*mut RunResult) -> c_int,
+    send: extern "C" fn(u64, *const c_char, *const c_char) -> c_int,
+    call: extern "C" fn(u64, *const c_char, *const c_char) -> c_int,
+    post: extern "C" fn(extern "C" fn(*mut c_void, c_int), *mut c_void) -> c_int,
+}
+
+/// How a message for the guest fared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It was taken.
+    Taken,
+    /// Nobody listens (any more).
+    NobodyListens,
+    /// It can only be given on the guest's main thread.
+    OtherThread,
+}
+
+impl Sent {
+    fn of(code: c_int) -> Self {
+        match code {
+            0 => Self::Taken,
+            -14 => Self::OtherThread,
+            _ => Self::NobodyListens,
+        }
+    }
 }
 
 impl Bridge {
@@ -122,28 +186,31 @@ impl Bridge {
     /// # Safety
     /// The addresses are those of the bridge; all its slots are bound and its initialisers have run.
     pub unsafe fn find(function: &dyn Fn(&str) -> Result<RunAddr, Error>) -> Result<&'static Self, Error> {
-        let address = |name: &str| -> Result<usize, Error> { Ok(function(name)?.0 as usize) };
-        // SAFETY: each is the address of the bridge's function of that name, whose signature the header declares.
-        let bridge = unsafe {
-            Self {
-                attach: std::mem::transmute::<usize, extern "C" fn(*const Host) -> c_int>(address(
-                    "relink_bridge_attach",
-                )?),
-                detach: std::mem::transmute::<usize, extern "C" fn() -> c_int>(address(
-                    "relink_bridge_detach",
-                )?),
-                run: std::mem::transmute::<usize, extern "C" fn(*const Options, *mut RunResult) -> c_int>(
-                    address("relink_bridge_run")?,
-                ),
-                stop: std::mem::transmute::<usize, extern "C" fn() -> c_int>(address("relink_bridge_stop")?),
-                abandon: std::mem::transmute::<usize, extern "C" fn()>(address("relink_bridge_abandon")?),
-                release: std::mem::transmute::<usize, extern "C" fn() -> c_int>(address(
-                    "relink_bridge_release",
-                )?),
-                host_leaving: std::mem::transmute::<usize, extern "C" fn() -> c_int>(address(
-                    "relink_bridge_host_leaving",
-                )?),
-            }
+        macro_rules! find {
+            ($($field:ident: $name:literal as $kind:ty),* $(,)?) => {
+                Self { $($field: {
+                    let address = function($name)?.0 as usize;
+                    // SAFETY: the address of the bridge's function of that name, whose signature the header declares.
+                    unsafe { std::mem::transmute::<usize, $kind>(address) }
+                }),* }
+            };
+        }
+        let bridge = find! {
+            attach: "relink_bridge_attach" as extern "C" fn(*const Host) -> c_int,
+            detach: "relink_bridge_detach" as extern "C" fn() -> c_int,
+            run: "relink_bridge_run" as extern "C" fn(*const Options, *mut RunResult) -> c_int,
+            stop: "relink_bridge_stop" as extern "C" fn() -> c_int,
+            host_leaving: "relink_bridge_host_leaving" as extern "C" fn() -> c_int,
+            abandon: "relink_bridge_abandon" as extern "C" fn(),
+            escape: "relink_bridge_escape" as extern "C" fn(),
+            release: "relink_bridge_release" as extern "C" fn() -> c_int,
+            begin: "relink_bridge_begin" as extern "C" fn(*const Options) -> c_int,
+            tick: "relink_bridge_tick" as extern "C" fn(u64) -> c_int,
+            end: "relink_bridge_end" as extern "C" fn(*mut RunResult) -> c_int,
+            send: "relink_bridge_send" as extern "C" fn(u64, *const c_char, *const c_char) -> c_int,
+            call: "relink_bridge_call" as extern "C" fn(u64, *const c_char, *const c_char) -> c_int,
+            post: "relink_bridge_post"
+                as extern "C" fn(extern "C" fn(*mut c_void, c_int), *mut c_void) -> c_int,
         };
         Ok(BRIDGE.get_or_init(|| bridge))
     }
@@ -171,28 +238,38 @@ impl Bridge {
     }
 
     /// Runs Node on the calling thread until it ends. `line` is its command line.
-    pub fn run(&self, line: &[String]) -> Result<(Outcome, RunTimes), Error> {
-        let (argc, argv) = kept_for_ever(line.iter().cloned());
-        let options = Options {
-            size: size_of::<Options>() as u32,
-            flags: 0,
-            argc,
-            argv,
-            ready: None,
-            context: std::ptr::null_mut(),
-        };
-        let mut result = RunResult {
-            size: size_of::<RunResult>() as u32,
-            exit_code: 0,
-            how: 0,
-            us_init: 0,
-            us_environment: 0,
-            us_load: 0,
-            us_loop: 0,
-            us_teardown: 0,
-            message: [0; 512],
-        };
+    pub fn run(&self, line: &[String], channel: Option<&Channel>) -> Result<(Outcome, RunTimes), Error> {
+        let options = Options::new(line, channel, None);
+        let mut result = RunResult::default();
         match (self.run)(&raw const options, &raw mut result) {
+            0 => Ok((outcome(&result), times(&result))),
+            code => Err(refusal(code)),
+        }
+    }
+
+    /// Brings Node up on the calling thread, to be ticked. `channel` and `event_loop` must live until [`Bridge::end`].
+    pub fn begin(&self, line: &[String], channel: &Channel, event_loop: &EventLoop) -> Result<(), Error> {
+        let options = Options::new(line, Some(channel), Some(event_loop));
+        match guards::as_guest(|| (self.begin)(&raw const options)) {
+            0 => Ok(()),
+            code => Err(refusal(code)),
+        }
+    }
+
+    /// Does what is due. `false`: Node has ended.
+    pub fn tick(&self, budget_us: u64) -> Result<bool, Error> {
+        const NOT_RUNNING: c_int = -9;
+        match guards::as_guest(|| (self.tick)(budget_us)) {
+            0 => Ok(true),
+            NOT_RUNNING => Ok(false),
+            code => Err(refusal(code)),
+        }
+    }
+
+    /// Ends what [`Bridge::begin`] began, on the same thread.
+    pub fn end(&self) -> Result<(Outcome, RunTimes), Error> {
+        let mut result = RunResult::default();
+        match guards::as_guest(|| (self.end)(&raw mut result)) {
             0 => Ok((outcome(&result), times(&result))),
             code => Err(refusal(code)),
         }
@@ -222,6 +299,42 @@ pub fn release() -> Result<(), Error> {
     }
 }
 
+/// Ends a guest that the calling thread ticks; nothing if that is another one.
+pub fn end_ticked() -> Option<Outcome> {
+    BRIDGE.get()?.end().ok().map(|(outcome, _)| outcome)
+}
+
+/// Has the guest's bootstrap called on its loop. Any thread.
+pub fn send(id: u64, name: &CStr, text: &CStr) -> Sent {
+    BRIDGE.get().map_or(Sent::NobodyListens, |b| Sent::of((b.send)(id, name.as_ptr(), text.as_ptr())))
+}
+
+/// The same at once, on the guest's main thread.
+pub fn call(id: u64, name: &CStr, text: &CStr) -> Sent {
+    let call = |b: &Bridge| Sent::of(guards::as_guest(|| (b.call)(id, name.as_ptr(), text.as_ptr())));
+    BRIDGE.get().map_or(Sent::NobodyListens, call)
+}
+
+/// Work of the host's, and whether it is to be done: the guest may end before.
+type Work = Box<dyn FnOnce(bool) + Send>;
+
+/// Has the work done on the guest's loop. Any thread.
+pub fn post(work: Work) -> Sent {
+    extern "C" fn run(work: *mut c_void, run: c_int) {
+        // SAFETY: the box that was given to the bridge, which gives it back once.
+        let work = unsafe { Box::from_raw(work.cast::<Work>()) };
+        guards::as_host(|| work(run != 0));
+    }
+    let Some(bridge) = BRIDGE.get() else { return Sent::NobodyListens };
+    let work = Box::into_raw(Box::new(work));
+    let sent = Sent::of((bridge.post)(run, work.cast()));
+    if sent != Sent::Taken {
+        // SAFETY: the bridge did not take it.
+        drop(unsafe { Box::from_raw(work) });
+    }
+    sent
+}
+
 /// Asks a running Node to stop, if there is a bridge.
 pub fn stop() {
     if let Some(bridge) = BRIDGE.get() {
@@ -233,6 +346,13 @@ pub fn stop() {
 pub fn abandon() {
     if let Some(bridge) = BRIDGE.get() {
         (bridge.abandon)();
+    }
+}
+
+/// Does not return on a thread of the host's that ticks the guest: it goes on where it entered the guest, which is lost.
+pub fn escape() {
+    if let Some(bridge) = BRIDGE.get() {
+        (bridge.escape)();
     }
 }
 
@@ -258,7 +378,7 @@ fn kept_for_ever(strings: impl Iterator<Item = String>) -> (c_int, *const *const
 }
 
 fn outcome(result: &RunResult) -> Outcome {
-    const HOW: [&str; 6] = ["finished", "exit", "uncaught", "stopped", "init-failed", "early"];
+    const HOW: [&str; 7] = ["finished", "exit", "uncaught", "stopped", "init-failed", "early", "heap-limit"];
     let message = CStr::from_bytes_until_nul(&result.message).map(|m| m.to_string_lossy().into_owned());
     Outcome {
         how: HOW.get(result.how as usize).copied().unwrap_or("unknown").into(),
@@ -293,6 +413,7 @@ fn refusal(code: c_int) -> Error {
         -11 => "out of memory",
         -12 => "the host has replaced its platform's virtual functions meanwhile",
         -13 => "the guest did not end in time",
+        -14 => "another thread began it",
         _ => "unknown code",
     };
     Error::Bridge { code, why }

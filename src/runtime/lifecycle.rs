@@ -40,6 +40,7 @@ static THREAD: AtomicI32 = AtomicI32::new(0);
 /// calls destructors for what V8 and the host's OpenSSL (V8 takes random seeds from it) left in the thread, and the host's
 /// exit() frees the same.
 pub fn on_own_thread() {
+    state().begun = false;
     THREAD.store(own_thread(), Ordering::Relaxed);
 }
 
@@ -85,7 +86,8 @@ pub fn renew() -> bool {
     }
     let host_leaves = state.host_leaves;
     THREAD.store(0, Ordering::Relaxed);
-    *state = State { host_leaves, ..State::default() };
+    // Until the next one is on its way there is nothing to be told.
+    *state = State { host_leaves, begun: true, ..State::default() };
     true
 }
 
@@ -120,7 +122,7 @@ pub fn stop(how: &str, exit_code: i32, message: &str) {
 }
 
 /// The calling thread of the guest cannot go on: tells the end and parks the thread for ever, because it can neither
-/// return nor be ended without harm to the host.
+/// return nor be ended without harm to the host. A thread of the host's that ticks the guest leaves it instead.
 pub fn abandon(how: &str, exit_code: i32, message: &str) -> ! {
     log::tell(log::Level::Error, &format!("the guest is abandoned: {message}; the host goes on"));
     super::bridge::abandon();
@@ -128,6 +130,7 @@ pub fn abandon(how: &str, exit_code: i32, message: &str) -> ! {
     let _ = THREAD.compare_exchange(own_thread(), 0, Ordering::Relaxed, Ordering::Relaxed);
     stop(how, exit_code, message);
     end(outcome(how, exit_code, message));
+    super::bridge::escape();
     loop {
         std::thread::park();
     }

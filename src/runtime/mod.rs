@@ -2,6 +2,8 @@
 
 pub mod addons;
 pub mod bridge;
+pub mod channel;
+pub mod event_loop;
 pub mod guards;
 pub mod host_slots;
 pub mod lifecycle;

@@ -4,7 +4,8 @@
 //! The guards have the signatures of the functions they replace and are called by the guest's code with arguments that
 //! these would accept. What the guest registered is called while its images are loaded.
 
-use super::guards::enter_guest_thread;
+use super::guards::{enter_guest_thread, was_made_for_the_guest};
+use super::signals;
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -27,6 +28,30 @@ pub(super) extern "C" fn cxa_atexit(
     0
 }
 
+/// Destructors of the guest's thread-local variables on a thread of the host's.
+static THREAD_LOCALS: Mutex<Vec<ExitFunction>> = Mutex::new(Vec::new());
+
+extern "C" {
+    /// Of the C++ library's ABI: registers a destructor for the end of the calling thread.
+    #[link_name = "__cxa_thread_atexit_impl"]
+    fn at_thread_exit(function: *mut c_void, argument: *mut c_void, dso: *mut c_void) -> c_int;
+}
+
+/// A thread of the host's that ticks the guest outlives it: what is thread-local there is destroyed when the guest is unloaded.
+pub(super) extern "C" fn cxa_thread_atexit(
+    function: *mut c_void,
+    argument: *mut c_void,
+    dso: *mut c_void,
+) -> c_int {
+    if was_made_for_the_guest() {
+        // SAFETY: passed on as the guest called it.
+        return unsafe { at_thread_exit(function, argument, dso) };
+    }
+    let mut functions = THREAD_LOCALS.lock().unwrap_or_else(PoisonError::into_inner);
+    functions.push((function as usize, argument as usize));
+    0
+}
+
 /// Runs the guest's destructors and exit handlers, the last one registered first, as exit(3) does. Returns how many.
 ///
 /// # Safety
@@ -34,9 +59,11 @@ pub(super) extern "C" fn cxa_atexit(
 pub unsafe fn run_exit_functions() -> usize {
     let mut count = 0;
     loop {
-        // One may register another.
-        let last = EXIT_FUNCTIONS.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let Some((function, argument)) = last else { return count };
+        // One may register another. What is thread-local goes first, as it does at the end of a process.
+        let pop = |list: &Mutex<Vec<_>>| list.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let Some((function, argument)) = pop(&THREAD_LOCALS).or_else(|| pop(&EXIT_FUNCTIONS)) else {
+            return count;
+        };
         // SAFETY: a function that the guest registered, with the signature that `__cxa_atexit` wants (Itanium C++ ABI,
         // section 3.3.6); its image is still loaded (promised by the caller).
         let function: extern "C" fn(*mut c_void) = unsafe { std::mem::transmute(function) };
@@ -72,8 +99,10 @@ pub(super) extern "C" fn pthread_create(
 ) -> c_int {
     let start = Box::into_raw(Box::new(Start { routine, argument }));
     THREADS.fetch_add(1, Ordering::AcqRel);
-    // SAFETY: as the guest called it, but for the start routine, which takes the box over.
-    let result = unsafe { libc::pthread_create(thread, attributes, start_of_the_guest, start.cast()) };
+    let result = signals::blocked(|| {
+        // SAFETY: as the guest called it, but for the start routine, which takes the box over.
+        unsafe { libc::pthread_create(thread, attributes, start_of_the_guest, start.cast()) }
+    });
     if result != 0 {
         THREADS.fetch_sub(1, Ordering::AcqRel);
         // SAFETY: no thread was made, so the box is still ours alone.

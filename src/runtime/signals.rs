@@ -106,6 +106,37 @@ fn default() -> libc::sigaction {
     unsafe { std::mem::zeroed() }
 }
 
+/// A thread inherits the signal mask of its maker. Signals for the process are the host's: with every signal blocked
+/// in our thread the kernel gives them to the host's, as before. What is meant for the thread itself stays deliverable:
+/// its faults, for which V8 may have a handler, and SIGPROF, by which V8's profiler samples it.
+pub fn blocked<T>(work: impl FnOnce() -> T) -> T {
+    const OWN: [i32; 8] = [
+        libc::SIGSEGV,
+        libc::SIGBUS,
+        libc::SIGFPE,
+        libc::SIGILL,
+        libc::SIGTRAP,
+        libc::SIGABRT,
+        libc::SIGSYS,
+        libc::SIGPROF,
+    ];
+    // SAFETY: all zeroes is a valid sigset_t.
+    let (mut blocked, mut before): (libc::sigset_t, libc::sigset_t) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    // SAFETY: the sets are valid, the signal numbers too, and only this thread's mask is changed.
+    unsafe {
+        libc::sigfillset(&raw mut blocked);
+        for signal in OWN {
+            libc::sigdelset(&raw mut blocked, signal);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const blocked, &raw mut before);
+    }
+    let result = work();
+    // SAFETY: `before` is this thread's mask from above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
+    result
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

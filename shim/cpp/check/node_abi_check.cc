@@ -30,12 +30,18 @@ TAKE(2, &MultiIsolatePlatform::Create, std::unique_ptr<MultiIsolatePlatform> (*)
 TAKE(3, &CreateEnvironment, Environment* (*)(IsolateData*, v8::Local<v8::Context>, const Strings&, const Strings&, EnvironmentFlags::Flags,
                          ThreadId, ParentHandle));
 #if RELINK_NODE >= 20
-TAKE(4, &LoadEnvironment, v8::MaybeLocal<v8::Value> (*)(Environment*, StartExecutionCallback, EmbedderPreloadCallback));
+using LoadByCallback = v8::MaybeLocal<v8::Value> (*)(Environment*, StartExecutionCallback, EmbedderPreloadCallback);
+using LoadSource = v8::MaybeLocal<v8::Value> (*)(Environment*, std::string_view, EmbedderPreloadCallback);
 TAKE(6, &Stop, int (*)(Environment*, StopFlags::Flags));
 #else
-TAKE(4, &LoadEnvironment, v8::MaybeLocal<v8::Value> (*)(Environment*, StartExecutionCallback));
+using LoadByCallback = v8::MaybeLocal<v8::Value> (*)(Environment*, StartExecutionCallback);
+using LoadSource = v8::MaybeLocal<v8::Value> (*)(Environment*, const char*);
 TAKE(6, &Stop, int (*)(Environment*));
 #endif
+TAKE(4, static_cast<LoadByCallback>(&LoadEnvironment), LoadByCallback);
+TAKE(13, static_cast<LoadSource>(&LoadEnvironment), LoadSource);
+TAKE(14, &EmitProcessBeforeExit, v8::Maybe<bool> (*)(Environment*));
+TAKE(15, &EmitProcessExit, v8::Maybe<int> (*)(Environment*));
 TAKE(5, &SpinEventLoop, v8::Maybe<int> (*)(Environment*));
 TAKE(7, &SetProcessExitHandler, void (*)(Environment*, std::function<void(Environment*, int)>&&));
 TAKE(8, &Setup::isolate, v8::Isolate* (Setup::*)() const);

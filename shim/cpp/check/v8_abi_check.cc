@@ -38,6 +38,8 @@ TAKE(4, &Isolate::Enter, void (Isolate::*)());
 TAKE(5, &Isolate::Exit, void (Isolate::*)());
 TAKE(6, &Isolate::LowMemoryNotification, void (Isolate::*)());
 TAKE(7, &Isolate::GetArrayBufferAllocator, ArrayBuffer::Allocator* (Isolate::*)());
+TAKE(21, &Isolate::SetStackLimit, void (Isolate::*)(uintptr_t));
+TAKE(22, &Isolate::AddNearHeapLimitCallback, void (Isolate::*)(size_t (*)(void*, size_t, size_t), void*));
 TAKE(8, &Context::Enter, void (Context::*)());
 TAKE(9, &Context::Exit, void (Context::*)());
 TAKE(10, &String::WriteUtf8, int (String::*)(Isolate*, char*, int, int*, int) const);

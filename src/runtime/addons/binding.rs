@@ -102,19 +102,27 @@ impl World {
 
     /// Run-time address of what an add-on means by a name of V8's or Node's, for `dlsym`.
     pub fn find(&self, name: &str) -> Result<Option<RunAddr>, Error> {
-        self.look(&HashSet::from([name]), |live| {
-            if owner(name) == Owner::V8 {
-                let found = live.provider.find(name, None).map_err(|e| unreadable(&self.provider.0, e))?;
-                return Ok(found.map(|definition| definition.address));
+        Ok(self.find_all(&[name])?[0])
+    }
+
+    /// The same for several names, in one look.
+    pub fn find_all(&self, names: &[&str]) -> Result<Vec<Option<RunAddr>>, Error> {
+        let hidden = names.iter().copied().collect();
+        self.look(&hidden, |live| names.iter().map(|name| self.find_in(live, name)).collect())
+    }
+
+    fn find_in(&self, live: &Live, name: &str) -> Result<Option<RunAddr>, Error> {
+        if owner(name) == Owner::V8 {
+            let found = live.provider.find(name, None).map_err(|e| unreadable(&self.provider.0, e))?;
+            return Ok(found.map(|definition| definition.address));
+        }
+        for (member, known) in live.members.iter().zip(&self.images) {
+            let found = member.definitions.link(name, None).map_err(|e| unreadable(&known.soname, e))?;
+            if let Some(at) = found {
+                return Ok(Some(known.bias.run(at)));
             }
-            for (member, known) in live.members.iter().zip(&self.images) {
-                let found = member.definitions.link(name, None).map_err(|e| unreadable(&known.soname, e))?;
-                if let Some(at) = found {
-                    return Ok(Some(known.bias.run(at)));
-                }
-            }
-            Ok(None)
-        })
+        }
+        Ok(None)
     }
 
     /// Reads the images in memory. `hidden` names are also looked for in the guest's file.

@@ -1,0 +1,272 @@
+// instance.cc: makes an environment of Node's in its own isolate and runs it, to its end or tick by tick.
+#include "instance.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstring>
+#include <mutex>
+
+#include "channel.h"
+#include "signal_mask.h"
+
+namespace relink {
+namespace {
+
+constexpr int kNoWait = 2;                         // uv.h: UV_RUN_NOWAIT
+constexpr int kExitCodeHeap = 134;                 // as of a process that V8 ended
+constexpr int kHeapExtensions = 16;
+constexpr uintptr_t kStackForJavaScript = 984 * 1024;  // V8's own default
+constexpr uintptr_t kStackForNative = 128 * 1024;      // what V8's checks do not see
+
+std::atomic<bool> g_stop_requested{false};
+std::mutex g_environment_lock;  // held while g_environment is used by another thread
+node::Environment* g_environment = nullptr;
+
+// uv_loop_configure(loop, UV_METRICS_IDLE_TIME), as Node's own main calls it: performance.eventLoopUtilization() needs it.
+// A guest may keep libuv to itself, so the bridge does what that function does.
+void measure_idle_time(uv_loop_s* loop) {
+  auto* flags = static_cast<unsigned int*>(loop->internal_fields);
+  if (flags != nullptr) *flags |= UV_METRICS_IDLE_TIME;
+}
+
+// Scripts whose functions end the environment because of an error nobody handled: everything of Node's own but the
+// file of process.exit() itself. Without a script on the stack V8 reports an uncaught exception.
+bool ended_by_error(v8::Isolate* isolate) {
+  v8::HandleScope scope(isolate);
+  v8::Local<v8::String> script = v8::StackTrace::CurrentScriptNameOrSourceURL(isolate);
+  if (script.IsEmpty()) return true;
+  char name[64] = "";
+  script->WriteUtf8(isolate, name, sizeof name - 1, nullptr, 0);
+  return strncmp(name, "node:", 5) == 0 && strcmp(name, "node:internal/process/per_thread") != 0;
+}
+
+// From here on other threads may stop the environment; with null no more.
+void publish(node::Environment* env) {
+  std::lock_guard<std::mutex> guard(g_environment_lock);
+  g_environment = env;
+  if (env != nullptr && g_stop_requested.load()) node::Stop(env);
+}
+
+// The lowest address of the calling thread's stack.
+uintptr_t stack_bottom() {
+  pthread_attr_t attributes;
+  void* bottom = nullptr;
+  size_t size = 0;
+  if (pthread_getattr_np(pthread_self(), &attributes) != 0) return 0;
+  if (pthread_attr_getstack(&attributes, &bottom, &size) != 0) bottom = nullptr;
+  pthread_attr_destroy(&attributes);
+  return reinterpret_cast<uintptr_t>(bottom);
+}
+
+sigset_t only_sigpipe() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGPIPE);
+  return set;
+}
+
+}  // namespace
+
+uint64_t now_us() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1000000 + static_cast<uint64_t>(now.tv_nsec) / 1000;
+}
+
+std::string joined(const Strings& lines) {
+  std::string text;
+  for (const std::string& line : lines) text += (text.empty() ? "" : "; ") + line;
+  return text;
+}
+
+void fail(relink_bridge_result* result, int exit_code, const std::string& why) {
+  result->how = RELINK_HOW_INIT_FAILED;
+  result->exit_code = exit_code;
+  snprintf(result->message, sizeof result->message, "%s", why.c_str());
+}
+
+void stop_environment() {
+  std::lock_guard<std::mutex> guard(g_environment_lock);
+  g_stop_requested.store(true);
+  if (g_environment != nullptr) node::Stop(g_environment);
+}
+
+bool stop_requested() { return g_stop_requested.load(); }
+
+void forget_stop() { g_stop_requested.store(false); }
+
+// The environment entered, as embedders do, with room on the stack for it and SIGPIPE kept away: a write to a closed
+// connection is EPIPE then, as Node expects. Can be nested.
+class Instance::Scope {
+ public:
+  explicit Scope(Instance* instance)
+      : instance_(instance),
+        mask_(only_sigpipe(), SIGPIPE),
+        outer_(instance->depth_ == 0),
+        locker_(instance->setup_->isolate()),
+        isolate_(instance->setup_->isolate()),
+        handles_(instance->setup_->isolate()),
+        context_(instance->setup_->context()) {
+    escape::entered(instance->setup_->isolate(), mask_.before());
+    if (instance->depth_++ == 0 && instance->stack_ != 0) limit_stack();
+  }
+  ~Scope() { instance_->depth_--; }
+
+ private:
+  // The host calls from wherever it is on its stack, which may be smaller than V8 takes for granted.
+  void limit_stack() {
+    uintptr_t here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+    uintptr_t lowest = instance_->stack_ + kStackForNative;
+    uintptr_t wanted = here - kStackForJavaScript;
+    instance_->setup_->isolate()->SetStackLimit(wanted < here && wanted > lowest ? wanted : lowest);
+  }
+
+  Instance* instance_;
+  SignalMask mask_;
+  OuterIsolate outer_;
+  v8::Locker locker_;
+  IsolateScope isolate_;
+  v8::HandleScope handles_;
+  ContextScope context_;
+};
+
+Instance::Instance(const relink_bridge_options& options, relink_bridge_result* result)
+    : options_(options), result_(result) {}
+
+Instance::~Instance() {
+  Stopwatch time(&result_->us_teardown);
+  setup_.reset();
+}
+
+bool Instance::make(node::MultiIsolatePlatform* platform, const Strings& args, const Strings& exec_args) {
+  Stopwatch time(&result_->us_environment);
+  platform_ = platform;
+  Strings errors;
+  auto make_environment = [&](const node::CommonEnvironmentSetup* setup) {
+    measure_idle_time(setup->event_loop());
+    // Not kDefaultFlags: kOwnsInspector would take the process's SIGUSR1 handler.
+    return node::CreateEnvironment(setup->isolate_data(), setup->context(), args, exec_args,
+                                   node::EnvironmentFlags::kOwnsProcessState, node::ThreadId{}, nullptr);
+  };
+  setup_.reset(new node::CommonEnvironmentSetup(platform, &errors, make_environment));
+  if (errors.empty() && setup_->env() != nullptr) return true;
+  fail(result_, 1, errors.empty() ? "Node could not make its environment" : joined(errors));
+  return false;
+}
+
+void Instance::run() {
+  Scope scope(this);
+  load();
+  loop();
+  settle();
+}
+
+void Instance::start() {
+  stack_ = stack_bottom();
+  Scope scope(this);
+  load();
+}
+
+bool Instance::tick(uint64_t budget_us) {
+  if (over()) return false;
+  uint64_t until = now_us() + budget_us;
+  Scope scope(this);
+  do {
+    options_.loop->run(setup_->event_loop(), kNoWait);
+  } while (!over() && loop_alive() && due() && now_us() < until);
+  if (!over() && !loop_alive()) wind_down();
+  return !over();
+}
+
+bool Instance::call(uint64_t id, const char* name, const char* text) {
+  if (over()) return false;
+  Scope scope(this);
+  return channel::call(id, name, text);
+}
+
+void Instance::finish() {
+  Scope scope(this);
+  settle();
+}
+
+void Instance::load() {
+  Stopwatch time(&result_->us_load);
+  node::Environment* env = setup_->env();
+  watch_heap();
+  publish(env);
+  node::SetProcessExitHandler(env, [this](node::Environment* ended, int code) { exiting(ended, code); });
+  // As in Node's own main, what it returns does not matter: an error has been dealt with by then.
+  if (options_.channel == nullptr) {
+    node::LoadEnvironment(env, node::StartExecutionCallback{});
+  } else {
+    channel::offer(env, *options_.channel);
+    node::LoadEnvironment(env, options_.channel->bootstrap);
+  }
+  if (!ending_.known && options_.ready != nullptr) options_.ready(options_.ctx);
+}
+
+void Instance::loop() {
+  Stopwatch time(&result_->us_loop);
+  v8::Maybe<int> code = node::SpinEventLoop(setup_->env());
+  if (!code.IsNothing()) ending_.set(RELINK_HOW_FINISHED, code.FromMaybe(1));
+}
+
+// As node::SpinEventLoop does when nothing is left to wait for.
+void Instance::wind_down() {
+  platform_->DrainTasks(setup_->isolate());
+  if (over() || loop_alive()) return;
+  if (node::EmitProcessBeforeExit(setup_->env()).IsNothing() || over() || loop_alive()) return;
+  v8::Maybe<int> code = node::EmitProcessExit(setup_->env());
+  if (!code.IsNothing()) ending_.set(RELINK_HOW_FINISHED, code.FromMaybe(1));
+}
+
+void Instance::settle() {
+  channel::close();
+  publish(nullptr);
+  if (stop_requested()) ending_.set(RELINK_HOW_STOPPED, kExitCodeStopped);
+  result_->how = ending_.how;
+  result_->exit_code = ending_.exit_code;
+  node::Stop(setup_->env());
+}
+
+bool Instance::loop_alive() const { return options_.loop->alive(setup_->event_loop()) != 0; }
+
+bool Instance::idle() const { return !over() && !due(); }
+
+// Whether a run of the loop would do anything. Does not enter V8.
+bool Instance::due() const {
+  uv_loop_s* loop = setup_->event_loop();
+  int timeout = options_.loop->backend_timeout(loop);  // since the loop's own time
+  if (timeout == 0) return true;
+  if (timeout > 0 && now_us() / 1000 >= options_.loop->now(loop) + static_cast<uint64_t>(timeout)) return true;
+  pollfd ready = {options_.loop->backend_fd(loop), POLLIN, 0};
+  return poll(&ready, 1, 0) > 0;
+}
+
+// process.exit() and fatal errors: ends the environment where Node would end the process.
+void Instance::exiting(node::Environment* env, int code) {
+  ending_.set(ended_by_error(setup_->isolate()) ? RELINK_HOW_UNCAUGHT : RELINK_HOW_EXIT, code);
+  node::Stop(env);
+}
+
+void Instance::watch_heap() { setup_->isolate()->AddNearHeapLimitCallback(near_heap_limit, this); }
+
+// V8 would end the process next. Scripts are stopped instead, and get some room until they notice.
+size_t Instance::near_heap_limit(void* data, size_t current, size_t initial) {
+  constexpr size_t kLeast = 32 * 1024 * 1024;
+  auto* instance = static_cast<Instance*>(data);
+  if (instance->extensions_++ == kHeapExtensions) return current;
+  instance->ending_.set(RELINK_HOW_HEAP_LIMIT, kExitCodeHeap);
+  if (instance->extensions_ == 1) {
+    fprintf(stderr, "relink: the guest's heap has reached its limit of %zu MiB: it is stopped\n", current >> 20);
+    node::Stop(instance->setup_->env());
+  }
+  return current + (initial / 4 > kLeast ? initial / 4 : kLeast);
+}
+
+}  // namespace relink

@@ -1,0 +1,119 @@
+// instance.h: one environment of Node's, from its making to its end.
+#ifndef RELINK_INSTANCE_H_
+#define RELINK_INSTANCE_H_
+
+#include <signal.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "internal.h"
+
+namespace relink {
+
+using Strings = std::vector<std::string>;
+
+constexpr int kExitCodeStopped = 1;  // what Node's main() makes of an environment that was stopped
+
+uint64_t now_us();
+
+std::string joined(const Strings& lines);
+
+// Node did not start.
+void fail(relink_bridge_result* result, int exit_code, const std::string& why);
+
+// Adds the time until its end to a field of the result.
+class Stopwatch {
+ public:
+  explicit Stopwatch(uint64_t* field) : field_(field), start_(now_us()) {}
+  ~Stopwatch() { *field_ += now_us() - start_; }
+  Stopwatch(const Stopwatch&) = delete;
+  void operator=(const Stopwatch&) = delete;
+
+ private:
+  uint64_t* field_;
+  uint64_t start_;
+};
+
+// Asks the environment that lives to end, or the next one if there is none yet. Any thread.
+void stop_environment();
+bool stop_requested();
+void forget_stop();
+
+// The way out of a guest on the host's own thread that can neither go on nor return (abort, V8 out of memory): a jump over its
+// frames, to where the host entered it last. The guest is lost then, with all that it holds.
+namespace escape {
+// Runs `action`, which is ended by leave() if need be. False: it was, now or before.
+bool guarded(void (*action)(void* context), void* context);
+// Does not return if the calling thread is in guarded().
+void leave();
+// Whether leave() has jumped.
+bool lost();
+// The isolate that guarded() is in, and the signal mask that the thread had before.
+void entered(v8::Isolate* isolate, const sigset_t& before);
+// For a callback of the host's that was called from within and returns: leaves further.
+void go_on_leaving();
+void forget();
+}  // namespace escape
+
+// How an environment ended: the first reason counts.
+struct Ending {
+  bool known = false;
+  uint32_t how = RELINK_HOW_FINISHED;
+  int exit_code = 0;
+  void set(uint32_t why, int code) {
+    if (!known) *this = Ending{true, why, code};
+  }
+};
+
+// Everything happens on the thread that made it.
+class Instance {
+ public:
+  Instance(const relink_bridge_options& options, relink_bridge_result* result);
+  ~Instance();
+
+  // False: there is none, and the result says why.
+  bool make(node::MultiIsolatePlatform* platform, const Strings& args, const Strings& exec_args);
+
+  // Runs it to its end. Blocks.
+  void run();
+
+  // In place of run(): the main script, then ticks until one is false, then finish().
+  void start();
+  bool tick(uint64_t budget_us);
+  // Whether a tick would do nothing.
+  bool idle() const;
+  // Calls a function of the guest's at once.
+  bool call(uint64_t id, const char* name, const char* text);
+  void finish();
+
+  // Whether it is running scripts at this moment, further out on the stack.
+  bool inside() const { return depth_ > 0; }
+
+ private:
+  class Scope;
+  void load();
+  void loop();
+  void wind_down();
+  void settle();
+  bool over() const { return ending_.known || stop_requested(); }
+  bool due() const;
+  bool loop_alive() const;
+  void exiting(node::Environment* env, int code);
+  void watch_heap();
+  static size_t near_heap_limit(void* instance, size_t current, size_t initial);
+
+  relink_bridge_options options_;
+  relink_bridge_result* result_;
+  node::MultiIsolatePlatform* platform_ = nullptr;
+  std::unique_ptr<node::CommonEnvironmentSetup> setup_;
+  Ending ending_;
+  int depth_ = 0;
+  int extensions_ = 0;     // of the heap limit
+  uintptr_t stack_ = 0;    // the thread's lowest address that may be used; 0: V8's own limit does
+};
+
+}  // namespace relink
+
+#endif  // RELINK_INSTANCE_H_

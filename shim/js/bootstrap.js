@@ -1,0 +1,119 @@
+'use strict';
+// The first script of a guest that its host talks to (shim/include/relink.h). Node hands it `process` and `require`; the
+// channel (shim/cpp/channel.cc) is a linked binding. What the host sends comes to dispatch(); each answer is a JSON text.
+const core = process._linkedBinding('relink');
+const settings = JSON.parse(core.settings);
+const Module = require('module');
+const path = require('path');
+const { pathToFileURL } = require('url');
+// Scripts may replace what they find in the global object.
+const { parse, stringify } = JSON;
+const { listen, answer, host: callHost } = core;
+
+// Of enum relink_answer.
+const OK = 0, THREW = 8, UNKNOWN = 9;
+// The name by which the host asks for relink_run() instead of a function.
+const RUN = '';
+
+// What relink_run() has loaded, by the name that the host gave it.
+const loaded = new Map();
+// Relative names are looked for from here.
+const folder = () => path.join(settings.cwd || process.cwd(), path.sep);
+
+// This script has no import() of its own, a module has.
+function compile(source, file) {
+  const module = new Module(file);
+  module.filename = file;
+  module.paths = Module._nodeModulePaths(path.dirname(file));
+  module._compile(source, file);
+  module.loaded = true;
+  return module.exports;
+}
+
+// require() where it does, else import().
+function load(specifier, isPath) {
+  const require = Module.createRequire(folder());
+  try {
+    return require(specifier);
+  } catch (error) {
+    if (error?.code !== 'ERR_REQUIRE_ESM') throw error;
+    const dynamic = compile('module.exports = (it) => import(it);', path.join(folder(), '[relink import]'));
+    return dynamic(isPath ? pathToFileURL(specifier).href : specifier);
+  }
+}
+
+const loaders = {
+  file: ({ what }) => load(path.resolve(folder(), what), true),
+  string: ({ what, as }) => compile(what, path.resolve(folder(), `[relink ${as}]`)),
+  package: ({ what }) => load(what, false),
+};
+
+// What a loaded script offers: its kind and that of its members.
+function describe(exports) {
+  const members = {};
+  if (exports !== null && (typeof exports === 'object' || typeof exports === 'function')) {
+    for (const name of Object.keys(exports)) members[name] = typeof exports[name];
+  }
+  return { type: typeof exports, members };
+}
+
+function run(request) {
+  const keep = (exports) => {
+    loaded.set(request.as, exports);
+    return describe(exports);
+  };
+  const exports = loaders[request.kind](request);
+  return exports instanceof Promise ? exports.then(keep) : keep(exports);
+}
+
+class Unknown extends Error {}
+
+// "name.member.function" of a loaded script, or else of the global object; called as a member of what it belongs to.
+function call(name, args) {
+  const [first, ...members] = name.split('.');
+  let holder = globalThis;
+  let value = loaded.has(first) ? loaded.get(first) : globalThis[first];
+  for (const member of members) {
+    holder = value;
+    value = value?.[member];
+  }
+  if (typeof value !== 'function') throw new Unknown(`${name} is ${typeof value}, not a function`);
+  return Reflect.apply(value, holder, args);
+}
+
+function refuse(id, error) {
+  const told = error instanceof Error ? error : { name: 'thrown', message: String(error) };
+  const { name, message, code, stack } = told;
+  answer(id, error instanceof Unknown ? UNKNOWN : THREW, stringify({ name, message, code, stack }));
+}
+
+function settle(id, value) {
+  let text;
+  try {
+    text = stringify(value) ?? 'null';
+  } catch (error) {
+    return refuse(id, error);
+  }
+  answer(id, OK, text);
+}
+
+function dispatch(id, name, text) {
+  try {
+    const value = name === RUN ? run(parse(text)) : call(name, parse(text));
+    if (typeof value?.then === 'function') value.then((it) => settle(id, it), (error) => refuse(id, error));
+    else settle(id, value);
+  } catch (error) {
+    refuse(id, error);
+  }
+}
+
+// relink.host.NAME(...) calls the host's function of that name. (`then` would make the object look like a promise.)
+const host = new Proxy(Object.create(null), {
+  get: (_, name) => (typeof name === 'symbol' || name === 'then' ? undefined
+    : (...args) => parse(callHost(name, stringify(args)))),
+});
+Object.defineProperty(globalThis, 'relink', { value: Object.freeze({ host, version: settings.version }) });
+
+if (settings.env) process.env = { ...process.env, ...settings.env };
+listen(dispatch);
+if (settings.script) Module.runMain(settings.script);

@@ -1,0 +1,183 @@
+//! `relink_options` of shim/include/relink.h, read.
+//!
+//! # Safety
+//! The structure and what it points at are the caller's, who promises that they are what the header says.
+
+use crate::answer::{Answer, No};
+use relink_core::config::{self, Config};
+use relink_core::report::log::Level;
+use serde_json::{json, Map, Value};
+use std::ffi::{c_char, c_uint, CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// `relink_options`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Options {
+    size: c_uint,
+    mode: c_uint,
+    guest: *const c_char,
+    script: *const c_char,
+    args: *const *const c_char,
+    node_args: *const *const c_char,
+    env: *const *const c_char,
+    cwd: *const c_char,
+    disallow: *const *const c_char,
+    provider: *const c_char,
+    report: *const c_char,
+    max_heap_mib: c_uint,
+    wait_ms: c_uint,
+    flags: c_uint,
+    reserved: c_uint,
+}
+const _: () = assert!(size_of::<Options>() == 96);
+
+/// `RELINK_STAY`.
+const STAY: c_uint = 1;
+
+/// What a host asks for.
+#[derive(Debug)]
+pub struct Wanted {
+    /// Guest, script and arguments.
+    pub config: Config,
+    /// Whether the guest is ticked.
+    pub ticked: bool,
+    /// Whether it stays when it has nothing to do.
+    pub stay: bool,
+    /// The guest's own working directory.
+    pub cwd: Option<PathBuf>,
+    /// What scripts may not do.
+    pub disallow: Vec<String>,
+    /// For the bootstrap script.
+    pub settings: String,
+}
+
+impl Wanted {
+    /// Reads and checks the options.
+    ///
+    /// # Safety
+    /// `options` is null or what the header says.
+    pub unsafe fn read(options: *const Options) -> Result<Self, No> {
+        if options.is_null() {
+            return Err(Answer::Argument.because("the options are a null pointer"));
+        }
+        // SAFETY: the size comes first in every version of the structure.
+        let size = unsafe { options.cast::<c_uint>().read() };
+        if size as usize != size_of::<Options>() {
+            let why = format!("relink_options.size is {size}, this library's is {}", size_of::<Options>());
+            return Err(Answer::Argument.because(why));
+        }
+        // SAFETY: promised by the caller; it has the whole size.
+        let options = unsafe { *options };
+        // SAFETY: as above.
+        unsafe { options.wanted() }
+    }
+
+    /// # Safety
+    /// As for [`Wanted::read`].
+    unsafe fn of(options: &Options) -> Result<Self, No> {
+        let path = |at| -> Result<Option<PathBuf>, No> {
+            // SAFETY: a string or null, promised by the caller.
+            let Some(path) = (unsafe { text(at) })? else { return Ok(None) };
+            let absolute = std::path::absolute(&path);
+            absolute.map(Some).map_err(|e| Answer::Argument.because(format!("\"{path}\": {e}")))
+        };
+        let guest = path(options.guest)?;
+        let guest = guest.ok_or_else(|| Answer::Argument.because("relink_options.guest is needed"))?;
+        let script = path(options.script)?;
+        let cwd = path(options.cwd)?;
+        // SAFETY: lists, promised by the caller.
+        let (args, mut node_args, env, disallow) = unsafe {
+            (list(options.args)?, list(options.node_args)?, list(options.env)?, list(options.disallow)?)
+        };
+        if options.max_heap_mib > 0 {
+            node_args.push(format!("--max-old-space-size={}", options.max_heap_mib));
+        }
+        // SAFETY: as above.
+        let provider = unsafe { text(options.provider) }?;
+        let settings = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "script": script.as_ref().map(|p| p.to_string_lossy()),
+            "cwd": cwd.as_ref().map(|p| p.to_string_lossy()),
+            "env": (!options.env.is_null()).then(|| variables(&env)),
+        });
+        Ok(Self {
+            stay: script.is_none() || options.flags & STAY != 0,
+            config: Config {
+                guest,
+                script: script.unwrap_or_default(),
+                args,
+                node_args,
+                report: path(options.report)?,
+                log: Level::Error,
+                provider,
+                wait: Duration::from_millis(u64::from(options.wait_ms)),
+                inherit: false,
+                host: None,
+                audit: false,
+                probe: config::probe(|name| std::env::var_os(name).filter(|value| !value.is_empty()))?,
+            },
+            ticked: options.mode == 1,
+            cwd,
+            disallow,
+            settings: settings.to_string(),
+        })
+    }
+}
+
+impl Options {
+    /// # Safety
+    /// As for [`Wanted::read`].
+    unsafe fn wanted(&self) -> Result<Wanted, No> {
+        const KNOWN: [&str; 2] = ["child_process", "addons"];
+        if self.mode > 1 || self.flags & !STAY != 0 || self.reserved != 0 {
+            return Err(Answer::Argument.because("relink_options has a mode or flag that is unknown here"));
+        }
+        // SAFETY: promised by the caller.
+        let wanted = unsafe { Wanted::of(self) }?;
+        if let Some(unknown) = wanted.disallow.iter().find(|name| !KNOWN.contains(&name.as_str())) {
+            let why = format!("disallow: \"{unknown}\" is none of {}", KNOWN.join(", "));
+            return Err(Answer::Argument.because(why));
+        }
+        if wanted.ticked && wanted.cwd.is_some() {
+            let why = "cwd: the thread that ticks the guest is the host's, and so is its working directory";
+            return Err(Answer::Argument.because(why));
+        }
+        Ok(wanted)
+    }
+}
+
+fn variables(pairs: &[String]) -> Map<String, Value> {
+    pairs.iter().filter_map(|p| p.split_once('=')).map(|(n, v)| (n.to_owned(), v.into())).collect()
+}
+
+/// A string, or nothing.
+///
+/// # Safety
+/// `at` is null or a NUL-terminated string.
+pub unsafe fn text(at: *const c_char) -> Result<Option<String>, No> {
+    if at.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: promised by the caller.
+    let bytes = unsafe { CStr::from_ptr(at) }.to_bytes();
+    let wrong = |_| Answer::Argument.because(format!("{:?} is not UTF-8", OsStr::from_bytes(bytes)));
+    std::str::from_utf8(bytes).map(|text| Some(text.to_owned())).map_err(wrong)
+}
+
+/// # Safety
+/// `at` is null or a vector of strings that ends with a null pointer.
+unsafe fn list(at: *const *const c_char) -> Result<Vec<String>, No> {
+    let mut found = Vec::new();
+    let mut next = at;
+    // SAFETY: null ends the vector, or is given in place of one.
+    while !next.is_null() && !unsafe { *next }.is_null() {
+        // SAFETY: a string of the vector.
+        found.extend(unsafe { text(*next) }?);
+        // SAFETY: the vector goes on to its null.
+        next = unsafe { next.add(1) };
+    }
+    Ok(found)
+}

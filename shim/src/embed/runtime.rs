@@ -1,0 +1,368 @@
+//! A guest that its host talks to, from its making to its end.
+//!
+//! # Safety
+//! Gives the calling thread file-system attributes of its own (`unshare(2)`).
+
+use super::calls::{Calls, Done, HostFunction, Outcome};
+use super::options::Wanted;
+use crate::answer::{Answer, No};
+use crate::{bridge, fail, new_report, spawn};
+use relink_core::error::Error;
+use relink_core::pipeline::{self, lock, Entered, SharedReport, Ticked};
+use relink_core::report::log::{self, Level};
+use relink_core::runtime::bridge::{self as messages, Sent};
+use relink_core::runtime::channel::Channel;
+use relink_core::runtime::{guards, lifecycle};
+use std::ffi::{CStr, CString};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// The script that runs first in the guest.
+const BOOTSTRAP: &str = include_str!("../../js/bootstrap.js");
+/// How long a thread that waits for the guest sleeps between two looks.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Where the guest is.
+enum Session {
+    Thread(JoinHandle<Option<Entered>>),
+    Ticked(Ticked),
+    Ended(Option<Entered>),
+}
+
+/// The one guest.
+pub struct Runtime {
+    /// What its handle holds.
+    pub id: usize,
+    /// What is on its way.
+    pub calls: Arc<Calls>,
+    ticked: bool,
+    /// The guest's thread, as [`here`] tells it.
+    thread: Arc<AtomicUsize>,
+    /// How many calls of the guest are on the stack of the thread that ticks it.
+    depth: AtomicUsize,
+    report: SharedReport,
+    session: Mutex<Session>,
+}
+
+/// A number that no other living thread has; 0 is none.
+fn here() -> usize {
+    thread_local!(static PLACE: u8 = const { 0 });
+    PLACE.try_with(|place| std::ptr::from_ref(place) as usize).unwrap_or(0)
+}
+
+fn deadline(timeout_ms: u32) -> Instant {
+    Instant::now() + Duration::from_millis(u64::from(timeout_ms))
+}
+
+impl Runtime {
+    /// Brings Node in.
+    pub fn create(wanted: Wanted, id: usize) -> Result<Self, No> {
+        guards::all();
+        guards::disallow(&wanted.disallow);
+        let calls = Arc::new(Calls::default());
+        let report = new_report();
+        let listener = Arc::clone(&calls);
+        let channel = Arc::new(Channel::new(listener, BOOTSTRAP, &wanted.settings, wanted.stay));
+        let thread = Arc::new(AtomicUsize::new(0));
+        let ticked = wanted.ticked;
+        let session = if ticked {
+            thread.store(here(), Ordering::Relaxed);
+            begin(&wanted, channel, &calls, &report)?
+        } else {
+            on_own_thread(wanted, channel, &calls, &thread, &report)?
+        };
+        let depth = AtomicUsize::new(0);
+        Ok(Self { id, calls, ticked, thread, depth, report, session: Mutex::new(session) })
+    }
+
+    /// Whether the calling thread is the guest's.
+    fn is_here(&self) -> bool {
+        self.thread.load(Ordering::Relaxed) == here()
+    }
+
+    /// For what must not be done from within a script of the guest.
+    fn outside(&self) -> Result<MutexGuard<'_, Session>, No> {
+        let inside = || Answer::Busy.because("a script of this guest is running further out on the stack");
+        let free = !self.is_here() || (self.ticked && self.depth.load(Ordering::Relaxed) == 0);
+        self.session().filter(|_| free).ok_or_else(inside)
+    }
+
+    /// Runs scripts on this thread.
+    fn inside<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.depth.fetch_add(1, Ordering::Relaxed);
+        let done = work();
+        self.depth.fetch_sub(1, Ordering::Relaxed);
+        done
+    }
+
+    /// `None`: another thread looks at it, or the guest is being ticked.
+    fn session(&self) -> Option<MutexGuard<'_, Session>> {
+        match self.session.try_lock() {
+            Ok(session) => Some(session),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.session().is_some_and(|session| match &*session {
+            Session::Thread(thread) => thread.is_finished(),
+            Session::Ticked(_) => false,
+            Session::Ended(_) => true,
+        })
+    }
+
+    /// Does what is due.
+    pub fn tick(&self, budget_us: u64) -> Result<(), No> {
+        if !self.ticked || !self.is_here() {
+            return Err(Answer::WrongThread.because("a guest is ticked by the thread that created it so"));
+        }
+        let mut session = self.outside()?;
+        let Session::Ticked(ticked) = &*session else { return Err(ended()) };
+        if self.inside(|| ticked.tick(budget_us))? {
+            return Ok(());
+        }
+        self.end(&mut session)?;
+        Err(ended())
+    }
+
+    /// Ends what this thread ticks.
+    fn end(&self, session: &mut Session) -> Result<(), No> {
+        if let Session::Ticked(_) = session {
+            let Session::Ticked(ticked) = std::mem::replace(session, Session::Ended(None)) else {
+                return Ok(());
+            };
+            let entered = ticked.end();
+            self.calls.end();
+            *session = Session::Ended(Some(entered?));
+        }
+        Ok(())
+    }
+
+    /// Calls a function, or with an empty name has a script loaded, and waits for the answer.
+    pub fn call(&self, function: &CStr, text: &CStr, timeout_ms: u32) -> Result<(Answer, String), No> {
+        let id = self.calls.waiting();
+        let until = deadline(timeout_ms);
+        let at_once = self.is_here();
+        let sent = if at_once {
+            self.inside(|| messages::call(id, function, text))
+        } else {
+            messages::send(id, function, text)
+        };
+        let outcome = match sent {
+            Sent::Taken if at_once => self.wait_here(id, until)?,
+            Sent::Taken => self.calls.wait(id, until),
+            Sent::NobodyListens | Sent::OtherThread => Outcome::Ended,
+        };
+        self.calls.forget(id);
+        match outcome {
+            Outcome::Answered(answer, text) => Ok((answer, text)),
+            Outcome::Ended => Err(ended()),
+            Outcome::Late => Err(Answer::Timeout.because(format!("no answer within {timeout_ms} ms"))),
+        }
+    }
+
+    /// On the guest's own thread the answer is there, or comes while that is ticked.
+    fn wait_here(&self, id: u64, until: Instant) -> Result<Outcome, No> {
+        const BUDGET_US: u64 = 1000;
+        const PAUSE: Duration = Duration::from_micros(50);
+        loop {
+            let outcome = self.calls.take(id);
+            if outcome != Outcome::Late || (self.ticked && Instant::now() >= until) {
+                return Ok(outcome);
+            }
+            match self.tick(BUDGET_US) {
+                Ok(()) => std::thread::sleep(PAUSE),
+                Err(no) if no.answer == Answer::Ended => return Ok(self.calls.take(id)),
+                Err(_) => {
+                    self.calls.forget(id);
+                    let why = "the answer is a promise, and the thread that would settle it is this one";
+                    return Err(Answer::WrongThread.because(why));
+                }
+            }
+        }
+    }
+
+    /// Calls a function without waiting.
+    pub fn call_async(&self, function: &CStr, text: &CStr, done: Done) -> Result<(), No> {
+        let id = self.calls.told(done);
+        if messages::send(id, function, text) == Sent::Taken {
+            return Ok(());
+        }
+        self.calls.forget(id);
+        Err(ended())
+    }
+
+    /// Has a callback called on the guest's loop.
+    pub fn post(&self, work: Box<dyn FnOnce(bool) + Send>) -> Result<(), No> {
+        if messages::post(work) == Sent::Taken {
+            Ok(())
+        } else {
+            Err(ended())
+        }
+    }
+
+    /// Sets a function of the host's.
+    pub fn register(&self, name: String, function: Option<Arc<HostFunction>>) {
+        self.calls.register(name, function);
+    }
+
+    /// The report as JSON.
+    pub fn report(&self) -> String {
+        serde_json::to_string(&*lock(&self.report)).unwrap_or_default()
+    }
+
+    /// Waits until Node has ended by itself.
+    pub fn join(&self, timeout_ms: u32) -> Result<(), No> {
+        if self.is_here() && !self.has_ended() {
+            return Err(Answer::WrongThread.because("this is the guest's own thread"));
+        }
+        self.await_end(timeout_ms, || ())
+    }
+
+    /// Ends Node.
+    pub fn stop(&self, timeout_ms: u32) -> Result<(), No> {
+        let ask = || lifecycle::stop("stopped", 1, "the host asked for it");
+        if !self.is_here() || self.has_ended() {
+            // Again and again: a guest that has not begun yet does not hear the first time.
+            return self.await_end(timeout_ms, ask);
+        }
+        let mut session = self.outside()?;
+        ask();
+        self.end(&mut session)
+    }
+
+    fn await_end(&self, timeout_ms: u32, meanwhile: impl Fn()) -> Result<(), No> {
+        let until = deadline(timeout_ms);
+        while !self.has_ended() {
+            if Instant::now() >= until {
+                return Err(Answer::Timeout.because(format!("Node still runs after {timeout_ms} ms")));
+            }
+            meanwhile();
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    /// Ends Node and takes the guest out of the process. After OK and STAYS nothing is left to be asked for.
+    pub fn destroy(&self, timeout_ms: u32) -> Result<(), No> {
+        if self.ticked && !self.is_here() {
+            return Err(
+                Answer::WrongThread.because("a ticked guest is destroyed by the thread that ticks it")
+            );
+        }
+        self.stop(timeout_ms)?;
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let entered = match std::mem::replace(&mut *session, Session::Ended(None)) {
+            Session::Ended(entered) => entered,
+            Session::Thread(thread) => thread.join().unwrap_or(None),
+            Session::Ticked(_) => None,
+        };
+        take_out(entered)
+    }
+}
+
+fn ended() -> No {
+    Answer::Ended.because("Node has ended")
+}
+
+/// Takes what Node left out of the process.
+fn take_out(entered: Option<Entered>) -> Result<(), No> {
+    let taken = match entered {
+        Some(entered) => entered.unload(),
+        None if lifecycle::renew() => Ok(()),
+        None => Err(Error::Internal("a guest still runs".into())),
+    };
+    taken.map_err(|error| {
+        log::tell(Level::Error, &error.line());
+        Answer::Stays.because(error.line())
+    })
+}
+
+/// Why Node is not there although nothing refused it.
+fn why_ended(report: &SharedReport) -> No {
+    let report = lock(report);
+    let failed = report.error.as_ref().map(|e| format!("{} {}", e.code, e.message));
+    let ended = report.outcome.as_ref().map(|o| format!("Node ended at once ({}) {}", o.how, o.message));
+    Answer::Refused.because(failed.or(ended).unwrap_or_else(|| "Node did not start".into()))
+}
+
+fn on_own_thread(
+    wanted: Wanted,
+    channel: Arc<Channel>,
+    calls: &Arc<Calls>,
+    place: &Arc<AtomicUsize>,
+    report: &SharedReport,
+) -> Result<Session, No> {
+    let (place, at_the_end) = (Arc::clone(place), Arc::clone(calls));
+    let cwd = wanted.cwd;
+    let prepare = move || {
+        place.store(here(), Ordering::Relaxed);
+        cwd.as_deref().map_or(Ok(()), own_working_directory)
+    };
+    let end = move |entered| {
+        at_the_end.end();
+        entered
+    };
+    let thread = spawn(wanted.config, Some(channel), Arc::clone(report), prepare, end);
+    let thread = thread.ok_or_else(|| why_ended(report))?;
+    while !calls.opened() {
+        if thread.is_finished() && !calls.opened() {
+            let no = match thread.join().unwrap_or(None) {
+                Some(entered) => take_out(Some(entered)).err(),
+                None => take_out(None).err(),
+            };
+            return Err(no.unwrap_or_else(|| why_ended(report)));
+        }
+        calls.pause(Instant::now() + PAUSE);
+    }
+    Ok(Session::Thread(thread))
+}
+
+fn begin(
+    wanted: &Wanted,
+    channel: Arc<Channel>,
+    calls: &Calls,
+    report: &SharedReport,
+) -> Result<Session, No> {
+    let config = &wanted.config;
+    lock(report).guest = config.guest.display().to_string();
+    let ticked = pipeline::begin(config, bridge::all(), channel, report).map_err(|error| {
+        fail(&error, report, config.report.as_deref());
+        take_out(None).err().unwrap_or_else(|| error.into())
+    })?;
+    if calls.opened() {
+        return Ok(Session::Ticked(ticked));
+    }
+    let left = take_out(Some(ticked.end()?)).err();
+    Err(left.unwrap_or_else(|| why_ended(report)))
+}
+
+/// The guest's thread, and those that it makes, get a working directory of their own.
+fn own_working_directory(folder: &Path) -> Result<(), Error> {
+    let failed = |e: std::io::Error| Error::Setting {
+        name: "cwd",
+        why: format!("\"{}\": {e}; name a folder that can be entered", folder.display()),
+    };
+    // SAFETY: this thread alone stops sharing its file-system attributes.
+    if unsafe { libc::unshare(libc::CLONE_FS) } != 0 {
+        return Err(failed(std::io::Error::last_os_error()));
+    }
+    std::env::set_current_dir(folder).map_err(failed)
+}
+
+/// A text for the bootstrap.
+pub fn c_text(text: String) -> Result<CString, No> {
+    CString::new(text).map_err(|_| Answer::Argument.because("a text with a zero byte"))
+}
+
+/// The one guest, if there is one.
+static CURRENT: Mutex<Option<Arc<Runtime>>> = Mutex::new(None);
+
+/// Its place. Held only for a moment, but by whoever creates a guest.
+pub fn current() -> MutexGuard<'static, Option<Arc<Runtime>>> {
+    CURRENT.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,51 @@
+//! Hosts written in C (fixtures/capi), linked with librelink.so and a real V8.
+
+use crate::support::parts;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// This tree.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs a command that must succeed.
+pub fn checked(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {}\n{out}\n{err}", output.status);
+    output
+}
+
+/// Compiles `source` as strict C99 (or C++, by its name) to an object file.
+pub fn object(source: &Path, folder: &Path) -> PathBuf {
+    let output = folder.join(source.file_name().expect("a name")).with_extension("o");
+    let is_c = source.extension().is_some_and(|e| e == "c");
+    let mut command = if is_c { Command::new("gcc") } else { Command::new("g++") };
+    // Debian's headers of V8 are C++17; POSIX beside C99 is for the hosts themselves.
+    command.args(if is_c { ["-std=c99", "-D_DEFAULT_SOURCE"] } else { ["-std=c++17", "-DHOST"] });
+    command.args(["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-isystem"]).arg(&parts().headers);
+    command.arg("-I").arg(root().join("shim/include")).arg("-I").arg(root().join("fixtures/capi"));
+    checked(command.arg("-c").arg(source).arg("-o").arg(&output));
+    output
+}
+
+/// Links object files with fixtures/hosts/v8_main.cc to the program `name`.
+pub fn program(name: &str, objects: &[PathBuf], folder: &Path) -> PathBuf {
+    let main = object(&root().join("fixtures/hosts/v8_main.cc"), folder);
+    let program = folder.join(name);
+    let of = |file: &Path| file.parent().expect("a folder").display().to_string();
+    let (v8, relink) = (of(&parts().libv8), of(&parts().library));
+    let paths =
+        format!("-Wl,--disable-new-dtags,-rpath,{v8},-rpath-link,{v8},-rpath,{relink},-rpath-link,{relink}");
+    let mut command = Command::new("g++");
+    command.args(objects).arg(main).arg(&parts().libv8).arg(&parts().library);
+    checked(command.args(["-pthread", &paths]).arg("-o").arg(&program));
+    program
+}
+
+/// The host of this name in fixtures/capi.
+pub fn host(name: &str, folder: &Path) -> PathBuf {
+    let source = root().join("fixtures/capi").join(format!("{name}.c"));
+    program(name, &[object(&source, folder)], folder)
+}
