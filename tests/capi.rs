@@ -5,6 +5,9 @@ mod c_hosts;
 mod support;
 
 use c_hosts::{checked, host, object, program, root};
+use relink::abi::line;
+use relink::kit::guest::{self, BuildOptions};
+use relink::kit::{hosts, progress};
 use std::path::Path;
 use std::process::Command;
 use support::parts;
@@ -226,4 +229,40 @@ fn pkg_config_knows_the_library() {
     let mut run = command(&program);
     let output = checked(run.env("LD_LIBRARY_PATH", folder.path().join("lib")));
     assert_eq!(String::from_utf8_lossy(&output.stdout), concat!(env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+/// An add-on of an official node makes that node the host of another one; also of the next line.
+#[test]
+fn an_official_node_talks_to_its_guest() {
+    let folder = TempDir::new().expect("a folder");
+    let addon = folder.path().join("in_node.node");
+    let relink = parts().library.parent().expect("a folder").display();
+    let mut compiler = Command::new("gcc");
+    compiler.args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-isystem"]);
+    compiler.arg(&parts().headers).arg("-I").arg(root().join("shim/include"));
+    compiler.arg(root().join("fixtures/capi/in_node.c")).arg(&parts().library);
+    checked(compiler.arg(format!("-Wl,-rpath,{relink}")).arg("-o").arg(&addon));
+    let script = folder.path().join("host.js");
+    let source = "const [, , file, mode, guest] = process.argv; const it = { exports: {} };\n\
+        process.dlopen(it, file);\n\
+        for (let i = 0; i < 2; i++) console.log(it.exports.talk(mode, guest));\n\
+        const { Worker } = require('worker_threads');\n\
+        new Worker('require(`worker_threads`).parentPort.postMessage(1)', { eval: true })\n\
+          .on('message', () => setTimeout(() => console.log('the host goes on'), 5));\n";
+    std::fs::write(&script, source).expect("written");
+    let progress = progress::terminal();
+    let of_20 = BuildOptions { line: Some(20), ..BuildOptions::default() };
+    let guest_20 =
+        guest::build(&of_20, progress.as_ref()).unwrap_or_else(|e| panic!("{} {e}", e.code())).library;
+    let line_20 = line::of_node(20).expect("a line");
+    let node_20 = hosts::official_node(hosts::version_of(line_20), progress.as_ref());
+    let node_20 = node_20.unwrap_or_else(|e| panic!("{} {e}", e.code()));
+    for (node, guest, line) in [(&parts().node, &parts().guest, 18), (&node_20, &guest_20, 20)] {
+        for mode in MODES {
+            let output = checked(command(node).arg(&script).arg(&addon).arg(mode).arg(guest));
+            let said = format!("[42,\"v{line}\",\"function\"]\n");
+            let wanted = format!("{said}{said}the host goes on\n");
+            assert_eq!(String::from_utf8_lossy(&output.stdout), wanted, "{mode} {line}");
+        }
+    }
 }

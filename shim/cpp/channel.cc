@@ -93,7 +93,10 @@ napi_value answer(napi_env env, napi_callback_info info) {
   napi_get_value_double(env, given.values[0], &id);
   napi_get_value_double(env, given.values[1], &status);
   std::string text = text_of(env, given.values[2]);
-  g_channel.answer(g_channel.ctx, static_cast<uint64_t>(id), static_cast<int32_t>(status), text.data(), text.size());
+  {
+    HostScope host;  // somebody of the host's may be told at once
+    g_channel.answer(g_channel.ctx, static_cast<uint64_t>(id), static_cast<int32_t>(status), text.data(), text.size());
+  }
   escape::go_on_leaving();
   return nullptr;
 }
@@ -131,6 +134,7 @@ void stop_listening() {
 void env_ends(void*) {
   stop_listening();
   g_env = nullptr;
+  HostScope host;
   g_channel.closed(g_channel.ctx);
 }
 

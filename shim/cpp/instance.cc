@@ -139,6 +139,7 @@ Instance::Instance(const relink_bridge_options& options, relink_bridge_result* r
     : options_(options), result_(result) {}
 
 Instance::~Instance() {
+  OuterIsolate outer(true);
   Stopwatch time(&result_->us_teardown);
   setup_.reset();
 }
@@ -149,6 +150,8 @@ bool Instance::make(node::MultiIsolatePlatform* platform, const Strings& args, c
   Strings errors;
   auto make_environment = [&](const node::CommonEnvironmentSetup* setup) {
     measure_idle_time(setup->event_loop());
+    // Node's own callback, if it was asked for one, is added later and so called first.
+    setup->isolate()->AddNearHeapLimitCallback(near_heap_limit, this);
     // Not kDefaultFlags: kOwnsInspector would take the process's SIGUSR1 handler.
     return node::CreateEnvironment(setup->isolate_data(), setup->context(), args, exec_args,
                                    node::EnvironmentFlags::kOwnsProcessState, node::ThreadId{}, nullptr);
@@ -174,11 +177,15 @@ void Instance::start() {
 
 bool Instance::tick(uint64_t budget_us) {
   if (over()) return false;
-  uint64_t until = now_us() + budget_us;
+  uint64_t start = now_us(), until = start + budget_us;
   Scope scope(this);
   do {
     options_.loop->run(setup_->event_loop(), kNoWait);
-  } while (!over() && loop_alive() && due() && now_us() < until);
+    uint64_t end = now_us();
+    longest_round_us_ -= longest_round_us_ / 8;
+    if (end - start > longest_round_us_) longest_round_us_ = end - start;
+    start = end;
+  } while (!over() && loop_alive() && due() && start + longest_round_us_ < until);
   if (!over() && !loop_alive()) wind_down();
   return !over();
 }
@@ -197,7 +204,6 @@ void Instance::finish() {
 void Instance::load() {
   Stopwatch time(&result_->us_load);
   node::Environment* env = setup_->env();
-  watch_heap();
   publish(env);
   node::SetProcessExitHandler(env, [this](node::Environment* ended, int code) { exiting(ended, code); });
   // As in Node's own main, what it returns does not matter: an error has been dealt with by then.
@@ -254,13 +260,11 @@ void Instance::exiting(node::Environment* env, int code) {
   node::Stop(env);
 }
 
-void Instance::watch_heap() { setup_->isolate()->AddNearHeapLimitCallback(near_heap_limit, this); }
-
 // V8 would end the process next. Scripts are stopped instead, and get some room until they notice.
 size_t Instance::near_heap_limit(void* data, size_t current, size_t initial) {
   constexpr size_t kLeast = 32 * 1024 * 1024;
   auto* instance = static_cast<Instance*>(data);
-  if (instance->extensions_++ == kHeapExtensions) return current;
+  if (instance->setup_ == nullptr || instance->extensions_++ == kHeapExtensions) return current;
   instance->ending_.set(RELINK_HOW_HEAP_LIMIT, kExitCodeHeap);
   if (instance->extensions_ == 1) {
     fprintf(stderr, "relink: the guest's heap has reached its limit of %zu MiB: it is stopped\n", current >> 20);

@@ -101,7 +101,6 @@ class Instance {
   bool due() const;
   bool loop_alive() const;
   void exiting(node::Environment* env, int code);
-  void watch_heap();
   static size_t near_heap_limit(void* instance, size_t current, size_t initial);
 
   relink_bridge_options options_;
@@ -111,6 +110,7 @@ class Instance {
   Ending ending_;
   int depth_ = 0;
   int extensions_ = 0;     // of the heap limit
+  uint64_t longest_round_us_ = 0;  // of the loop, of late: what the next one may take
   uintptr_t stack_ = 0;    // the thread's lowest address that may be used; 0: V8's own limit does
 };
 

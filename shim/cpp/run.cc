@@ -164,6 +164,12 @@ bool in_forked_child() {
 
 bool on_running_thread() { return is_running() && g_running_tid.load() == gettid(); }
 
+// An address that no other living thread has: the thread that ticks is told without asking the system.
+thread_local char t_here;
+std::atomic<const char*> g_ticking{nullptr};
+
+bool ticks_here() { return g_ticking.load(std::memory_order_relaxed) == &t_here; }
+
 // Frees what was begun; its scripts must not be further out on the stack.
 void end_ticked() {
   if (g_ticked == nullptr) return;
@@ -179,6 +185,7 @@ void end_ticked() {
 void over() {
   forget_stop();
   g_begun = false;
+  g_ticking.store(nullptr);
   set_running(false);
   g_busy.store(false);
 }
@@ -240,6 +247,7 @@ extern "C" int relink_bridge_begin(const relink_bridge_options* options) {
   if (!g_busy.compare_exchange_strong(idle, true)) return RELINK_BRIDGE_E_BUSY;
   set_running(true);
   g_begun = true;
+  g_ticking.store(&t_here);
   int outcome = begin_exclusively(*options);
   if (outcome != 0) over();
   return outcome;
@@ -247,7 +255,7 @@ extern "C" int relink_bridge_begin(const relink_bridge_options* options) {
 
 extern "C" int relink_bridge_tick(uint64_t budget_us) {
   using namespace relink;
-  if (!on_running_thread()) return is_running() ? RELINK_BRIDGE_E_THREAD : RELINK_BRIDGE_E_NOT_RUNNING;
+  if (!ticks_here()) return is_running() ? RELINK_BRIDGE_E_THREAD : RELINK_BRIDGE_E_NOT_RUNNING;
   if (g_ticked == nullptr) return RELINK_BRIDGE_E_NOT_RUNNING;
   if (g_ticked->inside() && !escape::lost()) return RELINK_BRIDGE_E_BUSY;
   if (!escape::lost() && g_ticked->idle()) return 0;
@@ -269,7 +277,9 @@ extern "C" int relink_bridge_end(relink_bridge_result* result) {
 
 extern "C" int relink_bridge_call(uint64_t id, const char* name, const char* text) {
   using namespace relink;
-  if (!on_running_thread()) return is_running() ? RELINK_BRIDGE_E_THREAD : RELINK_BRIDGE_E_NOT_RUNNING;
+  if (!ticks_here() && !on_running_thread()) {
+    return is_running() ? RELINK_BRIDGE_E_THREAD : RELINK_BRIDGE_E_NOT_RUNNING;
+  }
   // On a thread of its own the guest is entered already: it is one of its scripts that led here.
   bool called = false;
   if (g_ticked == nullptr) called = channel::call(id, name, text);

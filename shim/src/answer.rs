@@ -60,25 +60,25 @@ impl From<Error> for No {
 
 thread_local! {
     /// Why this thread's last call did not answer OK.
-    static WHY: RefCell<CString> = RefCell::new(CString::default());
+    static WHY: RefCell<Option<CString>> = const { RefCell::new(None) };
 }
 
 /// Answers a call, and remembers why it was not OK. Nothing of ours may unwind into the host.
 pub fn answer(work: impl FnOnce() -> Result<(), No>) -> c_int {
     let done = catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(Answer::Internal.because("a panic, told on standard error")));
-    let (answer, why) = done.map_or_else(|no| (no.answer, no.why), |()| (Answer::Ok, String::new()));
-    let why = CString::new(why.replace('\0', " ")).unwrap_or_default();
+    let (answer, why) = done.map_or_else(|no| (no.answer, Some(no.why)), |()| (Answer::Ok, None));
+    let why = why.map(|why| CString::new(why.replace('\0', " ")).unwrap_or_default());
     // A thread that is past its thread-local storage has nobody to ask for the reason.
-    let _ = WHY.try_with(|last| last.replace(why));
+    let _ = WHY.try_with(|last| *last.borrow_mut() = why);
     answer as c_int
 }
 
 /// Why the last function that this thread called did not answer OK.
 #[no_mangle]
 pub extern "C" fn relink_last_error() -> *const c_char {
-    const NOTHING: *const c_char = c"".as_ptr();
-    WHY.try_with(|why| why.borrow().as_ptr()).unwrap_or(NOTHING)
+    let why = WHY.try_with(|why| why.borrow().as_ref().map(|why| why.as_ptr()));
+    why.ok().flatten().unwrap_or(c"".as_ptr())
 }
 
 /// Gives the caller a text of its own.

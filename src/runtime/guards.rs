@@ -422,6 +422,7 @@ pub fn forget_guest() {
     LOOKED_FOR.iter().for_each(|looked| looked.store(false, Ordering::Relaxed));
     (0..=2).for_each(|stream| believes_non_blocking(stream).store(false, Ordering::Relaxed));
     signals::forget();
+    disallow(&[]);
 }
 
 fn set_errno(value: c_int) {

@@ -23,7 +23,9 @@ pub fn object(source: &Path, folder: &Path) -> PathBuf {
     let is_c = source.extension().is_some_and(|e| e == "c");
     let mut command = if is_c { Command::new("gcc") } else { Command::new("g++") };
     // Debian's headers of V8 are C++17; POSIX beside C99 is for the hosts themselves.
-    command.args(if is_c { ["-std=c99", "-D_DEFAULT_SOURCE"] } else { ["-std=c++17", "-DHOST"] });
+    command.args(if is_c { ["-std=c99", "-D_DEFAULT_SOURCE"] } else { ["-std=c++17", "-D_GNU_SOURCE"] });
+    // The examples are hosts of ours then.
+    command.arg("-DHOST");
     command.args(["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-isystem"]).arg(&parts().headers);
     command.arg("-I").arg(root().join("shim/include")).arg("-I").arg(root().join("fixtures/capi"));
     checked(command.arg("-c").arg(source).arg("-o").arg(&output));

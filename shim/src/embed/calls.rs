@@ -2,6 +2,7 @@
 
 use crate::answer::Answer;
 use relink_core::runtime::channel::Listener;
+use relink_core::runtime::guards;
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -133,18 +134,21 @@ impl Calls {
 
     /// The guest has ended: who still waits is told.
     pub fn end(&self) {
-        let (told, _) = {
+        let mut told = Vec::new();
+        {
             let mut state = self.state();
             state.closed = true;
-            let told = |id: &u64, state: &State| matches!(state.calls.get(id), Some(Call::Told(_)));
-            let ids: Vec<u64> = state.calls.keys().copied().filter(|id| told(id, &state)).collect();
-            let calls: Vec<_> = ids.iter().filter_map(|id| state.calls.remove(id)).collect();
-            (calls, self.changed.notify_all())
-        };
-        for call in told {
-            if let Call::Told(done) = call {
-                done(Answer::Ended, "null");
+            let calls = std::mem::take(&mut state.calls);
+            for (id, call) in calls {
+                match call {
+                    Call::Told(done) => told.push(done),
+                    other => drop(state.calls.insert(id, other)),
+                }
             }
+        }
+        self.changed.notify_all();
+        for done in told {
+            guards::as_host(|| done(Answer::Ended, "null"));
         }
     }
 }
@@ -174,7 +178,7 @@ impl Listener for Calls {
             }
         };
         match done {
-            Some(done) => relink_core::runtime::guards::as_host(|| done(answer, text)),
+            Some(done) => guards::as_host(|| done(answer, text)),
             None => self.changed.notify_all(),
         }
     }
