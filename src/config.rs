@@ -34,12 +34,15 @@ pub const HOST: &str = "RELINK_HOST";
 /// 1: the report says what every slot of the guest holds once it is bound.
 pub const AUDIT: &str = "RELINK_AUDIT";
 
+/// The folder with adapter units, for neutral guests; by default the kit's.
+pub const ADAPTERS: &str = "RELINK_ADAPTERS";
+
 /// When the host's V8 is observed before Node starts: always, auto or never.
 pub const PROBE: &str = "RELINK_PROBE";
 
 /// All variables, so that they can be taken out of a host's environment.
-pub const VARIABLES: [&str; 12] =
-    [GUEST, SCRIPT, ARGS, NODE_ARGS, REPORT, LOG, PROVIDER, WAIT_MS, INHERIT, HOST, AUDIT, PROBE];
+pub const VARIABLES: [&str; 13] =
+    [GUEST, SCRIPT, ARGS, NODE_ARGS, REPORT, LOG, PROVIDER, WAIT_MS, INHERIT, HOST, AUDIT, PROBE, ADAPTERS];
 
 /// Wait this long for the host's V8 unless told otherwise.
 const DEFAULT_WAIT: Duration = Duration::from_secs(60);
@@ -71,6 +74,8 @@ pub struct Config {
     pub audit: bool,
     /// When and how the host's V8 is observed.
     pub probe: Settings,
+    /// The folder with adapter units.
+    pub adapters: Option<PathBuf>,
 }
 
 impl Config {
@@ -102,6 +107,7 @@ impl Config {
             inherit: get(INHERIT).is_some_and(|v| v == "1"),
             host: get(HOST).map(|h| h.to_string_lossy().into_owned()),
             audit: get(AUDIT).is_some_and(|v| v == "1"),
+            adapters: get(ADAPTERS).map(PathBuf::from),
             probe: probe(get)?,
         })
     }

@@ -169,6 +169,16 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// The adapters for the pair are not there.
+    #[error("the adapters for a guest for V8 {guest} on V8 {host} are not there; run `relink adapter build {name}`, or name their folder in RELINK_ADAPTERS")]
+    NoUnit {
+        /// The V8 that the guest was compiled for.
+        guest: String,
+        /// The host's V8.
+        host: String,
+        /// The unit's name.
+        name: String,
+    },
     /// The host's V8 lacks symbols that the guest needs.
     #[error("refused: the host's V8 in {provider} lacks {} symbols that the guest needs and no adapter stands in for: {}", names.len(), shorten(names))]
     MissingSymbols {
@@ -190,6 +200,14 @@ pub enum Error {
         path: PathBuf,
         /// The names.
         names: Vec<String>,
+    },
+    /// An add-on that uses V8 itself, in a neutral guest on a V8 that it was not compiled for.
+    #[error("add-on \"{}\" uses V8 itself, for example {symbol}, and has the numbers of another V8 compiled in than the host's; only add-ons of Node-API fit here", path.display())]
+    AddOnOfOtherV8 {
+        /// The file.
+        path: PathBuf,
+        /// One of V8's names in it.
+        symbol: String,
     },
     /// A slot of a kind that cannot be bound.
     #[error("refused: the slot at {offset} for {symbol} is of kind {kind}, which has no binding rule")]
@@ -298,6 +316,8 @@ impl Error {
             Self::Unresolved { .. } => "E0404",
             Self::AddOnNeeds { .. } => "E0405",
             Self::NoBridge { .. } => "E0406",
+            Self::NoUnit { .. } => "E0407",
+            Self::AddOnOfOtherV8 { .. } => "E0408",
             Self::ProbeDiffers { .. } => "E0410",
             Self::NotProbed { .. } => "E0411",
             Self::Stage { .. } => "E0501",

@@ -73,6 +73,8 @@ pub unsafe fn node(argc: c_int, argv: *mut *mut c_char, bridges: Bridges) -> Res
         provider: Some(&part),
         adapters: adapters::for_an_owner,
         guards: [unpacked::guards(&guest), addons::guards()].concat(),
+        // Node would give V8 its platform, which is of another V8.
+        units: pipeline::Units::None,
         audit: false,
         probe: None,
     };

@@ -28,7 +28,7 @@ extern "C" {
 #endif
 
 /* Sizes of the structures on LP64. */
-#define RELINK_BRIDGE_HOST_SIZE 56
+#define RELINK_BRIDGE_HOST_SIZE 64
 #define RELINK_BRIDGE_OPTIONS_SIZE 56
 #define RELINK_BRIDGE_CHANNEL_SIZE 64
 #define RELINK_BRIDGE_LOOP_SIZE 48
@@ -49,7 +49,8 @@ enum relink_bridge_error {
   RELINK_BRIDGE_E_MEMORY = -11,      /* out of memory */
   RELINK_BRIDGE_E_FOREIGN_VTABLE = -12, /* the host replaced the platform's vtable after us: left as it is */
   RELINK_BRIDGE_E_TIMEOUT = -13,     /* the guest did not end in time */
-  RELINK_BRIDGE_E_THREAD = -14       /* another thread began it */
+  RELINK_BRIDGE_E_THREAD = -14,      /* another thread began it */
+  RELINK_BRIDGE_E_UNIT = -15         /* the adapter unit refused, or has more hooks than there is room for */
 };
 
 /* Levels of `log`. */
@@ -103,9 +104,11 @@ typedef struct relink_bridge_host {
   void (*event)(int kind, int64_t a, const char *text); /* notable things for the report; any thread; never null */
   const char *const *foreign_flags; /* ends with NULL: V8 flags, as "--harmony-import-attributes", that Node may set
                                        and that are dropped and reported if the host's V8 does not know them */
+  const void *unit;                 /* relink_unit_attach (adapters/unit.h) of the adapter unit where guest and host are
+                                       of different lines of V8, else null */
 } relink_bridge_host;
 
-/* Installs the platform hook. 0, or SIZE, ARGUMENT, ATTACHED, NO_PLATFORM, MEMORY. */
+/* Installs the platform hook. 0, or SIZE, ARGUMENT, ATTACHED, NO_PLATFORM, MEMORY, UNIT. */
 RELINK_BRIDGE_API int relink_bridge_attach(const relink_bridge_host *host);
 
 /* Puts the host platform's vtable pointer back. 0, or NOT_ATTACHED, GUEST_ALIVE, BUSY, FOREIGN_VTABLE. */

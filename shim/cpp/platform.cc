@@ -10,6 +10,7 @@
 #include <atomic>
 #include <new>
 
+#include "../adapters/unit.h"
 #include "hooks.h"
 #include "internal.h"
 
@@ -55,13 +56,39 @@ void unregister_isolate(Platform* self, Isolate* isolate) {
   original<decltype(&unregister_isolate)>(static_cast<uint32_t>(g_host.unregister_isolate_slot))(self, isolate);
 }
 
-void fill_shadow() {
+// What an adapter unit asks of the bridge.
+const relink_unit_services kServices = {
+    sizeof(relink_unit_services),
+    [](void* isolate) -> void* { return guest_platform(static_cast<Isolate*>(isolate)); },
+    []() -> void* { return worker_platform(); },
+    [](void* isolate) -> int { return DisposingScope::covers(static_cast<Isolate*>(isolate)) ? 1 : 0; },
+    [](uint32_t slot) -> void* { return g_original[slot]; },
+    [](int level, const char* text) { g_host.log(level, text); },
+};
+
+// Where the host's V8 is of another line than the guest, the unit knows which functions are hooked, and how.
+bool hook_unit() {
+  constexpr uint32_t kMaxHooks = 32;
+  relink_unit_hook hooks[kMaxHooks];
+  auto attach = reinterpret_cast<decltype(&relink_unit_attach)>(const_cast<void*>(g_host.unit));
+  uint32_t count = attach(&kServices, hooks, kMaxHooks);
+  if (count == 0) return false;
+  for (uint32_t i = 0; i < count; i++) {
+    if (hooks[i].slot >= g_slots) return false;
+    g_shadow[hooks[i].slot] = hooks[i].function;
+  }
+  return true;
+}
+
+bool fill_shadow() {
   put(kCompleteDestructor, &destroy<kCompleteDestructor>);
   put(kDeletingDestructor, &destroy<kDeletingDestructor>);
-  hook_line();
+  if (g_host.unit != nullptr && !hook_unit()) return false;
+  if (g_host.unit == nullptr) hook_line();
   if (g_host.unregister_isolate_slot >= 0) {
     put(static_cast<uint32_t>(g_host.unregister_isolate_slot), &unregister_isolate);
   }
+  return true;
 }
 
 // An object's first word.
@@ -95,7 +122,7 @@ int install(const relink_bridge_host& host) {
   g_host = host;
   void** vtable = __atomic_load_n(vtable_pointer(platform), __ATOMIC_ACQUIRE);
   if (!make_shadow(vtable, host.platform_slots)) return RELINK_BRIDGE_E_MEMORY;
-  fill_shadow();
+  if (!fill_shadow()) return RELINK_BRIDGE_E_UNIT;
   g_host_platform = platform;
   g_attached.store(true);
   __atomic_store_n(vtable_pointer(platform), g_shadow, __ATOMIC_RELEASE);

@@ -8,8 +8,8 @@ use super::version::V8Version;
 pub struct Bridged {
     /// Major and minor version of the V8 that the guest was compiled for.
     pub guest: (u32, u32),
-    /// Major and minor version of the host's V8.
-    pub host: (u32, u32),
+    /// Major and minor versions of the hosts' V8s.
+    pub hosts: &'static [(u32, u32)],
     /// How the fact's name begins, as [`Change::fact`] has it.
     pub fact: &'static str,
     /// The function of ours that stands between.
@@ -18,12 +18,72 @@ pub struct Bridged {
     pub lost: Option<&'static str>,
 }
 
-/// All of them. An entry goes in together with the code that bridges it and a run of Node on such a pair; so far the bridge
-/// serves only guests and hosts of one V8 line, where nothing differs.
-pub const BRIDGED: &[Bridged] = &[];
+/// All of them, for neutral guests. An entry goes in together with the code that bridges it and a run of Node on such a pair.
+pub const BRIDGED: &[Bridged] = &[
+    of_18("vtable v8::Platform", "adapter unit: Node's platform in front of the host's V8", None),
+    of_18("vtable v8::ValueSerializer::Delegate", "adapter unit: delegates of serializers", None),
+    of_18("vtable v8::ValueDeserializer::Delegate", "adapter unit: delegates of serializers", None),
+    of_18("vtable v8_inspector::V8InspectorClient", "adapter unit: the inspector and its client", None),
+    of_18("vtable v8_inspector::V8InspectorSession", "added behind what the guest calls", None),
+    of_18("vtable v8_inspector::V8Inspector", "adapter unit: the inspector and its client", None),
+    of_18("vtable v8_inspector::V8StackTrace", "added behind what the guest calls", None),
+    of_18(
+        "layout v8::Isolate::CreateParams",
+        "the guest's has room for more; what both have is in the same places",
+        None,
+    ),
+    of_18(
+        "layout v8::ScriptCompiler::Source",
+        "the guest's has room for more; what both have is in the same places",
+        None,
+    ),
+    of_18("constant v8::kTypeInfo", FAST, None),
+    of_18("enum v8::CTypeInfo::", FAST, None),
+    of_18("layout v8::FastApiCallbackOptions", FAST, None),
+    of_18(
+        "interfaces of v8-inspector.h",
+        "adapter unit: the inspector and its client; 10.8 has the slots of 11.3, and its connect() takes one argument less",
+        None,
+    ),
+    of_18("layout v8::ScriptOrigin", "adapter unit: the field that is gone is added again", None),
+    of_18("layout v8::CFunctionInfo", FAST, None),
+    of_18("layout v8::TryCatch", "only V8's own functions read its bits", None),
+    of_18("vtable v8::TaskRunner", "adapter unit: Node's platform in front of the host's V8", None),
+    of_18("vtable v8::EmbedderGraph::Node", "the rewritten headers have the function that was added at the end", None),
+    of_18("vtable v8::MeasureMemoryDelegate", "Node has V8 make it", None),
+    of_18("enum v8::PropertyHandlerFlags::", "adapter unit: flags of property handlers", None),
+    unused("layout v8::EmbedderRootsHandler"),
+    unused("vtable v8::EmbedderRootsHandler"),
+    unused("layout v8::SampleInfo"),
+    unused("layout v8::ScriptCompiler::StreamedSource"),
+    unused("layout v8::CppHeapCreateParams"),
+    unused("layout v8::Isolate::DisallowJavascriptExecutionScope"),
+    unused("layout v8::metrics::"),
+    unused("layout v8_inspector::WebDriverValue"),
+    unused("vtable cppgc::Visitor"),
+    unused("vtable v8::JSVisitor"),
+    unused("vtable v8::PageAllocator"),
+    unused("vtable v8::VirtualAddressSpace"),
+    unused("vtable v8::metrics::Recorder"),
+    unused("enum v8::CrashKeyId::"),
+    unused("enum v8::Intrinsic::"),
+];
+
+/// Hosts with an adapter unit for guests of V8 10.2.
+const HOSTS_OF_18: &[(u32, u32)] = &[(10, 8), (11, 3), (11, 8), (12, 4)];
+const FAST: &str = "adapter unit: V8 is given the slow function alone";
+
+const fn of_18(fact: &'static str, by: &'static str, lost: Option<&'static str>) -> Bridged {
+    Bridged { guest: (10, 2), hosts: HOSTS_OF_18, fact, by, lost }
+}
+
+const fn unused(fact: &'static str) -> Bridged {
+    of_18(fact, "Node 18 neither implements nor uses it", None)
+}
 
 /// What of `table` stands between the two sides of `change`.
 pub fn bridge(table: &[Bridged], guest: V8Version, host: V8Version, change: &Change) -> Option<Bridged> {
-    let pair = |b: &&Bridged| b.guest == (guest.major, guest.minor) && b.host == (host.major, host.minor);
+    let pair =
+        |b: &&Bridged| b.guest == (guest.major, guest.minor) && b.hosts.contains(&(host.major, host.minor));
     table.iter().filter(pair).find(|b| change.fact.starts_with(b.fact)).copied()
 }

@@ -1,8 +1,10 @@
 //! The gate: compares the V8 that the guest was compiled for with the host's, and lets a plan pass or refuses it.
 
+use super::adapters::unit_for;
 use super::bridged::{bridge, Bridged, BRIDGED};
 use super::catalogue::{known_abis, profile_of, KnownAbi, Profile, CXX_WITNESSES};
 use super::compare::{breaking, unknown_parts, Change};
+use super::layout::{covers, words, Field};
 use super::remedy::{for_unknown, other_guest, several_layouts};
 use super::version::V8Version;
 use crate::error::Error;
@@ -16,6 +18,7 @@ use crate::plan::Plan;
 pub struct VerifiedPlan<'d> {
     plan: Plan<'d>,
     profile: &'static Profile,
+    layout: Vec<i32>,
 }
 
 impl<'d> VerifiedPlan<'d> {
@@ -24,7 +27,12 @@ impl<'d> VerifiedPlan<'d> {
         &self.plan
     }
 
-    /// The profile that host and guest share.
+    /// What a neutral guest's layout table must hold; empty for any other guest.
+    pub fn layout(&self) -> &[i32] {
+        &self.layout
+    }
+
+    /// The profile that host and guest share, or the guest's where an adapter unit stands between.
     pub fn profile(&self) -> &'static Profile {
         self.profile
     }
@@ -71,10 +79,21 @@ pub fn compiled_for(note: &GuestNote) -> Fingerprint {
 
 /// Compares what the guest was compiled for with what the host is. An unknown fact counts as a difference.
 pub fn judge(guest: &Fingerprint, host: &Fingerprint) -> Verdict {
-    judge_with(BRIDGED, guest, host)
+    judge_with(&[], &[], guest, host)
 }
 
-fn judge_with(table: &[Bridged], guest: &Fingerprint, host: &Fingerprint) -> Verdict {
+/// The same for a guest with a note: a neutral one does not feel what its layout table covers, nor what an adapter unit bridges.
+pub fn judge_note(note: &GuestNote, host: &Fingerprint) -> Verdict {
+    let unit = unit_for(note, host);
+    let bridged = if unit.is_some() { BRIDGED } else { &[] };
+    let mut verdict = judge_with(&note.layout, bridged, &compiled_for(note), host);
+    if let (Verdict::Bridgeable { degraded, .. }, Some(unit)) = (&mut verdict, unit) {
+        degraded.extend(unit.lost);
+    }
+    verdict
+}
+
+fn judge_with(layout: &[Field], table: &[Bridged], guest: &Fingerprint, host: &Fingerprint) -> Verdict {
     let mut differences = configuration(guest, host);
     let mut remedies = Vec::new();
     if !differences.is_empty() {
@@ -82,7 +101,7 @@ fn judge_with(table: &[Bridged], guest: &Fingerprint, host: &Fingerprint) -> Ver
     }
     match versions(guest, host) {
         Ok((g, h)) => {
-            let felt = felt(g, h);
+            let felt: Vec<_> = felt(g, h).into_iter().filter(|change| !covered(layout, change)).collect();
             let bridged: Vec<_> =
                 felt.iter().filter_map(|change| bridge(table, g.first, h.first, change)).collect();
             if differences.is_empty() && bridged.len() == felt.len() {
@@ -107,6 +126,14 @@ fn two_layouts(guest: &Fingerprint, host: &Fingerprint) -> impl Iterator<Item = 
     [("guest", guest.version), ("host", host.version)]
         .into_iter()
         .filter_map(|(whose, v8)| several_layouts(whose, v8?))
+}
+
+/// Whether a guest with this layout table reads the host's number instead of its own.
+fn covered(layout: &[Field], change: &Change) -> bool {
+    match change.fact.strip_prefix("constant ") {
+        Some(name) => covers(layout, name),
+        None => change.fact == "offset of internal fields" && !layout.is_empty(),
+    }
 }
 
 /// What a guest compiled for the one feels on the other.
@@ -139,7 +166,11 @@ fn passed(host: &KnownAbi, differences: Vec<Change>, bridged: &[Bridged]) -> Ver
 /// # Errors
 /// The verdict is a refusal, or the bridge does not serve this V8.
 pub fn admit(note: &GuestNote, host: &Fingerprint) -> Result<&'static Profile, Error> {
-    admit_abi(&compiled_for(note), host)
+    let guest = compiled_for(note);
+    if let Verdict::Refused { differences, remedies } = judge_note(note, host) {
+        return Err(Error::Refused { differences: told(&guest, host, &differences, &remedies) });
+    }
+    served_note(note, host)
 }
 
 /// The same for a guest without a note, by what it was compiled for.
@@ -169,10 +200,35 @@ pub fn served(guest: &Fingerprint, host: &Fingerprint) -> Result<&'static Profil
 /// The V8 whose numbers the guest's inlined code uses on this host: its own, or the host's where code of ours bridges.
 pub fn numbers(note: &GuestNote, host: &Fingerprint) -> Option<V8Version> {
     let guest = compiled_for(note);
-    match judge(&guest, host) {
+    match judge_note(note, host) {
         Verdict::Bridgeable { .. } => host.version,
         _ => guest.version,
     }
+}
+
+/// The same for a guest with a note: an adapter unit serves hosts of another line, too.
+///
+/// # Errors
+/// As [`served`].
+pub fn served_note(note: &GuestNote, host: &Fingerprint) -> Result<&'static Profile, Error> {
+    let guest = compiled_for(note);
+    match (unit_for(note, host), guest.version.and_then(profile_of)) {
+        (Some(_), Some(profile)) => Ok(profile),
+        _ => served(&guest, host),
+    }
+}
+
+/// The words of a neutral guest's layout table for a host.
+///
+/// # Errors
+/// The host's V8 does not tell one that the guest's code reads.
+fn layout(note: &GuestNote, host: &Fingerprint) -> Result<Vec<i32>, Error> {
+    let abis = host.version.map(known_abis).unwrap_or_default();
+    let Some(abi) = abis.last().filter(|_| !note.layout.is_empty()) else { return Ok(Vec::new()) };
+    words(&note.layout, abi.facts()).map_err(|missing| {
+        let named = |name: &String| format!("{name} is read by the guest and unknown in {}", abi.name());
+        Error::Refused { differences: missing.iter().map(named).collect() }
+    })
 }
 
 /// Lets `plan` pass if the verdict allows it.
@@ -180,7 +236,7 @@ pub fn numbers(note: &GuestNote, host: &Fingerprint) -> Option<V8Version> {
 /// # Errors
 /// As [`admit`].
 pub fn verify<'d>(plan: Plan<'d>, note: &GuestNote, host: &Fingerprint) -> Result<VerifiedPlan<'d>, Error> {
-    Ok(VerifiedPlan { plan, profile: admit(note, host)? })
+    Ok(VerifiedPlan { plan, profile: admit(note, host)?, layout: layout(note, host)? })
 }
 
 /// The refusal in a few clauses: both versions and the first differences, then the cures.
@@ -333,13 +389,14 @@ mod tests {
         let felt = differences(&guest, &host);
         assert!(felt.len() > 3, "{felt:?}");
         let entry =
-            |fact| Bridged { guest: (10, 2), host: (10, 7), fact, by: "stand_in", lost: Some("a thing") };
+            |fact| Bridged { guest: (10, 2), hosts: &[(10, 7)], fact, by: "stand_in", lost: Some("a thing") };
         let all = [entry("")];
-        let Verdict::Bridgeable { differences, adapters, degraded } = judge_with(&all, &guest, &host) else {
+        let Verdict::Bridgeable { differences, adapters, degraded } = judge_with(&[], &all, &guest, &host)
+        else {
             panic!("not bridgeable");
         };
         assert_eq!((differences, adapters, degraded), (felt, vec!["stand_in"], vec!["a thing"]));
         let some = [entry("constant ")];
-        assert!(matches!(judge_with(&some, &guest, &host), Verdict::Refused { .. }));
+        assert!(matches!(judge_with(&[], &some, &guest, &host), Verdict::Refused { .. }));
     }
 }

@@ -74,14 +74,38 @@ pub static LINES: [Line; 4] = [
     },
 ];
 
+/// Lines without a guest and a bridge of their own: a neutral guest comes to them with the bridge of its line.
+pub static HOSTS: [Line; 2] = [
+    Line {
+        name: "10.8",
+        v8: (10, 8),
+        node: 19,
+        platform_slots: 20,
+        node_platform_slots: 26,
+        unregister_isolate_slot: 24,
+        first_isolate: SHARED_READ_ONLY_HEAP,
+        adapters: &[],
+    },
+    Line {
+        name: "11.8",
+        v8: (11, 8),
+        node: 21,
+        platform_slots: 28,
+        node_platform_slots: 34,
+        unregister_isolate_slot: 32,
+        first_isolate: SHARED_READ_ONLY_HEAP,
+        adapters: &[],
+    },
+];
+
 /// The oldest line, that of Node 18.
 pub fn oldest() -> &'static Line {
     &LINES[0]
 }
 
-/// The line of a V8.
+/// The line of a V8, also of one that only hosts have.
 pub fn of_v8(version: V8Version) -> Option<&'static Line> {
-    LINES.iter().find(|line| line.v8 == (version.major, version.minor))
+    LINES.iter().chain(&HOSTS).find(|line| line.v8 == (version.major, version.minor))
 }
 
 /// The line of a Node, by its major version.
@@ -117,9 +141,16 @@ impl<'a> Bridges<'a> {
     /// There is none for it.
     pub fn of(self, host: &Fingerprint) -> Result<(&'static Line, &'a [u8]), Error> {
         let line = of_host(host)?;
+        Ok((line, self.of_line(line)?))
+    }
+
+    /// The bridge of a line.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn of_line(self, line: &'static Line) -> Result<&'a [u8], Error> {
         let missing = || Error::Internal(format!("the bridge for V8 {} is missing", line.name));
-        let (_, bytes) = self.0.iter().find(|(name, _)| *name == line.name).ok_or_else(missing)?;
-        Ok((line, bytes))
+        self.0.iter().find(|(name, _)| *name == line.name).map(|(_, bytes)| *bytes).ok_or_else(missing)
     }
 }
 

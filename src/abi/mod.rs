@@ -5,6 +5,7 @@ pub mod bridged;
 pub mod catalogue;
 pub mod compare;
 pub mod gate;
+pub mod layout;
 pub mod line;
 pub mod probe;
 pub mod remedy;

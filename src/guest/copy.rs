@@ -62,6 +62,27 @@ pub struct Copy {
     pub holes: Vec<Range<u64>>,
 }
 
+impl Copy {
+    /// Has the copy hold these words from `at` on, in a segment that is not shared.
+    ///
+    /// # Errors
+    /// The link-time address of a word that has no bytes in the file, or that is shared with it.
+    pub fn write(&mut self, file: &FileImage, at: LinkAddr, words: &[i32]) -> Result<(), LinkAddr> {
+        const SIZE: usize = 4;
+        for (number, word) in words.iter().enumerate() {
+            let at = at.offset((number * SIZE) as u64).ok_or(at)?;
+            let offset = file.file_offset(at).ok_or(at)? as u64;
+            let shared = self.shared.iter().any(|s| (s.offset..s.offset + s.size).contains(&offset));
+            if shared || offset + SIZE as u64 > file.bytes.len() as u64 {
+                return Err(at);
+            }
+            self.edits.push(Edit { offset, word: u64::from(*word as u32), size: SIZE });
+        }
+        self.edits.sort_by_key(|e| e.offset);
+        Ok(())
+    }
+}
+
 /// Plans the copy of `file`. `rewrites` says what becomes of relocations (by the address of their entries), `private` which
 /// libraries of `DT_NEEDED` are staged as well.
 ///

@@ -1,5 +1,6 @@
 //! The note in which a guest says what it was built from (gABI chapter 5, "Note Section").
 
+use crate::abi::layout::Field;
 use crate::address::LinkAddr;
 use crate::elf::{ElfError, Image};
 use crate::host::Fingerprint;
@@ -11,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub const OWNER: &[u8] = b"Relink\0";
 /// Type of the note.
 pub const TYPE: u32 = 1;
+/// Type of the note that says where a neutral guest's layout table is.
+pub const TABLE_TYPE: u32 = 2;
 /// The `schema` that this version writes and reads.
 pub const SCHEMA: u32 = 1;
 
@@ -41,6 +44,9 @@ pub struct GuestNote {
     /// The key under which the build kit keeps it.
     #[serde(default)]
     pub key: String,
+    /// The words of its layout table; none unless it is a neutral guest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layout: Vec<Field>,
 }
 
 impl GuestNote {
@@ -59,19 +65,39 @@ impl GuestNote {
             pointer_compression: v8.tagged_size == Some(4),
             smi_bits: v8.smi_bits.unwrap_or(0),
             key: String::new(),
+            layout: Vec::new(),
         }
     }
 }
 
 /// Finds the note in `image`. `Ok(Err(why))` says that there is none that can be used.
 pub fn find(image: &Image) -> Result<Result<GuestNote, String>, ElfError> {
+    let found = descriptor_of(image, TYPE)?.map(|(descriptor, _)| parse(descriptor));
+    Ok(found.unwrap_or_else(|| Err("it has no such note".into())))
+}
+
+/// Where the layout table of a neutral guest is, and how many words it has.
+pub fn find_table(image: &Image) -> Result<Option<(LinkAddr, usize)>, ElfError> {
+    let Some((descriptor, at)) = descriptor_of(image, TABLE_TYPE)? else { return Ok(None) };
+    let word = |n: usize| descriptor.get(4 * n..4 * n + 4)?.try_into().ok().map(i32::from_le_bytes);
+    let table = || {
+        let distance = i64::from(word(0)?);
+        Some((LinkAddr(at.0.checked_add_signed(distance)?), usize::try_from(word(1)?).ok()?))
+    };
+    Ok(table())
+}
+
+/// The descriptor of Relink's note of this type, and its link-time address.
+fn descriptor_of<'d>(image: &Image<'d>, kind: u32) -> Result<Option<(&'d [u8], LinkAddr)>, ElfError> {
     for header in image.headers().iter().filter(|h| h.p_type.get(LE) == elf::PT_NOTE) {
-        let bytes = image.bytes("a note", LinkAddr(header.p_vaddr.get(LE)), header.p_filesz.get(LE))?;
-        if let Some(descriptor) = descriptor(bytes) {
-            return Ok(parse(descriptor));
+        let start = header.p_vaddr.get(LE);
+        let bytes = image.bytes("a note", LinkAddr(start), header.p_filesz.get(LE))?;
+        if let Some(descriptor) = descriptor(bytes, kind) {
+            let before = descriptor.as_ptr() as usize - bytes.as_ptr() as usize;
+            return Ok(Some((descriptor, LinkAddr(start + before as u64))));
         }
     }
-    Ok(Err("it has no such note".into()))
+    Ok(None)
 }
 
 fn parse(descriptor: &[u8]) -> Result<GuestNote, String> {
@@ -84,8 +110,8 @@ fn parse(descriptor: &[u8]) -> Result<GuestNote, String> {
     }
 }
 
-/// The descriptor of Relink's note among the notes in `bytes`.
-fn descriptor(mut bytes: &[u8]) -> Option<&[u8]> {
+/// The descriptor of Relink's note of this type among the notes in `bytes`.
+fn descriptor(mut bytes: &[u8], wanted: u32) -> Option<&[u8]> {
     const HEADER: usize = 12;
     while bytes.len() >= HEADER {
         let (words, _) = object::pod::slice_from_bytes::<U32<LE>>(bytes, 3).ok()?;
@@ -94,7 +120,7 @@ fn descriptor(mut bytes: &[u8]) -> Option<&[u8]> {
         let start = name_end.checked_next_multiple_of(4)?;
         let end = start.checked_add(size)?;
         let found = bytes.get(start..end)?;
-        if kind == TYPE && bytes.get(HEADER..name_end) == Some(OWNER) {
+        if kind == wanted && bytes.get(HEADER..name_end) == Some(OWNER) {
             return Some(found);
         }
         bytes = bytes.get(end.checked_next_multiple_of(4)?..)?;
@@ -123,14 +149,14 @@ mod tests {
         let mut bytes = note(b"GNU\0", 3, &[1; 20]);
         bytes.extend(note(OWNER, 7, b"other type"));
         bytes.extend(note(OWNER, TYPE, b"mine"));
-        assert_eq!(descriptor(&bytes), Some(&b"mine"[..]));
+        assert_eq!(descriptor(&bytes, TYPE), Some(&b"mine"[..]));
     }
 
     #[test]
     fn a_cut_off_note_is_none() {
         let bytes = note(OWNER, TYPE, b"mine mine mine");
         for length in 0..bytes.len() - 2 {
-            assert_eq!(descriptor(&bytes[..length]), None, "{length}");
+            assert_eq!(descriptor(&bytes[..length], TYPE), None, "{length}");
         }
     }
 

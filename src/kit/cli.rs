@@ -2,7 +2,8 @@
 
 use super::error::{KitError, Result};
 use super::guest::{self, BuildOptions, Guest};
-use super::{hosts, progress};
+use super::{adapter, hosts, progress};
+use crate::abi::adapters::UNITS;
 use clap::{Args, Subcommand, ValueEnum};
 use std::io::Write;
 use std::path::PathBuf;
@@ -15,6 +16,12 @@ pub enum KitCommand {
         /// What to do with the guest
         #[command(subcommand)]
         command: GuestCommand,
+    },
+    /// Build or find adapters: what a neutral guest needs on a host with another V8
+    Adapter {
+        /// What to do with the adapters
+        #[command(subcommand)]
+        command: AdapterCommand,
     },
     /// Fetch or find real hosts: processes with a V8 of their own
     Host {
@@ -34,6 +41,9 @@ pub enum GuestCommand {
         /// The line of Node
         #[arg(long, value_name = "MAJOR", default_value_t = guest::DEFAULT_LINE)]
         line: u32,
+        /// The neutral guest
+        #[arg(long)]
+        neutral: bool,
     },
 }
 
@@ -49,6 +59,9 @@ pub struct BuildArgs {
     /// Folder with v8.h of another V8 [default: the source's own headers]
     #[arg(long, value_name = "DIR")]
     pub v8_headers: Option<PathBuf>,
+    /// Make the guest layout-neutral: it then runs on V8s other than its own (Node 18; docs/ABI.md)
+    #[arg(long)]
+    pub neutral: bool,
     /// Compilers at once [default: one per processor]
     #[arg(long, short, value_name = "N")]
     pub jobs: Option<usize>,
@@ -58,6 +71,21 @@ pub struct BuildArgs {
     /// Print all that is known of the guest as JSON instead of its path
     #[arg(long)]
     pub json: bool,
+}
+
+/// `relink adapter …`
+#[derive(Debug, Subcommand)]
+pub enum AdapterCommand {
+    /// Build adapters, or take them from the cache; prints their paths
+    Build {
+        /// Which, as 10.2-on-11.3: the guest's V8 and the host's [default: all]
+        name: Option<String>,
+    },
+    /// Print the path of adapters that were built
+    Path {
+        /// Which
+        name: String,
+    },
 }
 
 /// `relink host …`
@@ -97,7 +125,12 @@ impl Host {
 pub fn run(command: KitCommand) -> Result<()> {
     match command {
         KitCommand::Guest { command: GuestCommand::Build(args) } => build(args),
-        KitCommand::Guest { command: GuestCommand::Path { line } } => guest_path(line),
+        KitCommand::Guest { command: GuestCommand::Path { line, neutral } } => guest_path(line, neutral),
+        KitCommand::Adapter { command: AdapterCommand::Build { name } } => build_adapters(name.as_deref()),
+        KitCommand::Adapter { command: AdapterCommand::Path { name } } => {
+            let missing = KitError::NotBuilt { what: "this adapter", remedy: "relink adapter build" };
+            print(adapter::find(None, adapter::unit(&name)?).ok_or(missing)?.display())
+        }
         KitCommand::Host { command: HostCommand::Fetch } => fetch_hosts(),
         KitCommand::Host { command: HostCommand::Path { host } } => {
             print(hosts::path(host.name())?.display())
@@ -111,6 +144,7 @@ fn build(args: BuildArgs) -> Result<()> {
         line: args.line,
         source: args.source,
         v8_headers: args.v8_headers,
+        neutral: args.neutral,
         jobs: args.jobs,
         rebuild: args.rebuild,
     };
@@ -122,6 +156,15 @@ fn build(args: BuildArgs) -> Result<()> {
     let json = serde_json::to_string_pretty(&guest)
         .map_err(|e| KitError::Unsupported { why: format!("the guest's facts are no JSON: {e}") })?;
     print(json)
+}
+
+fn build_adapters(name: Option<&str>) -> Result<()> {
+    let progress = progress::terminal();
+    let named = name.map(adapter::unit).transpose()?;
+    for unit in UNITS.iter().filter(|unit| named.is_none_or(|n| std::ptr::eq(n, *unit))) {
+        print(adapter::build(unit, progress.as_ref())?.display())?;
+    }
+    Ok(())
 }
 
 fn summary(guest: &Guest) -> String {
@@ -140,9 +183,10 @@ fn summary(guest: &Guest) -> String {
     )
 }
 
-fn guest_path(line: u32) -> Result<()> {
-    let missing = KitError::NotBuilt { what: "the guest", remedy: guest::remedy(line) };
-    print(guest::path_of(line).ok_or(missing)?.display())
+fn guest_path(line: u32, neutral: bool) -> Result<()> {
+    let found = if neutral { guest::neutral_path_of(line) } else { guest::path_of(line) };
+    let remedy = if neutral { "relink guest build --neutral" } else { guest::remedy(line) };
+    print(found.ok_or(KitError::NotBuilt { what: "the guest", remedy })?.display())
 }
 
 fn fetch_hosts() -> Result<()> {

@@ -16,6 +16,7 @@
 //! | E0712 | the thing asked for has not been built or fetched yet |
 //! | E0713 | interrupted by a signal; what was done is kept |
 //! | E0714 | this machine (architecture, system) is not supported |
+//! | E0715 | V8's headers have something for which the neutral guest has no rule |
 
 use std::io;
 use std::path::PathBuf;
@@ -146,6 +147,18 @@ pub enum KitError {
         /// What is not supported.
         why: String,
     },
+    /// A header cannot be made neutral (E0715).
+    #[error("no rule for {}{}: \"{text}\": {why}; a rule goes into src/kit/neutral, or build without --neutral", path.display(), if *line == 0 { String::new() } else { format!(":{line}") })]
+    NoRule {
+        /// The header.
+        path: PathBuf,
+        /// Line number from 1; 0 if no line is to blame.
+        line: usize,
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 impl KitError {
@@ -166,6 +179,7 @@ impl KitError {
             Self::NotBuilt { .. } => "E0712",
             Self::Interrupted { .. } => "E0713",
             Self::Unsupported { .. } => "E0714",
+            Self::NoRule { .. } => "E0715",
         }
     }
 
@@ -200,7 +214,7 @@ mod tests {
         let arms: Vec<&str> =
             text.lines().filter_map(|l| l.split_once("=> \"E")).map(|(_, l)| &l[..4]).collect();
         assert_eq!(table, arms);
-        assert_eq!(table.len(), 14);
+        assert_eq!(table.len(), 15);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Nothing here is needed at run time in a host; the loader only takes the finished library. Needs no root and
 //! changes nothing outside the cache folder (see [`cache`]).
 
+pub mod adapter;
 pub mod apt;
 pub mod cache;
 pub mod catalogue;
@@ -16,6 +17,7 @@ pub mod guest;
 pub mod headers;
 pub mod hosts;
 pub mod matrix;
+pub mod neutral;
 pub mod npm;
 pub mod parity;
 pub mod progress;

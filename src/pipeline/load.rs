@@ -35,7 +35,7 @@ impl Images {
         let mut images = Self::default();
         for part in parts {
             let kept = if part.image == StagedImage::Bridge { bridge().take() } else { None };
-            match kept.map_or_else(|| load(part, verified.plan()), Ok) {
+            match kept.map_or_else(|| load(part, verified), Ok) {
                 Ok(staged) => images.0.push((part.image, staged)),
                 Err(error) => {
                     images.discard();
@@ -153,15 +153,19 @@ impl Images {
     }
 }
 
-fn load(part: &Part, plan: &Plan) -> Result<Staged, Error> {
+fn load(part: &Part, verified: &VerifiedPlan) -> Result<Staged, Error> {
     let source = part.source();
-    let bindings = plan.bindings.iter().filter(|b| b.image == part.image);
+    let bindings = verified.plan().bindings.iter().filter(|b| b.image == part.image);
     let rewrites = bindings.map(|b| (&b.slot, b.rewrite()));
     let private = |library: &str| !is_run_time(library);
-    let copy = plan_copy(source.file, &part.inventory, rewrites, &private).map_err(|at| Error::Stage {
+    let no_bytes = |at| Error::Stage {
         what: part.name().to_owned(),
         why: format!("its file has no bytes for link-time address {at}"),
-    })?;
+    };
+    let mut copy = plan_copy(source.file, &part.inventory, rewrites, &private).map_err(no_bytes)?;
+    if let Some(table) = part.table()?.filter(|_| part.image == StagedImage::Guest) {
+        copy.write(source.file, table, verified.layout()).map_err(no_bytes)?;
+    }
     // SAFETY: the copy was planned for this image.
     unsafe { stage::load(source, &copy) }
 }

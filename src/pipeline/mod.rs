@@ -6,6 +6,7 @@
 
 mod audit;
 mod load;
+mod pair;
 pub mod parts;
 mod start;
 
@@ -13,7 +14,7 @@ pub use load::Images;
 pub use parts::{Files, ImageFile, Part};
 pub use start::{finish, Entered, Ticked};
 
-use crate::abi::adapters::{self, Adapter};
+use crate::abi::adapters::{self, Adapter, When};
 use crate::abi::catalogue::{PLATFORM_CELL, WITNESSES};
 use crate::abi::gate::{self, VerifiedPlan};
 use crate::abi::line::{self, Bridges, Line};
@@ -34,6 +35,8 @@ use crate::runtime::addons::{Known, World};
 use crate::runtime::channel::Channel;
 use crate::runtime::readiness::Cells;
 use crate::runtime::{addons, guards, unpacked};
+use pair::Companions;
+pub use pair::Units;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -58,6 +61,8 @@ pub struct Ask<'a> {
     pub adapters: fn(&'static Line) -> Vec<&'static Adapter>,
     /// The guards to use.
     pub guards: Vec<Guard>,
+    /// Where adapter units are.
+    pub units: Units<'a>,
     /// Whether the report shall say what every slot holds.
     pub audit: bool,
     /// How the host's V8 is observed; nothing if it is not.
@@ -72,7 +77,9 @@ pub struct Bound<'b, 'd> {
     order: Vec<StagedImage>,
     exports: &'b Exports<'b, 'b>,
     verified: &'b VerifiedPlan<'d>,
+    /// The line of the host.
     line: &'static Line,
+    adapters: Vec<&'static Adapter>,
 }
 
 /// Brings the guest in beside the host and runs it on the calling thread, which has 8 MiB of stack, until it ends. With a
@@ -135,6 +142,7 @@ fn ask<'a>(config: &'a Config, bridges: Bridges<'a>) -> Ask<'a> {
         provider: config.provider.as_deref(),
         adapters: adapters::beside_a_host,
         guards: [guards::all(), unpacked::guards(&config.guest), addons::guards()].concat(),
+        units: config.adapters.as_deref().map_or(Units::Kits, Units::In),
         audit: config.audit,
         probe: Some(&config.probe),
     }
@@ -154,8 +162,8 @@ pub fn bind<T>(
     let (provider, because) = clock.time("detect", || find_provider(&modules, &maps, ask.provider))?;
     lock(report).found(&provider, because);
     let images = files.images()?;
-    #[allow(clippy::needless_late_init, reason = "`parts` borrows from it, so it must outlive them")]
-    let bridge;
+    #[allow(clippy::needless_late_init, reason = "`parts` borrows from them, so they must outlive it")]
+    let (pair, ours);
     let mut parts = clock.time("read", || Part::read_all(&images))?;
     let note = parts[0].note()?;
     lock(report).read(&note);
@@ -175,13 +183,17 @@ pub fn bind<T>(
         lock(report).probe = Some(standing);
     }
     let needs = parts[0].needs(&note)?;
-    let (line, bytes) = ask.bridges.of(&provider.fingerprint)?;
+    let line = line::of_host(&provider.fingerprint)?;
+    pair = Companions::of(&note, &provider.fingerprint, ask)?;
+    lock(report).notes.extend(pair.lost());
+    let adapters = pair.adapters(ask);
+    ours = pair.images(ask)?;
+    parts.extend(Part::read_all(&ours)?);
     let internal = [PLATFORM_CELL, line.first_isolate].into_iter();
-    let needed =
-        parts[0].inventory.needed_v8().filter(|name| line.adapters.iter().all(|a| a.symbol != *name));
+    let needed = parts.iter().filter(|p| matches!(p.image, StagedImage::Guest | StagedImage::Unit));
+    let needed = needed.flat_map(|p| p.inventory.needed_v8());
+    let needed = needed.filter(|name| adapters.iter().all(|a| a.when == When::Missing || a.symbol != *name));
     exports.complete(&provider.module.path, internal.chain(needed)).map_err(unreadable)?;
-    bridge = ImageFile::in_memory(StagedImage::Bridge, Path::new("the embedded bridge"), bytes)?;
-    parts.push(Part::read(&bridge)?);
     let planned = clock.time("plan", || {
         let members: Vec<_> = parts.iter().map(Part::member).collect();
         plan(&Request {
@@ -189,7 +201,7 @@ pub fn bind<T>(
             needs: &|name| needs.contains(name),
             provider: &exports,
             provider_name: &provider.module.name(),
-            adapters: &(ask.adapters)(line),
+            adapters: &adapters,
             guards: &ask.guards,
         })
     })?;
@@ -200,7 +212,16 @@ pub fn bind<T>(
     let images = clock.time("load", || Images::load(&parts, &verified))?;
     let (images, applied) = clock.time("apply", || images.bind(verified.plan()))?;
     let order = files.initialisation_order();
-    let bound = Bound { images, applied, parts: &parts, order, exports: &exports, verified: &verified, line };
+    let bound = Bound {
+        images,
+        applied,
+        parts: &parts,
+        order,
+        exports: &exports,
+        verified: &verified,
+        line,
+        adapters,
+    };
     bound.tell(&mut lock(report))?;
     addons::know(bound.world(ask, &provider)?);
     if ask.audit {
@@ -306,7 +327,7 @@ impl Bound<'_, '_> {
         Ok(World {
             images: self.parts.iter().filter_map(known).collect(),
             provider: (provider.module.name(), provider.module.bias),
-            adapters: (ask.adapters)(self.line),
+            adapters: self.adapters.clone(),
             guards: ask.guards.clone(),
             guest: self.parts[0].reopen()?,
         })
@@ -343,6 +364,13 @@ impl Bound<'_, '_> {
         let unreadable = |source| Error::GuestImage { path: part.path.to_owned(), source };
         let found = part.exports.symbol(symbol, None).map_err(unreadable)?.ok_or_else(missing)?;
         Ok(self.images.get(image).ok_or_else(missing)?.bias.run(found.value))
+    }
+
+    /// The run-time address of the adapter unit's entrance, if there is a unit.
+    fn unit(&self) -> Result<Option<RunAddr>, Error> {
+        const ENTRANCE: &str = "relink_unit_attach";
+        let unit = self.images.get(StagedImage::Unit);
+        unit.map(|_| self.function(StagedImage::Unit, ENTRANCE)).transpose()
     }
 
     /// Runs the initialisers, and gives the run-time address of one of the guest's own functions.

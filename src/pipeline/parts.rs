@@ -1,7 +1,7 @@
 //! The files that are to be staged, read: the guest, the libraries of its closure, the bridge. Nothing is loaded.
 
 use crate::abi::catalogue;
-use crate::address::LoadBias;
+use crate::address::{LinkAddr, LoadBias};
 use crate::elf::arch::Arch;
 use crate::elf::{Dynamic, ElfError, FileImage};
 use crate::error::Error;
@@ -42,7 +42,7 @@ impl Files {
     /// The images in the order in which they are initialised: each after those that it calls.
     pub fn initialisation_order(&self) -> Vec<StagedImage> {
         let libraries = self.closure.order.iter().map(|i| StagedImage::Library(*i as u16));
-        libraries.chain([StagedImage::Guest, StagedImage::Bridge]).collect()
+        libraries.chain([StagedImage::Guest, StagedImage::Unit, StagedImage::Bridge]).collect()
     }
 }
 
@@ -56,7 +56,8 @@ pub struct ImageFile<'d> {
 }
 
 impl<'d> ImageFile<'d> {
-    fn of(image: StagedImage, file: &'d FileOnDisk) -> Result<Self, Error> {
+    /// An image that is a file.
+    pub fn of(image: StagedImage, file: &'d FileOnDisk) -> Result<Self, Error> {
         let broken = |source| Error::GuestImage { path: file.path.clone(), source };
         let parsed = FileImage::parse(&file.bytes, Arch::native()).map_err(broken)?;
         Ok(Self { image, path: file.path.clone(), file: parsed, on_disk: Some(&file.file) })
@@ -141,7 +142,8 @@ impl<'b, 'd> Part<'b, 'd> {
     pub fn note(&self) -> Result<GuestNote, Error> {
         let broken = |source| Error::GuestImage { path: self.path.to_owned(), source };
         let why = match note::find(&self.file.image).map_err(broken)? {
-            Ok(note) => return Ok(note),
+            Ok(note) if self.table_fits(&note)? => return Ok(note),
+            Ok(_) => "its layout table is not what its note says".into(),
             Err(why) => why,
         };
         if !self.has_v8().map_err(broken)? {
@@ -159,6 +161,23 @@ impl<'b, 'd> Part<'b, 'd> {
             format!("{} {:?}", self.path.display(), std::fs::metadata(self.path).and_then(|m| m.modified()))
         };
         build_id(&self.file.image).unwrap_or_else(path)
+    }
+
+    /// Link-time address of a neutral guest's layout table.
+    ///
+    /// # Errors
+    /// The file is malformed.
+    pub fn table(&self) -> Result<Option<LinkAddr>, Error> {
+        Ok(self.find_table()?.map(|(at, _)| at))
+    }
+
+    fn find_table(&self) -> Result<Option<(LinkAddr, usize)>, Error> {
+        let broken = |source| Error::GuestImage { path: self.path.to_owned(), source };
+        note::find_table(&self.file.image).map_err(broken)
+    }
+
+    fn table_fits(&self, note: &GuestNote) -> Result<bool, Error> {
+        Ok(self.find_table()?.map_or(0, |(_, words)| words) == note.layout.len())
     }
 
     /// Whether it defines a V8.

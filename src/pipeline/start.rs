@@ -187,7 +187,7 @@ fn attach(bridge: &Bridge, bound: &Bound) -> Result<HostSlots, Error> {
     let platform =
         unsafe { platform::describe(cell.address, bound.exports, bound.line) }.map_err(unreadable)?;
     // SAFETY: the platform was described from the host's own data.
-    unsafe { bridge.attach(platform, bound.verified.profile().node_flags) }?;
+    unsafe { bridge.attach(platform, bound.unit()?, bound.verified.profile().node_flags) }?;
     let watched = watch_for_dispose(bound, cell.address);
     if watched.is_err() {
         bridge.detach()?;

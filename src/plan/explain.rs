@@ -27,6 +27,7 @@ impl std::fmt::Display for StagedImage {
             Self::Guest => f.write_str("guest"),
             Self::Library(number) => write!(f, "library{number}"),
             Self::Bridge => f.write_str("bridge"),
+            Self::Unit => f.write_str("adapter unit"),
             Self::AddOn => f.write_str("add-on"),
         }
     }

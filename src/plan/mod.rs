@@ -27,6 +27,8 @@ pub enum StagedImage {
     Library(u16),
     /// Relink's own C++ between Node and the host's platform.
     Bridge,
+    /// Adapters between the guest's V8 and another one of the host's.
+    Unit,
     /// A native add-on of the guest's.
     AddOn,
 }

@@ -27,6 +27,8 @@ pub fn rule(image: StagedImage, slot: &Slot, needs: &dyn Fn(&str) -> bool) -> Ru
     match (owner(slot.symbol), image) {
         (Owner::V8, StagedImage::Guest) if own && !needs(slot.symbol) => Rule::DeadV8,
         (Owner::V8, _) if !own || image == StagedImage::Guest => Rule::V8,
+        // A unit knows the host's V8, and the host's Node where the host is one.
+        (Owner::Node, StagedImage::Unit) if !own => Rule::V8,
         _ if own => Rule::Own,
         (Owner::Node, StagedImage::Bridge) => Rule::Node,
         _ => Rule::Elsewhere,
@@ -98,6 +100,7 @@ mod tests {
         assert_eq!(of(Bridge, isolate, false), Rule::V8);
         assert_eq!(of(Bridge, isolate, true), Rule::Own);
         assert_eq!(of(Bridge, stop, false), Rule::Node);
+        assert_eq!(of(StagedImage::Unit, stop, false), Rule::V8);
         assert_eq!(of(Guest, stop, true), Rule::Own);
         assert_eq!(of(Guest, "kill", false), Rule::Elsewhere);
         assert_eq!(of(Library(0), "uv_run", true), Rule::Own);

@@ -130,7 +130,7 @@ impl<'d> Planner<'_, '_, 'd> {
     }
 
     fn guard(&self, image: StagedImage, symbol: &str) -> Destination {
-        let guards = if image == StagedImage::Bridge { &[] } else { self.request.guards };
+        let guards = if is_ours(image) { &[] } else { self.request.guards };
         let guard = guards.iter().find(|g| g.symbol == symbol)?;
         Some((Target::Relink(guard.address), Why::Guarded(guard.keeps)))
     }
@@ -140,7 +140,7 @@ impl<'d> Planner<'_, '_, 'd> {
         if slot.library.is_some_and(|library| is_run_time(library) || self.add_ons_own(image, library)) {
             return Ok(None);
         }
-        for member in self.request.members.iter().filter(|m| m.image != StagedImage::Bridge) {
+        for member in self.request.members.iter().filter(|m| !is_ours(m.image)) {
             let unreadable = |source| Error::GuestImage { path: member.inventory.soname.into(), source };
             if let Some(at) = member.definitions.link(slot.symbol, slot.version).map_err(unreadable)? {
                 let itself = member.image == image;
@@ -204,7 +204,10 @@ impl<'d> Planner<'_, '_, 'd> {
         if self.request.member(StagedImage::Bridge).is_none() {
             return Ok((Target::Null, Why::Adapter(adapter)));
         }
-        let found = self.staged(StagedImage::Bridge, adapter.stands_in)?;
+        let found = match self.staged(StagedImage::Unit, adapter.stands_in)? {
+            None => self.staged(StagedImage::Bridge, adapter.stands_in)?,
+            found => found,
+        };
         Ok(found.map_or_else(|| self.lacking(adapter.stands_in), |target| (target, Why::Adapter(adapter))))
     }
 
@@ -230,6 +233,11 @@ impl<'d> Planner<'_, '_, 'd> {
         self.plan.bindings.sort_by_key(|b| (b.image, b.slot.at));
         Ok(self.plan)
     }
+}
+
+/// Whether an image is Relink's own: it must reach the functions that its own stand before.
+fn is_ours(image: StagedImage) -> bool {
+    matches!(image, StagedImage::Bridge | StagedImage::Unit)
 }
 
 /// Whether an add-on means the guest by this name: another's definition must never do for it.

@@ -26,8 +26,9 @@ struct Host {
     guest_thread: extern "C" fn() -> c_int,
     event: extern "C" fn(c_int, i64, *const c_char),
     foreign_flags: *const *const c_char,
+    unit: *const c_void,
 }
-const _: () = assert!(size_of::<Host>() == 56);
+const _: () = assert!(size_of::<Host>() == 64);
 
 /// `relink_bridge_options`.
 #[repr(C)]
@@ -218,8 +219,14 @@ impl Bridge {
     /// Installs the platform hook.
     ///
     /// # Safety
-    /// `platform` tells the truth about the host's V8.
-    pub unsafe fn attach(&self, platform: Platform, foreign_flags: &[&str]) -> Result<(), Error> {
+    /// `platform` tells the truth about the host's V8; `unit` is the run-time address of `relink_unit_attach` of a unit whose
+    /// slots are bound and whose initialisers have run.
+    pub unsafe fn attach(
+        &self,
+        platform: Platform,
+        unit: Option<RunAddr>,
+        foreign_flags: &[&str],
+    ) -> Result<(), Error> {
         let host = Host {
             size: size_of::<Host>() as u32,
             flags: GUEST_ADAPTED,
@@ -230,6 +237,7 @@ impl Bridge {
             guest_thread: on_guest_thread,
             event: on_event,
             foreign_flags: kept_for_ever(foreign_flags.iter().map(|f| (*f).to_owned())).1,
+            unit: unit.map_or(std::ptr::null(), |at| at.0 as usize as *const c_void),
         };
         match (self.attach)(&raw const host) {
             0 => Ok(()),
@@ -414,6 +422,7 @@ fn refusal(code: c_int) -> Error {
         -12 => "the host has replaced its platform's virtual functions meanwhile",
         -13 => "the guest did not end in time",
         -14 => "another thread began it",
+        -15 => "the adapter unit is not one for this bridge",
         _ => "unknown code",
     };
     Error::Bridge { code, why }

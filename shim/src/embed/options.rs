@@ -117,6 +117,7 @@ impl Wanted {
                 inherit: false,
                 host: None,
                 audit: false,
+                adapters: std::env::var_os(config::ADAPTERS).filter(|v| !v.is_empty()).map(PathBuf::from),
                 probe: config::probe(|name| std::env::var_os(name).filter(|value| !value.is_empty()))?,
             },
             ticked: options.mode == 1,

@@ -1,6 +1,12 @@
 //! The catalogue of adapters: functions that stand in for a V8 symbol. Their code is in shim/cpp.
 
+mod units;
+
+pub use units::{unit_for, Unit, UNITS};
+
 use super::line::Line;
+use crate::guest::GuestNote;
+use crate::host::Fingerprint;
 
 /// When an adapter is used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
@@ -129,6 +135,16 @@ pub const V8_13_6: [Adapter; 16] = {
 /// All adapters of a line: the guest is a guest, beside a host that owns V8.
 pub fn beside_a_host(line: &'static Line) -> Vec<&'static Adapter> {
     line.adapters.iter().collect()
+}
+
+/// All adapters for a guest beside a host of this line: with those of a unit, and the bridge of the guest's line, where there is
+/// a unit for the pair.
+pub fn for_pair(note: &GuestNote, host: &Fingerprint, line: Option<&'static Line>) -> Vec<&'static Adapter> {
+    let bridge = |line: Option<&'static Line>| line.map(beside_a_host).unwrap_or_default();
+    match unit_for(note, host) {
+        Some(unit) => unit.with_bridge(bridge(unit.guest_line())),
+        None => bridge(line),
+    }
 }
 
 /// Only those for missing symbols: the guest owns V8 and its platform, as node does (`relink node`).

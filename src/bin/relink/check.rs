@@ -5,7 +5,7 @@ use clap::Args;
 use relink::abi::adapters::{self, When};
 use relink::abi::catalogue::{known_abis, MARKER};
 use relink::abi::compare::Change;
-use relink::abi::gate::{compiled_for, judge, served, Verdict};
+use relink::abi::gate::{compiled_for, judge_note, served_note, Verdict};
 use relink::abi::line;
 use relink::abi::probe::{judge as judge_live, observe, Check, Outcome};
 use relink::abi::remedy::warnings;
@@ -149,8 +149,8 @@ pub fn run(options: &Options) -> Result<u8, Failure> {
         guest_v8: note.v8.clone(),
         guest_node: note.node.clone(),
         result: "refused",
-        abi: judge(&wanted, &host.fingerprint),
-        bridge: match served(&wanted, &host.fingerprint) {
+        abi: judge_note(&note, &host.fingerprint),
+        bridge: match served_note(&note, &host.fingerprint) {
             Ok(profile) => Bridge { served: true, why: profile.name.into() },
             Err(error) => Bridge { served: false, why: error.to_string() },
         },
@@ -198,7 +198,7 @@ impl<'d> Host<'d> {
         let dynamic = Dynamic::parse(&self.file.image).map_err(unreadable)?;
         let mut exports = Exports::new(&self.file.image, &dynamic, LoadBias(0)).map_err(unreadable)?;
         let line = self.fingerprint.version.and_then(line::of_v8);
-        let adapters = line.map(adapters::beside_a_host).unwrap_or_default();
+        let adapters = adapters::for_pair(note, &self.fingerprint, line);
         let needed = parts[0].inventory.needed_v8().filter(|name| adapters.iter().all(|a| a.symbol != *name));
         exports.complete(self.path, needed).map_err(unreadable)?;
         let needs = parts[0].needs(note)?;

@@ -78,7 +78,7 @@ pub fn with_plan(
         needs: &|name| needs.contains(name),
         provider: &exports,
         provider_name: &name(host_path),
-        adapters: &adapters::beside_a_host(line),
+        adapters: &adapters::for_pair(&note, &fingerprint, Some(line)),
         guards: &guards::all(),
     })?;
     show(&Planned { plan: &plan, parts: &parts, profile: profile.name })

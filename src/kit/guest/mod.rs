@@ -14,10 +14,13 @@ pub use check::GuestFacts;
 
 use super::apt::{self, Apt, Deb};
 use super::cache::{remove, write_whole, Cache, Key};
+use super::catalogue;
 use super::error::{io, KitError, Result};
 use super::headers::V8Headers;
+use super::neutral;
 use super::progress::Progress;
 use super::run::{missing, Program};
+use crate::abi::layout::Field;
 use crate::guest::{note, GuestNote};
 use compile::Compilation;
 use pinned::Pinned;
@@ -37,6 +40,8 @@ pub struct BuildOptions {
     pub source: Option<PathBuf>,
     /// A folder with v8.h; the source's own if `None`.
     pub v8_headers: Option<PathBuf>,
+    /// Make it layout-neutral, for hosts with other V8s ([`crate::kit::neutral`]).
+    pub neutral: bool,
     /// Compilers at once; as many as there are processors if `None`.
     pub jobs: Option<usize>,
     /// Build even if the cache has it, from fresh sources.
@@ -70,14 +75,18 @@ struct DefaultGuest {
     library: PathBuf,
 }
 
+/// The fields of a neutral guest's layout table, in the work folder.
+const LAYOUT: &str = "layout.json";
 /// The kind of the cache entries.
 const KIND: &str = "guest";
 /// The line that is built and used unless another is asked for.
 pub const DEFAULT_LINE: u32 = 18;
 
 /// The file that names a line's default guest.
-fn default_file(node: u32) -> String {
-    if node == DEFAULT_LINE {
+fn default_file(node: u32, neutral: bool) -> String {
+    if neutral {
+        format!("default-neutral-guest-{node}.json")
+    } else if node == DEFAULT_LINE {
         "default-guest.json".into()
     } else {
         format!("default-guest-{node}.json")
@@ -101,7 +110,7 @@ pub fn build(options: &BuildOptions, progress: &dyn Progress) -> Result<Guest> {
     progress.finish();
     let guest = Guest { facts: stored_facts(&dir)?, library: library_in(&dir)?, log, cached };
     if options.is_default() {
-        remember(&cache, inputs.line, &guest)?;
+        remember(&cache, inputs.line, options.neutral, &guest)?;
     }
     Ok(guest)
 }
@@ -123,22 +132,31 @@ pub fn remedy(node: u32) -> &'static str {
 
 /// The guest of a line, by Node's major version, like [`path`].
 pub fn path_of(node: u32) -> Option<PathBuf> {
+    remembered(node, false)
+}
+
+/// The neutral guest of a line, like [`path`].
+pub fn neutral_path_of(node: u32) -> Option<PathBuf> {
+    remembered(node, true)
+}
+
+fn remembered(node: u32, neutral: bool) -> Option<PathBuf> {
     let line = Recipe::of(node).ok()?;
     let cache = Cache::locate().ok()?;
-    let text = fs::read_to_string(cache.root().join(default_file(node))).ok()?;
+    let text = fs::read_to_string(cache.root().join(default_file(node, neutral))).ok()?;
     let default: DefaultGuest = serde_json::from_str(&text).ok()?;
     let key = fs::read_to_string(default.library.parent()?.join("KEY")).ok()?;
     let current = default.recipe == line.fingerprint() && key == default.key && default.library.is_file();
     current.then_some(default.library)
 }
 
-fn remember(cache: &Cache, line: &Recipe, guest: &Guest) -> Result<()> {
+fn remember(cache: &Cache, line: &Recipe, neutral: bool, guest: &Guest) -> Result<()> {
     let default = DefaultGuest {
         recipe: line.fingerprint(),
         key: guest.facts.note.key.clone(),
         library: guest.library.clone(),
     };
-    write_whole(&cache.root().join(default_file(line.node)), &to_json(&default)?)
+    write_whole(&cache.root().join(default_file(line.node, neutral)), &to_json(&default)?)
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<String> {
@@ -195,6 +213,7 @@ struct Inputs {
     origin: Origin,
     headers: Option<V8Headers>,
     headers_dir: Option<PathBuf>,
+    neutral: bool,
     debs: Vec<Deb>,
     compiler: String,
     key: Key,
@@ -220,6 +239,9 @@ impl Inputs {
         let compiler = first_line("g++")?;
         let mut key = origin.add_to(line.key())?.add("compiler", &compiler).add("linker", first_line("ld")?);
         key = key.add("headers", headers.as_ref().map_or("the source's", |h| &h.sha256));
+        if options.neutral {
+            key = key.add("neutral", neutral::fingerprint());
+        }
         for deb in &debs {
             key = key.add(&deb.package, &deb.sha256);
         }
@@ -228,6 +250,7 @@ impl Inputs {
             origin,
             headers,
             headers_dir: options.v8_headers.clone(),
+            neutral: options.neutral,
             debs,
             compiler,
             key: key.finish(),
@@ -254,9 +277,9 @@ impl Build<'_> {
         self.progress.note(&format!("building the guest; log: {}", self.log.display()));
         self.once(work, "unpacked", || self.unpack(work, &tree))?;
         let own = work.join("deps/include/v8-inc");
-        let headers = V8Headers::read("--v8-headers", &own)?;
+        let headers = self.headers(&tree)?;
         let node = tree::node_facts(&tree)?;
-        let note = self.note(&tree, &node, &headers);
+        let note = GuestNote { layout: self.layout(work)?, ..self.note(&tree, &node, &headers) };
         let [deps, recipe] = [work.join("deps"), work.join("recipe")];
         let places = Places { work, v8_include: &own, deps: &deps, recipe: &recipe };
         let what = self.what(&node, &headers);
@@ -296,11 +319,33 @@ impl Build<'_> {
             tree::add_builtins(tree, &root)?;
         }
         tree::add_dependencies(self.inputs.line, &root, &deps)?;
-        let headers = match &self.inputs.headers {
-            Some(headers) => headers.clone(),
-            None => V8Headers::read("--source", &tree.join("deps/v8/include"))?,
-        };
-        headers.copy_to(&deps.join("include/v8-inc"))
+        let own = deps.join("include/v8-inc");
+        self.headers(tree)?.copy_to(&own)?;
+        if !self.inputs.neutral {
+            return Ok(());
+        }
+        let request = catalogue::Request { headers: own.clone(), from: None };
+        let facts = catalogue::generate(&request, self.progress)?.facts;
+        let fields = neutral::neutralise(&own, &V8Headers::read("--v8-headers", &own)?, &facts)?;
+        write_whole(&work.join(LAYOUT), &to_json(&fields)?)
+    }
+
+    /// The headers that the guest is compiled with, as they come.
+    fn headers(&self, tree: &Path) -> Result<V8Headers> {
+        match &self.inputs.headers {
+            Some(headers) => Ok(headers.clone()),
+            None => V8Headers::read("--source", &tree.join("deps/v8/include")),
+        }
+    }
+
+    /// The fields of the layout table, as unpacking left them.
+    fn layout(&self, work: &Path) -> Result<Vec<Field>> {
+        if !self.inputs.neutral {
+            return Ok(Vec::new());
+        }
+        let file = work.join(LAYOUT);
+        let text = fs::read_to_string(&file).map_err(io("read", &file))?;
+        serde_json::from_str(&text).map_err(|e| io("read", &file)(e.into()))
     }
 
     fn note(&self, tree: &Path, node: &NodeFacts, headers: &V8Headers) -> GuestNote {
@@ -318,6 +363,7 @@ impl Build<'_> {
             pointer_compression: false,
             smi_bits: 32,
             key: self.inputs.key.hex().into(),
+            layout: Vec::new(),
         }
     }
 
@@ -344,7 +390,7 @@ impl Build<'_> {
         add_icu(work, &facts)?;
         add_licenses(self.inputs.line, work)?;
         write_whole(&work.join("note.json"), &to_json(note)?)?;
-        ["unpacked", "configured", "node", "root", "deps", "recipe"]
+        ["unpacked", "configured", LAYOUT, "node", "root", "deps", "recipe"]
             .iter()
             .try_for_each(|n| remove(&work.join(n)))
     }

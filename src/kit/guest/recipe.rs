@@ -4,6 +4,7 @@ use super::pinned::Sources;
 use crate::guest::{note, GuestNote};
 use crate::kit::cache::{hex, KeyBuilder};
 use crate::kit::error::{KitError, Result};
+use crate::kit::neutral::table_assembly;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -252,10 +253,11 @@ done
 /// Assembly text of the section with the note. The descriptor is written as numbers: nothing needs quoting.
 pub fn note_assembly(guest: &GuestNote) -> std::result::Result<String, serde_json::Error> {
     let descriptor = serde_json::to_vec(guest)?;
+    let table = if guest.layout.is_empty() { String::new() } else { table_assembly(&guest.layout) };
     let bytes = |data: &[u8]| data.iter().map(u8::to_string).collect::<Vec<_>>().join(",");
     Ok(format!(
         ".section .note.GNU-stack,\"\",%progbits\n.section .note.relink,\"a\",%note\n.balign 4\n\
-         .4byte {}\n.4byte {}\n.4byte {}\n.byte {}\n.balign 4\n.byte {}\n.balign 4\n",
+         .4byte {}\n.4byte {}\n.4byte {}\n.byte {}\n.balign 4\n.byte {}\n.balign 4\n{table}",
         note::OWNER.len(),
         descriptor.len(),
         note::TYPE,
@@ -282,14 +284,15 @@ pub(super) mod tests {
             pointer_compression: false,
             smi_bits: 32,
             key: "cd".repeat(32),
+            layout: Vec::new(),
         }
     }
 
-    #[test]
-    fn the_assembled_note_is_found_again() {
+    /// A shared object with nothing but this note.
+    fn linked(note: &GuestNote) -> Vec<u8> {
         let dir = tempfile::tempdir().unwrap();
         let [text, object] = ["n.s", "n.so"].map(|name| dir.path().join(name));
-        std::fs::write(&text, note_assembly(&note()).unwrap()).unwrap();
+        std::fs::write(&text, note_assembly(note).unwrap()).unwrap();
         let run = std::process::Command::new("gcc")
             .args(["-shared", "-o"])
             .arg(&object)
@@ -297,9 +300,26 @@ pub(super) mod tests {
             .output()
             .unwrap();
         assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-        let bytes = std::fs::read(&object).unwrap();
+        std::fs::read(&object).unwrap()
+    }
+
+    #[test]
+    fn the_assembled_note_is_found_again() {
+        let bytes = linked(&note());
         let file = crate::elf::FileImage::parse(&bytes, crate::elf::arch::Arch::native()).unwrap();
         assert_eq!(crate::guest::note::find(&file.image).unwrap(), Ok(note()));
+    }
+
+    #[test]
+    fn the_layout_table_is_found_again() {
+        let field = |name: &str, value| crate::abi::layout::Field { name: name.into(), value, read: true };
+        let neutral = GuestNote { layout: vec![field("v8::kA", 288), field("v8::kB", -1)], ..note() };
+        let bytes = linked(&neutral);
+        let file = crate::elf::FileImage::parse(&bytes, crate::elf::arch::Arch::native()).unwrap();
+        assert_eq!(crate::guest::note::find(&file.image).unwrap(), Ok(neutral));
+        let (at, words) = crate::guest::note::find_table(&file.image).unwrap().unwrap();
+        let offset = file.file_offset(at).unwrap();
+        assert_eq!((words, &bytes[offset..offset + 8]), (2, &[32, 1, 0, 0, 255, 255, 255, 255][..]));
     }
 
     #[test]

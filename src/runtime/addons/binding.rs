@@ -173,6 +173,11 @@ impl World {
     }
 
     fn plan<'l>(&self, addon: &'l AddOn<'l, 'l>, live: &Live<'l>) -> Result<Plan<'l>, Error> {
+        let adapted = self.images.iter().any(|known| known.image == StagedImage::Unit);
+        if let Some(symbol) = addon.inventory.needed_v8().next().filter(|_| adapted) {
+            let path = addon.file.path.clone();
+            return Err(Error::AddOnOfOtherV8 { path, symbol: symbol.to_owned() });
+        }
         let mut members = live.members.clone();
         members.push(Member {
             image: StagedImage::AddOn,

@@ -1,0 +1,172 @@
+// inspector.cc: V8Inspector and its client between a guest compiled for V8 10.2 and a host of V8 10.8 or later.
+#include "guest_10_2.h"
+#include "unit.h"
+
+#ifdef RELINK_INSPECTOR
+
+namespace relink {
+namespace {
+
+using v8::Context;
+using v8::Local;
+using v8::MaybeLocal;
+using v8::Value;
+using namespace v8_inspector;
+
+// The guest's client, as the host's inspector would have it.
+class Client final : public V8InspectorClient {
+ public:
+  explicit Client(guest::InspectorClient* guest) : guest_(guest) {}
+  void runMessageLoopOnPause(int group) override { guest_->runMessageLoopOnPause(group); }
+  void quitMessageLoopOnPause() override { guest_->quitMessageLoopOnPause(); }
+  void runIfWaitingForDebugger(int group) override { guest_->runIfWaitingForDebugger(group); }
+  void muteMetrics(int group) override { guest_->muteMetrics(group); }
+  void unmuteMetrics(int group) override { guest_->unmuteMetrics(group); }
+  void beginUserGesture() override { guest_->beginUserGesture(); }
+  void endUserGesture() override { guest_->endUserGesture(); }
+  std::unique_ptr<StringBuffer> valueSubtype(Local<Value> value) override { return guest_->valueSubtype(value); }
+  std::unique_ptr<StringBuffer> descriptionForValueSubtype(Local<Context> context, Local<Value> value) override {
+    return guest_->descriptionForValueSubtype(context, value);
+  }
+  bool isInspectableHeapObject(Local<v8::Object> object) override { return guest_->isInspectableHeapObject(object); }
+  Local<Context> ensureDefaultContextInGroup(int group) override { return guest_->ensureDefaultContextInGroup(group); }
+  void beginEnsureAllContextsInGroup(int group) override { guest_->beginEnsureAllContextsInGroup(group); }
+  void endEnsureAllContextsInGroup(int group) override { guest_->endEnsureAllContextsInGroup(group); }
+  void installAdditionalCommandLineAPI(Local<Context> context, Local<v8::Object> object) override {
+    guest_->installAdditionalCommandLineAPI(context, object);
+  }
+  void consoleAPIMessage(int group, v8::Isolate::MessageErrorLevel level, const StringView& message,
+                         const StringView& url, unsigned line, unsigned column, V8StackTrace* trace) override {
+    guest_->consoleAPIMessage(group, level, message, url, line, column, trace);
+  }
+  MaybeLocal<Value> memoryInfo(v8::Isolate* isolate, Local<Context> context) override {
+    return guest_->memoryInfo(isolate, context);
+  }
+  void consoleTime(const StringView& title) override { guest_->consoleTime(title); }
+  void consoleTimeEnd(const StringView& title) override { guest_->consoleTimeEnd(title); }
+  void consoleTimeStamp(const StringView& title) override { guest_->consoleTimeStamp(title); }
+  void consoleClear(int group) override { guest_->consoleClear(group); }
+  double currentTimeMS() override { return guest_->currentTimeMS(); }
+  void startRepeatingTimer(double interval, TimerCallback callback, void* data) override {
+    guest_->startRepeatingTimer(interval, callback, data);
+  }
+  void cancelTimer(void* data) override { guest_->cancelTimer(data); }
+  bool canExecuteScripts(int group) override { return guest_->canExecuteScripts(group); }
+  void maxAsyncCallStackDepthChanged(int depth) override { guest_->maxAsyncCallStackDepthChanged(depth); }
+  std::unique_ptr<StringBuffer> resourceNameToUrl(const StringView& name) override {
+    return guest_->resourceNameToUrl(name);
+  }
+  int64_t generateUniqueId() override { return guest_->generateUniqueId(); }
+  void dispatchError(Local<Context> context, Local<v8::Message> message, Local<Value> value) override {
+    guest_->dispatchError(context, message, value);
+  }
+
+ private:
+  guest::InspectorClient* guest_;
+};
+
+#if RELINK_HOST < 1204
+
+std::unique_ptr<guest::Session> guests_session(std::unique_ptr<V8InspectorSession> host) { return host; }
+
+#else
+
+// The host's session, as the guest would have it: one function is gone, so those behind it have other slots.
+class Session final : public guest::InspectorSession {
+ public:
+  explicit Session(std::unique_ptr<V8InspectorSession> host) : host_(std::move(host)) {}
+  void addInspectedObject(std::unique_ptr<V8InspectorSession::Inspectable> object) override {
+    host_->addInspectedObject(std::move(object));
+  }
+  void dispatchProtocolMessage(StringView message) override { host_->dispatchProtocolMessage(message); }
+  std::vector<uint8_t> state() override { return host_->state(); }
+  void supportedDomains() override {}
+  std::unique_ptr<guest::CommandLineScope> initializeCommandLineAPIScope(int) override { return nullptr; }
+  void schedulePauseOnNextStatement(StringView reason, StringView details) override {
+    host_->schedulePauseOnNextStatement(reason, details);
+  }
+  void cancelPauseOnNextStatement() override { host_->cancelPauseOnNextStatement(); }
+  void breakProgram(StringView reason, StringView details) override { host_->breakProgram(reason, details); }
+  void setSkipAllPauses(bool skip) override { host_->setSkipAllPauses(skip); }
+  void resume(bool terminate) override { host_->resume(terminate); }
+  void stepOver() override { host_->stepOver(); }
+  void searchInTextByLines() override {}
+  void wrapObject() override {}
+  bool unwrapObject(std::unique_ptr<StringBuffer>* error, StringView object, Local<Value>* value,
+                    Local<Context>* context, std::unique_ptr<StringBuffer>* group) override {
+    return host_->unwrapObject(error, object, value, context, group);
+  }
+  void releaseObjectGroup(StringView group) override { host_->releaseObjectGroup(group); }
+  void triggerPreciseCoverageDeltaUpdate(StringView occasion) override {
+    host_->triggerPreciseCoverageDeltaUpdate(occasion);
+  }
+
+ private:
+  std::unique_ptr<V8InspectorSession> host_;
+};
+
+std::unique_ptr<guest::Session> guests_session(std::unique_ptr<V8InspectorSession> host) {
+  if (host == nullptr) return nullptr;
+  return std::make_unique<Session>(std::move(host));
+}
+
+#endif
+
+// The host's inspector, as the guest would have it.
+class Inspector final : public guest::Inspector {
+ public:
+  Inspector(v8::Isolate* isolate, guest::InspectorClient* client)
+      : client_(client), host_(V8Inspector::create(isolate, &client_)) {}
+  void contextCreated(const V8ContextInfo& info) override { host_->contextCreated(info); }
+  void contextDestroyed(Local<Context> context) override { host_->contextDestroyed(context); }
+  void resetContextGroup(int group) override { host_->resetContextGroup(group); }
+  MaybeLocal<Context> contextById(int context) override { return host_->contextById(context); }
+  V8DebuggerId uniqueDebuggerId(int context) override { return host_->uniqueDebuggerId(context); }
+  void idleStarted() override { host_->idleStarted(); }
+  void idleFinished() override { host_->idleFinished(); }
+  void asyncTaskScheduled(StringView name, void* task, bool recurring) override {
+    host_->asyncTaskScheduled(name, task, recurring);
+  }
+  void asyncTaskCanceled(void* task) override { host_->asyncTaskCanceled(task); }
+  void asyncTaskStarted(void* task) override { host_->asyncTaskStarted(task); }
+  void asyncTaskFinished(void* task) override { host_->asyncTaskFinished(task); }
+  void allAsyncTasksCanceled() override { host_->allAsyncTasksCanceled(); }
+  V8StackTraceId storeCurrentStackTrace(StringView description) override {
+    return host_->storeCurrentStackTrace(description);
+  }
+  void externalAsyncTaskStarted(const V8StackTraceId& parent) override { host_->externalAsyncTaskStarted(parent); }
+  void externalAsyncTaskFinished(const V8StackTraceId& parent) override { host_->externalAsyncTaskFinished(parent); }
+  unsigned exceptionThrown(Local<Context> context, StringView message, Local<Value> exception, StringView detailed,
+                           StringView url, unsigned line, unsigned column, std::unique_ptr<V8StackTrace> trace,
+                           int script) override {
+    return host_->exceptionThrown(context, message, exception, detailed, url, line, column, std::move(trace), script);
+  }
+  void exceptionRevoked(Local<Context> context, unsigned exception, StringView message) override {
+    host_->exceptionRevoked(context, exception, message);
+  }
+  bool associateExceptionData(Local<Context> context, Local<Value> exception, Local<v8::Name> key,
+                              Local<Value> value) override {
+    return host_->associateExceptionData(context, exception, key, value);
+  }
+  std::unique_ptr<guest::Session> connect(int group, V8Inspector::Channel* channel, StringView state) override {
+    return guests_session(host_->connect(group, channel, state, V8Inspector::kFullyTrusted));
+  }
+  std::unique_ptr<V8StackTrace> createStackTrace(Local<v8::StackTrace> trace) override {
+    return host_->createStackTrace(trace);
+  }
+  std::unique_ptr<V8StackTrace> captureStackTrace(bool full) override { return host_->captureStackTrace(full); }
+
+ private:
+  Client client_;
+  std::unique_ptr<V8Inspector> host_;  // ends before its client
+};
+
+}  // namespace
+}  // namespace relink
+
+extern "C" RELINK_UNIT_API std::unique_ptr<guest::Inspector> relink_unit_inspector(v8::Isolate* isolate,
+                                                                                   guest::InspectorClient* client) {
+  return std::make_unique<relink::Inspector>(isolate, client);
+}
+
+#endif  // RELINK_INSPECTOR

@@ -1,0 +1,14 @@
+// platform.h: Node's platform, as the host's V8 would have it.
+#ifndef RELINK_UNIT_PLATFORM_H_
+#define RELINK_UNIT_PLATFORM_H_
+
+#include "guest_10_2.h"
+
+namespace relink {
+
+// The platform of the guest's behind an object with the host's layout. It lives for ever.
+v8::Platform* as_hosts(guest::Platform* node);
+
+}  // namespace relink
+
+#endif  // RELINK_UNIT_PLATFORM_H_

@@ -1,0 +1,82 @@
+// snapshot.cc: isolates of the guest's start from the snapshot that the host's isolates started from.
+//
+// The isolates of a process share one read-only heap, which the first of them brought with its snapshot; a later one from another
+// snapshot refers to objects that are not where it believes them. A node starts from Node's own snapshot, not from V8's.
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "guest_10_2.h"
+#include "unit.h"
+
+// src/node_snapshot_builder.h of the host; weak, for not every host is a node.
+namespace node {
+class SnapshotData;
+class SnapshotBuilder {
+ public:
+  __attribute__((weak)) static const SnapshotData* GetEmbeddedSnapshotData();
+  __attribute__((weak)) static const std::vector<intptr_t>& CollectExternalReferences();
+};
+}  // namespace node
+
+namespace relink {
+namespace {
+
+using Params = v8::Isolate::CreateParams;
+
+// The guest's parameters are read as the host's.
+static_assert(offsetof(Params, snapshot_blob) == 56, "v8-isolate.h");
+static_assert(offsetof(Params, external_references) == 112, "v8-isolate.h");
+
+// Reads memory of this process that may not be there.
+bool read(const void* from, void* to, size_t size) {
+  iovec local = {to, size}, remote = {const_cast<void*>(from), size};
+  return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == static_cast<ssize_t>(size);
+}
+
+// Whether a snapshot of this very V8 begins here: its header has V8's version as text.
+bool is_snapshot(const char* data, int size) {
+  constexpr size_t kHeader = 128;
+  char head[kHeader];
+  if (data == nullptr || size < static_cast<int>(kHeader) || !read(data, head, kHeader)) return false;
+  return std::string(head, kHeader).find(v8::V8::GetVersion()) != std::string::npos;
+}
+
+// The V8 part of Node's snapshot: a member of the object that is found by what it points to.
+const v8::StartupData* in_nodes(const node::SnapshotData* nodes) {
+  constexpr size_t kWords = 64;
+  auto* words = reinterpret_cast<const void* const*>(nodes);
+  for (size_t i = 0; i < kWords; i++) {
+    v8::StartupData candidate;
+    if (!read(words + i, &candidate, sizeof candidate)) return nullptr;
+    if (is_snapshot(candidate.data, candidate.raw_size)) {
+      return reinterpret_cast<const v8::StartupData*>(words + i);
+    }
+  }
+  return nullptr;
+}
+
+const v8::StartupData* hosts_snapshot() {
+  if (node::SnapshotBuilder::GetEmbeddedSnapshotData == nullptr) return nullptr;
+  if (node::SnapshotBuilder::CollectExternalReferences == nullptr) return nullptr;
+  const node::SnapshotData* nodes = node::SnapshotBuilder::GetEmbeddedSnapshotData();
+  return nodes == nullptr ? nullptr : in_nodes(nodes);
+}
+
+}  // namespace
+}  // namespace relink
+
+extern "C" RELINK_UNIT_API void relink_unit_isolate_initialize(v8::Isolate* isolate,
+                                                               const v8::Isolate::CreateParams& params) {
+  static v8::StartupData* const hosts = const_cast<v8::StartupData*>(relink::hosts_snapshot());
+  v8::Isolate::CreateParams own(params);
+  if (own.snapshot_blob == nullptr && hosts != nullptr) {
+    own.snapshot_blob = hosts;
+    own.external_references = node::SnapshotBuilder::CollectExternalReferences().data();
+  }
+  v8::Isolate::Initialize(isolate, own);
+}

@@ -1,0 +1,255 @@
+//! Adapter units: what stands between a neutral guest and a host whose V8 is of another line. Each is compiled by the kit from
+//! shim/adapters against the real headers of the host's V8, and loaded beside the bridge of the guest's line.
+
+use super::{always, missing, Adapter};
+use crate::abi::line::{of_v8, Line};
+use crate::abi::version::V8Version;
+use crate::guest::GuestNote;
+use crate::host::Fingerprint;
+
+/// One unit.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// Major and minor version of the V8 that the guest was compiled for.
+    pub guest: (u32, u32),
+    /// Major and minor version of the host's V8.
+    pub host: (u32, u32),
+    /// The changes of V8 that it answers, oldest first: a later one takes the place of an earlier for the same symbol.
+    pub changes: &'static [&'static [Adapter]],
+    /// What the guest cannot do there.
+    pub lost: &'static [&'static str],
+}
+
+/// All units. One goes in when Node was seen to run through it.
+pub static UNITS: [Unit; 4] = [
+    Unit { guest: (10, 2), host: (10, 8), changes: &[&SINCE_10_8], lost: &[] },
+    Unit { guest: (10, 2), host: (11, 3), changes: &[&SINCE_10_8, &SINCE_11_3], lost: &[NO_FAST_CALLS] },
+    Unit {
+        guest: (10, 2),
+        host: (11, 8),
+        changes: &[&SINCE_10_8, &SINCE_11_3, &SINCE_11_8],
+        lost: &[NO_FAST_CALLS],
+    },
+    Unit {
+        guest: (10, 2),
+        host: (12, 4),
+        changes: &[&SINCE_10_8, &SINCE_11_3, &SINCE_11_8, &SINCE_12_4],
+        lost: &[NO_FAST_CALLS],
+    },
+];
+
+/// Since 11.3.
+const NO_FAST_CALLS: &str = "fast API calls: every call of a built-in function takes the slow way";
+
+impl Unit {
+    /// `10.2-on-11.3`: the name of its file and of the command that builds it.
+    pub fn name(&self) -> String {
+        format!("{}.{}-on-{}.{}", self.guest.0, self.guest.1, self.host.0, self.host.1)
+    }
+
+    /// The line of its hosts.
+    pub fn host_line(&self) -> Option<&'static Line> {
+        of_v8(V8Version::new(self.host.0, self.host.1, 0, 0))
+    }
+
+    /// The line of its guests, whose bridge comes with it.
+    pub fn guest_line(&self) -> Option<&'static Line> {
+        of_v8(V8Version::new(self.guest.0, self.guest.1, 0, 0))
+    }
+
+    /// Its adapters, one for each symbol.
+    pub fn adapters(&self) -> Vec<&'static Adapter> {
+        let mut all: Vec<&'static Adapter> = Vec::new();
+        for adapter in self.changes.iter().flat_map(|change| change.iter()) {
+            all.retain(|earlier| earlier.symbol != adapter.symbol);
+            all.push(adapter);
+        }
+        all
+    }
+
+    /// Its adapters, and those of the bridge's line for symbols that it has none for.
+    pub fn with_bridge(&self, bridge: Vec<&'static Adapter>) -> Vec<&'static Adapter> {
+        let own = self.adapters();
+        let others = bridge.into_iter().filter(|other| own.iter().all(|a| a.symbol != other.symbol));
+        let others: Vec<_> = others.collect();
+        own.iter().copied().chain(others).collect()
+    }
+}
+
+/// The unit for a neutral guest on a host of another line.
+pub fn unit_for(guest: &GuestNote, host: &Fingerprint) -> Option<&'static Unit> {
+    let minor = |v8: V8Version| (v8.major, v8.minor);
+    let (guest_v8, host_v8) = (minor(V8Version::parse(&guest.v8)?), minor(host.version?));
+    let of_pair = |unit: &&Unit| unit.guest == guest_v8 && unit.host == host_v8;
+    UNITS.iter().find(of_pair).filter(|_| !guest.layout.is_empty())
+}
+
+const DELEGATE: &str =
+    "V8 10.8: shared values come by a conveyor, so the delegates have other virtual functions";
+const UNUSED_DELEGATE: &str = "V8 10.8: the base class lost this virtual function; nobody calls it any more";
+const OOM: &str = "V8 10.8: the handler is told more than whether the heap was exhausted";
+const FOR_CORE: &str =
+    "Node's V8 18 has a setter for internal fields that are no values; later ones have others";
+const JOBS: &str =
+    "V8 10.8: v8::Platform has other virtual functions, and a job calls the platform it was made for";
+const FAST: &str = "V8 11.3: types of fast API calls have other numbers; the slow function is always called";
+const INSPECTOR: &str =
+    "V8 10.8: V8Inspector::connect and V8InspectorClient have more arguments and functions";
+const BLOB: &str =
+    "all isolates of a process share a read-only heap, so the guest's start from the host's snapshot";
+const SNAPSHOT: &str = "V8 11.3: the constructor's last argument is a pointer to a constant";
+
+/// What changed from V8 10.2 to 10.8.
+const SINCE_10_8: [Adapter; 14] = [
+    always("_ZN2v87Isolate10InitializeEPS0_RKNS0_12CreateParamsE", "relink_unit_isolate_initialize", BLOB),
+    always("_ZN2v815ValueSerializerC1EPNS_7IsolateEPNS0_8DelegateE", "relink_unit_serializer", DELEGATE),
+    always("_ZN2v815ValueSerializerD1Ev", "relink_unit_serializer_end", DELEGATE),
+    always("_ZN2v817ValueDeserializerC1EPNS_7IsolateEPKhmPNS0_8DelegateE", "relink_unit_deserializer", DELEGATE),
+    always("_ZN2v817ValueDeserializerD1Ev", "relink_unit_deserializer_end", DELEGATE),
+    missing(
+        "_ZN2v815ValueSerializer8Delegate16GetSharedValueIdEPNS_7IsolateENS_5LocalINS_5ValueEEE",
+        "relink_unit_no_shared_id",
+        UNUSED_DELEGATE,
+    ),
+    missing(
+        "_ZNK2v815ValueSerializer8Delegate20SupportsSharedValuesEv",
+        "relink_unit_no_shared_values",
+        UNUSED_DELEGATE,
+    ),
+    missing(
+        "_ZN2v817ValueDeserializer8Delegate20GetSharedValueFromIdEPNS_7IsolateEj",
+        "relink_unit_no_shared_value",
+        UNUSED_DELEGATE,
+    ),
+    missing(
+        "_ZNK2v817ValueDeserializer8Delegate20SupportsSharedValuesEv",
+        "relink_unit_no_shared_values",
+        UNUSED_DELEGATE,
+    ),
+    missing("_ZN2v87Isolate18SetOOMErrorHandlerEPFvPKcbE", "relink_unit_oom_handler", OOM),
+    missing(
+        "_ZN2v86Object27SetInternalFieldForNodeCoreEiNS_5LocalINS_6ModuleEEE",
+        "relink_unit_internal_field",
+        FOR_CORE,
+    ),
+    missing(
+        "_ZN2v86Object27SetInternalFieldForNodeCoreEiNS_5LocalINS_13UnboundScriptEEE",
+        "relink_unit_internal_field",
+        FOR_CORE,
+    ),
+    always(
+        "_ZN2v88platform19NewDefaultJobHandleEPNS_8PlatformENS_12TaskPriorityESt10unique_ptrINS_7JobTaskESt14default_deleteIS5_EEm",
+        "relink_unit_job",
+        JOBS,
+    ),
+    always(
+        "_ZN12v8_inspector11V8Inspector6createEPN2v87IsolateEPNS_17V8InspectorClientE",
+        "relink_unit_inspector",
+        INSPECTOR,
+    ),
+];
+
+/// What changed from V8 10.8 to 11.3.
+const SINCE_11_3: [Adapter; 2] = [
+    missing("_ZN2v815SnapshotCreatorC1EPNS_7IsolateEPKlPNS_11StartupDataE", "relink_unit_snapshot_creator", SNAPSHOT),
+    always(
+        "_ZN2v816FunctionTemplate3NewEPNS_7IsolateEPFvRKNS_20FunctionCallbackInfoINS_5ValueEEEENS_5LocalIS4_EENSA_INS_9SignatureEEEiNS_19ConstructorBehaviorENS_14SideEffectTypeEPKNS_9CFunctionEttt",
+        "relink_unit_function_template",
+        FAST,
+    ),
+];
+
+/// What changed from V8 11.3 to 11.8.
+const SINCE_11_8: [Adapter; 3] = [
+    missing("_ZN2v86Object16SetInternalFieldEiNS_5LocalINS_5ValueEEE", "relink_unit_internal_field", DATA),
+    missing(
+        "_ZN2v812api_internal18GlobalizeReferenceEPNS_8internal7IsolateEPm",
+        "relink_unit_globalize",
+        "V8 11.8: the reference to be made strong is passed by value",
+    ),
+    missing("_ZN2v813CFunctionInfoC2ERKNS_9CTypeInfoEjPS2_", "relink_unit_c_function_info", FAST),
+];
+const DATA: &str = "V8 11.8: internal fields hold any data";
+
+/// What changed from V8 11.8 to 12.4.
+const SINCE_12_4: [Adapter; 25] = [
+    always("_ZNK2v812ScriptOrigin24VerifyHostDefinedOptionsEv", "relink_unit_nothing", ORIGIN),
+    always(
+        "_ZN2v86Script7CompileENS_5LocalINS_7ContextEEENS1_INS_6StringEEEPNS_12ScriptOriginE",
+        "relink_unit_compile",
+        ORIGIN,
+    ),
+    missing(
+        "_ZN2v87Context3NewEPNS_7IsolateEPNS_22ExtensionConfigurationENS_10MaybeLocalINS_14ObjectTemplateEEENS5_INS_5ValueEEENS_33DeserializeInternalFieldsCallbackEPNS_14MicrotaskQueueE",
+        "relink_unit_context",
+        MORE,
+    ),
+    missing(
+        "_ZN2v87Context12FromSnapshotEPNS_7IsolateEmNS_33DeserializeInternalFieldsCallbackEPNS_22ExtensionConfigurationENS_10MaybeLocalINS_5ValueEEEPNS_14MicrotaskQueueE",
+        "relink_unit_context_from_snapshot",
+        MORE,
+    ),
+    missing("_ZN2v820EscapableHandleScopeC1EPNS_7IsolateE", "relink_unit_escapable_scope", ESCAPE),
+    missing("_ZN2v820EscapableHandleScope6EscapeEPm", "relink_unit_escape", ESCAPE),
+    missing("_ZN2v89Exception5ErrorENS_5LocalINS_6StringEEE", "relink_unit_error", MORE),
+    missing("_ZN2v89Exception10RangeErrorENS_5LocalINS_6StringEEE", "relink_unit_range_error", MORE),
+    missing("_ZN2v89Exception11SyntaxErrorENS_5LocalINS_6StringEEE", "relink_unit_syntax_error", MORE),
+    missing("_ZN2v89Exception9TypeErrorENS_5LocalINS_6StringEEE", "relink_unit_type_error", MORE),
+    missing("_ZN2v87Isolate23SafeForTerminationScopeC1EPS0_", "relink_unit_nothing", TERMINATION),
+    missing("_ZN2v87Isolate23SafeForTerminationScopeD1Ev", "relink_unit_nothing", TERMINATION),
+    missing(
+        "_ZN2v86Module21CreateSyntheticModuleEPNS_7IsolateENS_5LocalINS_6StringEEERKSt6vectorIS5_SaIS5_EEPFNS_10MaybeLocalINS_5ValueEEENS3_INS_7ContextEEENS3_IS0_EEE",
+        "relink_unit_synthetic_module",
+        "V8 12.4: the names of exports come as a span",
+    ),
+    missing(
+        "_ZNK2v813ModuleRequest19GetImportAssertionsEv",
+        "relink_unit_import_assertions",
+        "V8 12.4: import assertions are called attributes",
+    ),
+    missing(
+        "_ZN2v814ObjectTemplate11SetAccessorENS_5LocalINS_4NameEEEPFvS3_RKNS_20PropertyCallbackInfoINS_5ValueEEEEPFvS3_NS1_IS5_EERKNS4_IvEEESB_NS_13AccessControlENS_17PropertyAttributeENS_14SideEffectTypeESJ_",
+        "relink_unit_set_accessor",
+        ACCESS,
+    ),
+    missing(
+        "_ZN2v814ObjectTemplate11SetAccessorENS_5LocalINS_6StringEEEPFvS3_RKNS_20PropertyCallbackInfoINS_5ValueEEEEPFvS3_NS1_IS5_EERKNS4_IvEEESB_NS_13AccessControlENS_17PropertyAttributeENS_14SideEffectTypeESJ_",
+        "relink_unit_set_accessor",
+        ACCESS,
+    ),
+    missing(
+        "_ZN2v88Template19SetAccessorPropertyENS_5LocalINS_4NameEEENS1_INS_16FunctionTemplateEEES5_NS_17PropertyAttributeENS_13AccessControlE",
+        "relink_unit_set_accessor_property",
+        ACCESS,
+    ),
+    missing(
+        "_ZN2v815SnapshotCreator10AddContextENS_5LocalINS_7ContextEEENS_31SerializeInternalFieldsCallbackE",
+        "relink_unit_snapshot_context",
+        MORE,
+    ),
+    missing(
+        "_ZN2v815SnapshotCreator17SetDefaultContextENS_5LocalINS_7ContextEEENS_31SerializeInternalFieldsCallbackE",
+        "relink_unit_snapshot_default_context",
+        MORE,
+    ),
+    missing("_ZNK2v85Value7IsFalseEv", "relink_unit_is_false", "V8 12.4: inline, with a function of another name"),
+    missing("_ZNK2v85Value6IsTrueEv", "relink_unit_is_true", "V8 12.4: inline, with a function of another name"),
+    always("_ZNK2v87Message15GetScriptOriginEv", "relink_unit_message_origin", ORIGIN),
+    always("_ZNK2v88Function15GetScriptOriginEv", "relink_unit_function_origin", ORIGIN),
+    always(
+        "_ZN2v814ObjectTemplate10SetHandlerERKNS_33NamedPropertyHandlerConfigurationE",
+        "relink_unit_named_handler",
+        FLAGS,
+    ),
+    always(
+        "_ZN2v814ObjectTemplate10SetHandlerERKNS_35IndexedPropertyHandlerConfigurationE",
+        "relink_unit_indexed_handler",
+        FLAGS,
+    ),
+];
+const MORE: &str = "V8 12.4: the function has more arguments, which have defaults in its headers";
+const ESCAPE: &str = "V8 12.4: the class has a base, and Escape must not be given an empty handle";
+const TERMINATION: &str = "V8 12.4: the scope is gone; executions may always be terminated";
+const ACCESS: &str = "V8 12.4: access control of accessors is gone";
+const ORIGIN: &str = "V8 12.4: a ScriptOrigin has lost its first field";
+const FLAGS: &str = "V8 12.4: flags of property handlers have other numbers";

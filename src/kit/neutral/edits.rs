@@ -1,0 +1,176 @@
+//! Structural edits of V8's headers: what is more than a number. Each must find its text, or the headers are of a V8 that has
+//! another form there, for which there is no rule.
+
+/// One edit.
+#[derive(Clone, Copy, Debug)]
+pub struct Edit {
+    /// The header.
+    pub file: &'static str,
+    /// What stands there.
+    pub find: &'static str,
+    /// What takes its place.
+    pub replace: &'static str,
+    /// How often it stands there.
+    pub times: usize,
+    /// What it answers to.
+    pub why: &'static str,
+}
+
+const fn once(file: &'static str, find: &'static str, replace: &'static str, why: &'static str) -> Edit {
+    Edit { file, find, replace, times: 1, why }
+}
+
+/// The edits for headers of V8 10.2.
+pub static EDITS: [Edit; 14] = [
+    once(
+        "v8-internal.h",
+        "#include \"v8-version.h\"  // NOLINT(build/include_directory)\n",
+        "#include \"v8-version.h\"  // NOLINT(build/include_directory)\n#include \"v8-relink-layout.h\"\n",
+        "the layout table",
+    ),
+    once(
+        "v8-internal.h",
+        "V8_EXPORT bool CanHaveInternalField(int instance_type);\n",
+        "",
+        "V8 has no such function since 10.8: it is inline",
+    ),
+    once(
+        "v8-object.h",
+        "// --- Implementation ---\n",
+        "// --- Implementation ---\n\n\
+         namespace internal {\n\
+         V8_INLINE bool CanHaveInternalField(int instance_type) {\n\
+         \x20 using I = Internals;\n\
+         \x20 return instance_type == I::kJSSpecialApiObjectType ||\n\
+         \x20        (instance_type >= I::kJSObjectType && instance_type <= I::kLastJSApiObjectType);\n\
+         }\n\
+         }  // namespace internal\n",
+        "V8 has no such function since 10.8: it is inline",
+    ),
+    once(
+        "v8-function-callback.h",
+        "  return *reinterpret_cast<Isolate**>(&value_[-2]);\n",
+        "  return *reinterpret_cast<Isolate**>(&value_[internal::kRelinkReturnValueIsolateSlot]);\n",
+        "what stands beside a return value",
+    ),
+    once(
+        "v8-function-callback.h",
+        "  return value_[-1];\n",
+        "  if (internal::kRelinkReturnValueDefaultSlot != 0)\n\
+         \x20   return value_[internal::kRelinkReturnValueDefaultSlot];\n\
+         \x20 return *internal::Internals::GetRoot(GetIsolate(), internal::kRelinkReturnValueDefaultRoot);\n",
+        "since 11.8 no default stands beside a return value",
+    ),
+    once(
+        "v8-function-callback.h",
+        "Local<Object> FunctionCallbackInfo<T>::Holder() const {\n",
+        "Local<Object> FunctionCallbackInfo<T>::Holder() const {\n\
+         \x20 if (kHolderIndex < 0) return This();\n",
+        "13.6 has no holder: it is the receiver",
+    ),
+    once(
+        "v8-function-callback.h",
+        "Local<Value> FunctionCallbackInfo<T>::Data() const {\n",
+        "Local<Value> FunctionCallbackInfo<T>::Data() const {\n\
+         \x20 if (kDataIndex < 0)\n\
+         \x20   return api_internal::GetFunctionTemplateData(GetIsolate(), Local<v8::Data>(reinterpret_cast<v8::Data*>(\n\
+         \x20       &implicit_args_[internal::kRelinkCallbackTarget])));\n",
+        "13.6 keeps a callback's data with its function",
+    ),
+    once(
+        "v8-function-callback.h",
+        "template <typename T>\nclass ReturnValue {\n",
+        "namespace api_internal {\n\
+         // Weak: only V8s whose callbacks are told the called function have it.\n\
+         __attribute__((weak)) V8_EXPORT Local<Value> GetFunctionTemplateData(Isolate* isolate, Local<Data> target);\n\
+         }  // namespace api_internal\n\n\
+         template <typename T>\nclass ReturnValue {\n",
+        "13.6 keeps a callback's data with its function",
+    ),
+    Edit {
+        file: "v8-function-callback.h",
+        find: "(&args_[k",
+        replace: "(&words()[k",
+        times: 5,
+        why: "13.6 has a property callback's words in the structure",
+    },
+    once(
+        "v8-function-callback.h",
+        "  if (args_[kShouldThrowOnErrorIndex] !=",
+        "  if (words()[kShouldThrowOnErrorIndex] !=",
+        "13.6 has a property callback's words in the structure",
+    ),
+    once(
+        "v8-function-callback.h",
+        "    return args_[kShouldThrowOnErrorIndex] !=",
+        "    return words()[kShouldThrowOnErrorIndex] !=",
+        "13.6 has a property callback's words in the structure",
+    ),
+    once(
+        "v8-function-callback.h",
+        "  V8_INLINE PropertyCallbackInfo(internal::Address* args) : args_(args) {}\n",
+        "  V8_INLINE PropertyCallbackInfo(internal::Address* args) : args_(args) {}\n\
+         \x20 V8_INLINE internal::Address* words() const {\n\
+         \x20   return internal::kRelinkPropertyInPlace != 0\n\
+         \x20              ? reinterpret_cast<internal::Address*>(const_cast<PropertyCallbackInfo*>(this))\n\
+         \x20              : args_;\n\
+         \x20 }\n",
+        "13.6 has a property callback's words in the structure",
+    ),
+    once(
+        "v8-script.h",
+        "    std::unique_ptr<ConsumeCodeCacheTask> consume_cache_task;\n  };\n",
+        "    std::unique_ptr<ConsumeCodeCacheTask> consume_cache_task;\n    char relink_room_[96] = {};\n  };\n",
+        "later V8s have more fields, which they read and write",
+    ),
+    once(
+        "v8-isolate.h",
+        "    Isolate* experimental_attach_to_shared_isolate = nullptr;\n  };\n",
+        "    Isolate* experimental_attach_to_shared_isolate = nullptr;\n    char relink_room_[64] = {};\n  };\n",
+        "later V8s have more fields, which they read and write",
+    ),
+];
+
+/// Virtual functions that later V8s added at the end of interfaces that Node implements.
+pub static APPENDED: [Edit; 1] = [once(
+    "v8-profiler.h",
+    "    virtual Detachedness GetDetachedness() { return Detachedness::kUnknown; }\n",
+    "    virtual Detachedness GetDetachedness() { return Detachedness::kUnknown; }\n\
+     \x20   virtual const void* GetAddress() { return nullptr; }\n",
+    "11.8 asks a node of the heap's graph for its address",
+)];
+
+/// Applies the edits for one file to its text.
+///
+/// # Errors
+/// The edit whose text does not stand there as often as it should.
+pub fn apply(file: &str, text: &str) -> Result<String, &'static Edit> {
+    let mut own = all().filter(|edit| edit.file == file);
+    own.try_fold(text.to_owned(), |text, edit| {
+        if text.matches(edit.find).count() == edit.times {
+            Ok(text.replace(edit.find, edit.replace))
+        } else {
+            Err(edit)
+        }
+    })
+}
+
+/// All edits.
+pub fn all() -> impl Iterator<Item = &'static Edit> {
+    EDITS.iter().chain(&APPENDED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_is_not_there_is_told() {
+        let edit = apply("v8-isolate.h", "struct CreateParams {};").expect_err("no rule");
+        assert!(edit.find.contains("experimental_attach_to_shared_isolate"));
+        let twice = EDITS[13].find.repeat(2);
+        assert!(apply("v8-isolate.h", &twice).is_err());
+        assert!(apply("v8-isolate.h", EDITS[13].find).expect("found").contains("relink_room_[64]"));
+        assert_eq!(apply("v8-date.h", "x").expect("nothing to do"), "x");
+    }
+}

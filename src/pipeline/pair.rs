@@ -1,0 +1,82 @@
+//! Which of Relink's own images come with the guest: the bridge of a line, and an adapter unit where guest and host are of
+//! different lines.
+
+use super::parts::ImageFile;
+use super::Ask;
+use crate::abi::adapters::{unit_for, Adapter, Unit};
+use crate::abi::line::{of_host, Line};
+use crate::error::Error;
+use crate::guest::{FileOnDisk, GuestNote};
+use crate::host::Fingerprint;
+use crate::kit::adapter;
+use crate::plan::StagedImage;
+use std::path::{Path, PathBuf};
+
+/// Where files of adapter units are.
+#[derive(Clone, Copy, Debug)]
+pub enum Units<'a> {
+    /// Where the kit has built them.
+    Kits,
+    /// In this folder.
+    In(&'a Path),
+    /// They do not come into question.
+    None,
+}
+
+impl Units<'_> {
+    fn find(self, unit: &Unit) -> Option<PathBuf> {
+        match self {
+            Self::Kits => adapter::find(None, unit),
+            Self::In(folder) => adapter::find(Some(folder), unit),
+            Self::None => None,
+        }
+    }
+}
+
+/// The bridge's line, and the unit with its file.
+#[derive(Debug)]
+pub struct Companions {
+    bridge: &'static Line,
+    unit: Option<(&'static Unit, FileOnDisk)>,
+}
+
+impl Companions {
+    /// What a guest that the gate has admitted needs on this host.
+    ///
+    /// # Errors
+    /// There is no bridge, or the unit is not there or cannot be read.
+    pub fn of(note: &GuestNote, host: &Fingerprint, ask: &Ask) -> Result<Self, Error> {
+        let Some(unit) = unit_for(note, host) else { return Ok(Self { bridge: of_host(host)?, unit: None }) };
+        let missing =
+            || Error::NoUnit { guest: note.v8.clone(), host: host.version_text(), name: unit.name() };
+        let file = FileOnDisk::open(&ask.units.find(unit).ok_or_else(missing)?)?;
+        let bridge = unit.guest_line().ok_or_else(missing)?;
+        Ok(Self { bridge, unit: Some((unit, file)) })
+    }
+
+    /// The adapters of both.
+    pub fn adapters(&self, ask: &Ask) -> Vec<&'static Adapter> {
+        let bridge = (ask.adapters)(self.bridge);
+        match &self.unit {
+            Some((unit, _)) => unit.with_bridge(bridge),
+            None => bridge,
+        }
+    }
+
+    /// What the guest cannot do on this host, for the report.
+    pub fn lost(&self) -> impl Iterator<Item = String> + '_ {
+        let lost = self.unit.iter().flat_map(|(unit, _)| unit.lost);
+        lost.map(|what| format!("not to be had on this host's V8: {what}"))
+    }
+
+    /// Their files, read: the unit before the bridge, which calls it.
+    pub fn images<'d>(&'d self, ask: &Ask<'d>) -> Result<Vec<ImageFile<'d>>, Error> {
+        let mut images = Vec::new();
+        if let Some((_, file)) = &self.unit {
+            images.push(ImageFile::of(StagedImage::Unit, file)?);
+        }
+        let bytes = ask.bridges.of_line(self.bridge)?;
+        images.push(ImageFile::in_memory(StagedImage::Bridge, Path::new("the embedded bridge"), bytes)?);
+        Ok(images)
+    }
+}
