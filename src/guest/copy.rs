@@ -102,8 +102,9 @@ pub fn plan_copy<'s>(
     editor.version_needs(inventory, private)?;
     let mut edits = editor.edits;
     edits.sort_by_key(|e| e.offset);
-    // Resolvers run while ld.so loads the copy, before the file's own pages are put in place.
-    if inventory.has_resolvers {
+    // Resolvers run while ld.so loads the copy, before the file's own pages are put in place; and what ld.so has relocated in
+    // code would be lost then.
+    if inventory.has_resolvers || relocates_code(inventory) {
         return Ok(Copy { edits, ..Copy::default() });
     }
     let shared = shared_segments(file, &edits);
@@ -200,6 +201,15 @@ impl Editor<'_, '_> {
     }
 }
 
+/// Whether ld.so writes into segments that are not writable (`DT_TEXTREL`, `DF_TEXTREL`).
+fn relocates_code(inventory: &Inventory) -> bool {
+    inventory.dynamic.iter().any(|entry| match entry.tag as u32 {
+        elf::DT_TEXTREL => true,
+        elf::DT_FLAGS => entry.value & u64::from(elf::DF_TEXTREL) != 0,
+        _ => false,
+    })
+}
+
 /// Loadable segments that are never written and hold no edit.
 fn shared_segments(file: &FileImage, edits: &[Edit]) -> Vec<SharedSegment> {
     let loads = file.image.headers().iter().filter(|h| h.p_type.get(LE) == elf::PT_LOAD);
@@ -219,4 +229,35 @@ fn shared_segments(file: &FileImage, edits: &[Edit]) -> Vec<SharedSegment> {
         edits.get(at).is_some_and(|e| e.offset < s.offset + s.size)
     };
     segments.filter(|s| !edited(s)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::elf::arch::Arch;
+    use crate::elf::DynamicEntry;
+    use crate::guest::FileOnDisk;
+    use crate::process::Modules;
+
+    #[test]
+    fn code_that_is_relocated_is_not_shared_with_the_file() {
+        let modules = Modules::observe();
+        let library =
+            modules.0.iter().find(|m| m.name() == "libgcc_s.so.1").expect("this program unwinds by it");
+        let on_disk = FileOnDisk::open(&library.path).expect("its file");
+        let file = FileImage::parse(&on_disk.bytes, Arch::native()).expect("an ELF file");
+        let mut inventory = Inventory::read(&file).expect("its slots");
+        inventory.has_resolvers = false;
+        let copy = |inventory: &Inventory| {
+            plan_copy(&file, inventory, std::iter::empty(), &|_| false).expect("a copy")
+        };
+        assert!(copy(&inventory).shared.iter().any(|segment| segment.execute));
+        for (tag, value) in [(elf::DT_TEXTREL, 0), (elf::DT_FLAGS, u64::from(elf::DF_TEXTREL))] {
+            let entry = DynamicEntry { at: inventory.dynamic[0].at, tag: u64::from(tag), value };
+            let mut relocated = inventory.clone();
+            relocated.dynamic.push(entry);
+            let copy = copy(&relocated);
+            assert!(copy.shared.is_empty() && copy.holes.is_empty());
+        }
+    }
 }

@@ -6,6 +6,9 @@
 //! change it; code and constants, which it has unchanged, are mapped from the file itself, so that their pages are the
 //! page cache's and profilers find the symbols by the file's name.
 //!
+//! ld.so takes a path that it knows already for the image that it loaded by it, so no two images get the same one: while one is
+//! loaded its file stays open, and where that was closed behind our back (`closefrom`), its number is passed over.
+//!
 //! # Safety
 //! `dlopen`, `dlinfo`, `mmap`, initialisers and finalisers are foreign code or change the process. Initialisers run only
 //! after every slot is bound, finalisers only when nothing of the image runs any more.
@@ -18,11 +21,14 @@ use crate::elf::FileImage;
 use crate::error::Error;
 use std::ffi::{c_int, c_void, CString};
 use std::fs::File;
+use std::mem::ManuallyDrop;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A loaded image whose initialisers have not run.
+/// A loaded image whose initialisers have not run. Dropped, an image that was never entered is unloaded; one that was stays
+/// loaded for ever.
 #[derive(Debug)]
 #[must_use]
 pub struct Staged {
@@ -33,8 +39,8 @@ pub struct Staged {
     pub span: std::ops::Range<RunAddr>,
     lifecycle: Lifecycle,
     initialised: AtomicBool,
-    /// Keeps `/proc/PID/fd/N` valid, the name under which debuggers find the image's symbols.
-    _file: File,
+    /// Keeps `/proc/PID/fd/N` valid, the name under which debuggers find the image's symbols, and from meaning another image.
+    file: ManuallyDrop<File>,
 }
 
 // SAFETY: the handle is only a token for dlclose, which may be called from any thread.
@@ -72,8 +78,8 @@ pub unsafe fn load_for(source: Source, copy: &Copy, whom: c_int) -> Result<Stage
     let holes = if source.on_disk.is_some() { &copy.holes[..] } else { &[] };
     let memory = memory_file(source.file.bytes, &copy.edits, holes, source.name)
         .map_err(|e| failed(format!("memory file: {e}")))?;
-    let path = format!("/proc/{}/fd/{}", std::process::id(), memory.as_raw_fd());
-    let path = CString::new(path).map_err(|e| failed(e.to_string()))?;
+    let (memory, path) =
+        named(memory, std::process::id()).map_err(|e| failed(format!("memory file: {e}")))?;
     // SAFETY: the path is NUL-terminated; the image runs no code when loaded (promised by the caller).
     let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | whom) };
     if handle.is_null() {
@@ -88,16 +94,50 @@ pub unsafe fn load_for(source: Source, copy: &Copy, whom: c_int) -> Result<Stage
         span,
         lifecycle: source.inventory.lifecycle,
         initialised: AtomicBool::new(false),
-        _file: memory,
+        file: ManuallyDrop::new(memory),
     };
     if let Some(on_disk) = source.on_disk {
         // SAFETY: none of the image's code runs yet, and nobody else knows it.
-        if let Err(why) = unsafe { staged.share(on_disk, &copy.shared) } {
-            staged.discard();
-            return Err(failed(format!("its file cannot be mapped: {why}")));
-        }
+        let shared = unsafe { staged.share(on_disk, &copy.shared) };
+        shared.map_err(|why| failed(format!("its file cannot be mapped: {why}")))?;
     }
     Ok(staged)
+}
+
+/// A path for the file that ld.so knows no image by, and the file under a descriptor of that number, which is none of a
+/// standard stream's.
+fn named(mut file: File, process: u32) -> std::io::Result<(File, CString)> {
+    let mut passed_over = Vec::new();
+    loop {
+        let path = CString::new(path_of(&file, process)?)?;
+        if file.as_raw_fd() > libc::STDERR_FILENO && !is_known(&path) {
+            return Ok((file, path));
+        }
+        let next = file.try_clone()?;
+        // Open until the end, or its number would come again.
+        passed_over.push(std::mem::replace(&mut file, next));
+    }
+}
+
+/// `/proc/PID/fd/N`, which debuggers understand too; where `/proc` numbers processes otherwise (it is that of another PID
+/// namespace), what means the same to this process alone.
+fn path_of(file: &File, process: u32) -> std::io::Result<String> {
+    let path = format!("/proc/{process}/fd/{}", file.as_raw_fd());
+    let own = file.metadata()?;
+    let leads_there = std::fs::metadata(&path).is_ok_and(|m| (m.dev(), m.ino()) == (own.dev(), own.ino()));
+    Ok(if leads_there { path } else { format!("/proc/self/fd/{}", file.as_raw_fd()) })
+}
+
+/// Whether ld.so has an image by this path.
+fn is_known(path: &CString) -> bool {
+    // SAFETY: the path is NUL-terminated; RTLD_NOLOAD loads nothing and runs no code.
+    let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD) };
+    if handle.is_null() {
+        return false;
+    }
+    // SAFETY: the handle is from dlopen and given back once; whoever loaded the image holds it.
+    unsafe { libc::dlclose(handle) };
+    true
 }
 
 /// Loads a library of the guest's closure, to be found again by its soname.
@@ -214,9 +254,25 @@ impl Staged {
 
     /// Unloads an image that was never entered, or that has been finalised.
     pub fn discard(self) {
+        let mut image = ManuallyDrop::new(self);
+        image.unload();
+    }
+
+    /// To be called once, with nothing of the image running.
+    fn unload(&mut self) {
         // SAFETY: the handle is from dlopen; no code of the image runs, and its finaliser calls being blanked, none runs
         // now.
         unsafe { libc::dlclose(self.handle) };
+        // SAFETY: not used again: whoever calls this has the image for the last time.
+        unsafe { ManuallyDrop::drop(&mut self.file) };
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.is_initialised() {
+            self.unload();
+        }
     }
 }
 
@@ -278,4 +334,90 @@ fn arguments() -> (c_int, *const *const i8, *const *const i8) {
     static EMPTY: Empty = Empty([std::ptr::null()]);
     // SAFETY: libc's `environ`, read once; only its pointer is passed on.
     (0, EMPTY.0.as_ptr(), unsafe { environ })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::elf::arch::Arch;
+    use crate::guest::copy::plan_copy;
+    use crate::guest::FileOnDisk;
+    use crate::process::{Maps, Modules};
+    use std::os::fd::FromRawFd;
+
+    /// A private copy of a library that every program of Rust's has, with all of its bytes in memory.
+    fn staged() -> Staged {
+        let modules = Modules::observe();
+        let library =
+            modules.0.iter().find(|m| m.name() == "libgcc_s.so.1").expect("this program unwinds by it");
+        let on_disk = FileOnDisk::open(&library.path).expect("its file");
+        let file = FileImage::parse(&on_disk.bytes, Arch::native()).expect("an ELF file");
+        let inventory = Inventory::read(&file).expect("its slots");
+        let copy = plan_copy(&file, &inventory, std::iter::empty(), &|_| false).expect("a copy");
+        let source = Source { file: &file, inventory: &inventory, on_disk: None, name: "under test" };
+        // SAFETY: the copy was planned for this file.
+        unsafe { load(source, &copy) }.expect("staged")
+    }
+
+    fn inode(staged: &Staged) -> u64 {
+        staged.file.metadata().expect("open").ino()
+    }
+
+    /// Whether a file of ours with this inode is mapped.
+    fn is_mapped(inode: u64) -> bool {
+        let maps = Maps::own().expect("proc is mounted");
+        maps.0.iter().any(|m| m.inode == inode && m.name.to_string_lossy().contains("relink:"))
+    }
+
+    #[test]
+    fn an_image_that_was_never_entered_goes_when_it_is_dropped() {
+        let image = staged();
+        let inode = inode(&image);
+        assert!(is_mapped(inode));
+        drop(image);
+        assert!(!is_mapped(inode));
+    }
+
+    #[test]
+    fn an_image_that_was_entered_stays_under_its_name_when_it_is_dropped() {
+        let image = staged();
+        let (inode, number, handle) = (inode(&image), image.file.as_raw_fd(), image.handle);
+        // SAFETY: ld.so has bound all of the copy, which calls nothing but libc.
+        unsafe { image.initialise() };
+        drop(image);
+        let name = format!("/proc/self/fd/{number}");
+        assert_eq!(std::fs::metadata(name).expect("still open").ino(), inode);
+        assert!(is_mapped(inode));
+        // SAFETY: nobody uses the image any more, and its finalisers are blanked.
+        unsafe { libc::dlclose(handle) };
+    }
+
+    /// A host that closes all descriptors (`closefrom`) makes numbers free by which ld.so knows images.
+    #[test]
+    fn the_name_of_a_loaded_image_is_passed_over() {
+        let image = staged();
+        let number = image.file.as_raw_fd();
+        let other = memory_file(b"other", &[], &[], "other").expect("a memory file");
+        let inode = other.metadata().expect("open").ino();
+        // SAFETY: the number is that of an open file of this test; it comes to mean the other one.
+        assert_eq!(unsafe { libc::dup2(other.as_raw_fd(), number) }, number);
+        // SAFETY: the number is open, and the image's own value is not used again, see below.
+        let taken = unsafe { File::from_raw_fd(number) };
+        let (file, path) = named(taken, std::process::id()).expect("another name");
+        assert_ne!(file.as_raw_fd(), number);
+        assert_eq!(path.to_str(), Ok(&*format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())));
+        assert_eq!(file.metadata().expect("open").ino(), inode);
+        // SAFETY: none of its code ran; the number of its file is no longer its own.
+        unsafe { libc::dlclose(image.handle) };
+        image.keep();
+    }
+
+    #[test]
+    fn a_proc_that_numbers_processes_otherwise_is_seen() {
+        let file = File::open("/proc/self/maps").expect("proc is mounted");
+        let own = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+        assert_eq!(path_of(&file, std::process::id()).expect("open"), own);
+        let number = file.as_raw_fd();
+        assert_eq!(path_of(&file, u32::MAX).expect("open"), format!("/proc/self/fd/{number}"));
+    }
 }

@@ -213,7 +213,12 @@ impl Bridge {
             post: "relink_bridge_post"
                 as extern "C" fn(extern "C" fn(*mut c_void, c_int), *mut c_void) -> c_int,
         };
-        Ok(BRIDGE.get_or_init(|| bridge))
+        let kept = BRIDGE.get_or_init(|| bridge);
+        // Another one would be bound to this guest, and the kept one entered, which is bound to an earlier guest.
+        if kept.run as usize != function("relink_bridge_run")?.0 as usize {
+            return Err(refusal(OTHER_BRIDGE));
+        }
+        Ok(kept)
     }
 
     /// Installs the platform hook.
@@ -405,6 +410,9 @@ fn times(result: &RunResult) -> RunTimes {
     }
 }
 
+/// Not one of the bridge's own codes: it is not the one that is in use.
+const OTHER_BRIDGE: c_int = -100;
+
 /// The meaning of the codes of `enum relink_bridge_error`.
 fn refusal(code: c_int) -> Error {
     let why = match code {
@@ -423,6 +431,7 @@ fn refusal(code: c_int) -> Error {
         -13 => "the guest did not end in time",
         -14 => "another thread began it",
         -15 => "the adapter unit is not one for this bridge",
+        OTHER_BRIDGE => "an earlier guest's bridge stays in this process, and another cannot take its place",
         _ => "unknown code",
     };
     Error::Bridge { code, why }
@@ -466,4 +475,26 @@ fn text(message: *const c_char) -> String {
     }
     // SAFETY: not null; the bridge passes NUL-terminated strings that live for the call.
     unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_one_bridge_for_all_guests() {
+        extern "C" fn first() -> c_int {
+            0
+        }
+        extern "C" fn second() -> c_int {
+            1
+        }
+        let find = |function: extern "C" fn() -> c_int| {
+            let address = RunAddr(function as usize as u64);
+            // SAFETY: none of what is found is called but by tests, which want nothing of it.
+            unsafe { Bridge::find(&|_| Ok(address)) }.map(|_| ())
+        };
+        assert!(find(first).is_ok() && find(first).is_ok());
+        assert!(matches!(find(second), Err(Error::Bridge { code: OTHER_BRIDGE, .. })));
+    }
 }

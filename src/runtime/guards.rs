@@ -11,11 +11,12 @@
 use super::lifecycle;
 use super::remains;
 use super::signals::{self, Effect};
+use super::streams;
 use crate::address::RunAddr;
 use crate::plan::Guard;
 use std::cell::Cell;
-use std::ffi::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicU8, Ordering};
+use std::ffi::{c_char, c_int, c_uint};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
 
 thread_local! {
     static OF_THE_GUEST: Cell<bool> = const { Cell::new(false) };
@@ -28,6 +29,7 @@ static PROCESS: AtomicI32 = AtomicI32::new(0);
 /// All guards, for the plan. To be called in the process in which the guest will run.
 pub fn all() -> Vec<Guard> {
     PROCESS.store(own_process(), Ordering::Relaxed);
+    streams::look();
     let guard = |symbol, function: *const (), keeps| Guard {
         symbol,
         address: RunAddr(function as usize as u64),
@@ -43,18 +45,21 @@ pub fn all() -> Vec<Guard> {
         guard("sigaction", sigaction as *const (), "the host's signal dispositions stay as they are"),
         guard("signal", signal as *const (), "the host's signal dispositions stay as they are"),
         guard("fork", fork as *const (), "the guest learns of its children without the host's SIGCHLD"),
-        guard("ioctl", ioctl as *const (), "the host's standard streams keep their blocking mode"),
-        guard("read", read as *const (), "the host's standard streams keep their blocking mode"),
-        guard("dup2", dup2 as *const (), "the host's standard streams stay what they are"),
-        guard("dup3", dup3 as *const (), "the host's standard streams stay what they are"),
+        guard("ioctl", streams::ioctl as *const (), "the host's standard streams keep their blocking mode"),
+        guard("read", streams::read as *const (), "the host's standard streams keep their blocking mode"),
+        guard("dup2", streams::dup2 as *const (), "the host's standard streams stay what they are"),
+        guard("dup3", streams::dup3 as *const (), "the host's standard streams stay what they are"),
+        guard("close", streams::close as *const (), "the host's standard streams stay open"),
+        guard("syscall", streams::syscall as *const (), "the host's standard streams stay open"),
+        guard("execve", execve as *const (), "the host's program stays the process's"),
         guard("getenv", getenv as *const (), "a channel that a parent opened to the host stays the host's"),
         guard(
             "secure_getenv",
-            getenv as *const (),
+            secure_getenv as *const (),
             "a channel that a parent opened to the host stays the host's",
         ),
-        guard("fcntl", fcntl as *const (), "the host's standard streams keep their blocking mode"),
-        guard("fcntl64", fcntl as *const (), "the host's standard streams keep their blocking mode"),
+        guard("fcntl", streams::fcntl as *const (), "the host's standard streams keep their blocking mode"),
+        guard("fcntl64", streams::fcntl as *const (), "the host's standard streams keep their blocking mode"),
         guard("setrlimit64", setrlimit64 as *const (), "the host's resource limits stay as they are"),
         guard(
             "__cxa_atexit",
@@ -182,6 +187,20 @@ extern "C" fn assert_fail(what: *const c_char, file: *const c_char, line: c_uint
     );
 }
 
+/// The guest's own children become other programs; the host does not.
+extern "C" fn execve(
+    path: *const c_char,
+    arguments: *const *const c_char,
+    environment: *const *const c_char,
+) -> c_int {
+    if !in_child() {
+        set_errno(libc::EPERM);
+        return -1;
+    }
+    // SAFETY: passed on as the guest called it, in its own child.
+    unsafe { libc::execve(path, arguments, environment) }
+}
+
 extern "C" fn kill(process: libc::pid_t, number: c_int) -> c_int {
     if number != 0 && !in_child() && includes_the_host(process) {
         set_errno(if signals::exchange(number, None).is_some() { libc::EPERM } else { libc::EINVAL });
@@ -259,7 +278,7 @@ extern "C" fn fork() -> libc::pid_t {
         set_errno(libc::EPERM);
         return -1;
     }
-    remember_streams();
+    streams::remember();
     // SAFETY: as the guest asked; libuv calls only async-signal-safe functions in the child.
     let child = unsafe { libc::fork() };
     if child > 0 {
@@ -293,102 +312,6 @@ fn watch_child(child: libc::pid_t) {
     }
 }
 
-/// The standard streams are open file descriptions that the host shares, with a child of the guest that inherits them,
-/// too; their flags are the host's own. What else a child has in their places is the guest's.
-fn is_standard_stream(fd: c_int) -> bool {
-    (0..=2).contains(&fd) && (!in_child() || is_inherited(fd))
-}
-
-/// Device and inode of the host's standard streams at the guest's last fork(2).
-static STREAMS: [[AtomicU64; 2]; 3] = [const { [const { AtomicU64::new(0) }; 2] }; 3];
-
-fn remember_streams() {
-    for (fd, place) in (0..).zip(&STREAMS) {
-        let [device, inode] = file_of(fd);
-        place[0].store(device, Ordering::Relaxed);
-        place[1].store(inode, Ordering::Relaxed);
-    }
-}
-
-/// Whether a forked child has one of the host's streams here, in whatever place it was.
-fn is_inherited(fd: c_int) -> bool {
-    let file = file_of(fd);
-    file != [0, 0] && STREAMS.iter().any(|s| file == [0, 1].map(|i: usize| s[i].load(Ordering::Relaxed)))
-}
-
-/// Device and inode of an open file; zeroes if it is none. Async-signal-safe.
-fn file_of(fd: c_int) -> [u64; 2] {
-    // SAFETY: all zeroes is a valid stat, filled by the call.
-    let mut status: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: as above; a descriptor that is not open is an error.
-    let found = unsafe { libc::fstat(fd, &raw mut status) } == 0;
-    if found {
-        [status.st_dev, status.st_ino]
-    } else {
-        [0, 0]
-    }
-}
-
-extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: *mut c_void) -> c_int {
-    if request == libc::FIONBIO as c_ulong && is_standard_stream(fd) {
-        // SAFETY: FIONBIO's argument is an int of the caller's.
-        let on = !argument.is_null() && unsafe { *argument.cast::<c_int>() } != 0;
-        believes_non_blocking(fd).store(on, Ordering::Relaxed);
-        return 0;
-    }
-    // SAFETY: passed on as the guest called it.
-    unsafe { libc::ioctl(fd, request, argument) }
-}
-
-extern "C" fn fcntl(fd: c_int, command: c_int, argument: c_long) -> c_int {
-    if command == libc::F_SETFL && is_standard_stream(fd) {
-        let on = argument & c_long::from(libc::O_NONBLOCK) != 0;
-        believes_non_blocking(fd).store(on, Ordering::Relaxed);
-        return 0;
-    }
-    // SAFETY: passed on as the guest called it.
-    unsafe { libc::fcntl(fd, command, argument) }
-}
-
-/// Whether the guest believes to have made this standard stream non-blocking.
-fn believes_non_blocking(stream: c_int) -> &'static AtomicBool {
-    static STREAMS: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
-    &STREAMS[stream.clamp(0, 2) as usize]
-}
-
-/// A stream that the guest believes to be non-blocking answers as such, so that reading all there is does not hold the
-/// guest's event loop.
-extern "C" fn read(fd: c_int, buffer: *mut c_void, size: usize) -> isize {
-    if is_standard_stream(fd) && believes_non_blocking(fd).load(Ordering::Relaxed) && !in_child() {
-        let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-        // SAFETY: one valid pollfd; returns at once.
-        if unsafe { libc::poll(&raw mut poll, 1, 0) } == 0 {
-            set_errno(libc::EAGAIN);
-            return -1;
-        }
-    }
-    // SAFETY: passed on as the guest called it.
-    unsafe { libc::read(fd, buffer, size) }
-}
-
-/// For a terminal libuv opens the device again and puts that in the stream's place (`uv_tty_init`), where its flags would
-/// be the host's. It goes on to use its own descriptor all the same.
-extern "C" fn dup2(from: c_int, to: c_int) -> c_int {
-    if is_standard_stream(to) && !in_child() {
-        return to;
-    }
-    // SAFETY: passed on as the guest called it.
-    unsafe { libc::dup2(from, to) }
-}
-
-extern "C" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int {
-    if is_standard_stream(to) && !in_child() {
-        return to;
-    }
-    // SAFETY: passed on as the guest called it.
-    unsafe { libc::dup3(from, to, flags) }
-}
-
 /// Which of the two names of a channel were looked for.
 static LOOKED_FOR: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
 
@@ -396,17 +319,36 @@ static LOOKED_FOR: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
 /// the host. So the first look finds nothing. Later ones see what is there: the names stand in the environment, and
 /// what lists it (a Worker that clones it) must find a value for each.
 extern "C" fn getenv(name: *const c_char) -> *mut c_char {
-    const OF_THE_HOST: [&[u8]; 2] = [b"NODE_CHANNEL_FD", b"NODE_UNIQUE_ID"];
-    if !name.is_null() {
-        // SAFETY: a NUL-terminated name, as getenv wants it.
-        let wanted = unsafe { std::ffi::CStr::from_ptr(name) }.to_bytes();
-        let index = OF_THE_HOST.iter().position(|n| *n == wanted);
-        if index.is_some_and(|i| !LOOKED_FOR[i].swap(true, Ordering::Relaxed)) {
-            return std::ptr::null_mut();
-        }
+    if is_first_look(name) {
+        return std::ptr::null_mut();
     }
     // SAFETY: passed on as the guest called it.
     unsafe { libc::getenv(name) }
+}
+
+extern "C" {
+    #[link_name = "secure_getenv"]
+    fn libc_secure_getenv(name: *const c_char) -> *mut c_char;
+}
+
+/// The same, where libc's finds nothing if the program has rights that its user has not.
+extern "C" fn secure_getenv(name: *const c_char) -> *mut c_char {
+    if is_first_look(name) {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: passed on as the guest called it.
+    unsafe { libc_secure_getenv(name) }
+}
+
+fn is_first_look(name: *const c_char) -> bool {
+    const OF_THE_HOST: [&[u8]; 2] = [b"NODE_CHANNEL_FD", b"NODE_UNIQUE_ID"];
+    if name.is_null() {
+        return false;
+    }
+    // SAFETY: a NUL-terminated name, as getenv wants it.
+    let wanted = unsafe { std::ffi::CStr::from_ptr(name) }.to_bytes();
+    let index = OF_THE_HOST.iter().position(|n| *n == wanted);
+    index.is_some_and(|i| !LOOKED_FOR[i].swap(true, Ordering::Relaxed))
 }
 
 extern "C" fn setrlimit64(resource: libc::__rlimit_resource_t, limit: *const libc::rlimit64) -> c_int {
@@ -420,12 +362,12 @@ extern "C" fn setrlimit64(resource: libc::__rlimit_resource_t, limit: *const lib
 /// The guest was unloaded: the next one starts as the first one did.
 pub fn forget_guest() {
     LOOKED_FOR.iter().for_each(|looked| looked.store(false, Ordering::Relaxed));
-    (0..=2).for_each(|stream| believes_non_blocking(stream).store(false, Ordering::Relaxed));
+    streams::forget();
     signals::forget();
     disallow(&[]);
 }
 
-fn set_errno(value: c_int) {
+pub(super) fn set_errno(value: c_int) {
     // SAFETY: the address of this thread's errno.
     unsafe { *libc::__errno_location() = value };
 }
@@ -440,27 +382,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn standard_streams_keep_their_flags() {
+    fn the_program_stays() {
         all();
-        // SAFETY: F_GETFL takes no argument.
-        let flags = || unsafe { libc::fcntl(2, libc::F_GETFL) };
-        let before = flags();
-        assert_eq!(fcntl(2, libc::F_SETFL, c_long::from(before | libc::O_NONBLOCK)), 0);
-        let mut on: c_int = 1;
-        assert_eq!(ioctl(2, libc::FIONBIO as c_ulong, (&raw mut on).cast()), 0);
-        assert_eq!(flags(), before);
-        on = 0;
-        assert_eq!(ioctl(2, libc::FIONBIO as c_ulong, (&raw mut on).cast()), 0);
-        assert!(!believes_non_blocking(2).load(Ordering::Relaxed));
+        let arguments = [c"/bin/false".as_ptr(), std::ptr::null()];
+        assert_eq!(execve(arguments[0], arguments.as_ptr(), arguments[1..].as_ptr()), -1);
+        assert_eq!(errno(), libc::EPERM);
     }
 
     #[test]
-    fn a_childs_own_streams_are_told_from_the_hosts() {
-        remember_streams();
-        assert!((0..=2).all(is_inherited));
-        let pipe = std::io::pipe().expect("a pipe");
-        assert!(!is_inherited(std::os::fd::AsRawFd::as_raw_fd(&pipe.0)));
-        assert!(!is_inherited(-1));
+    fn a_channel_of_the_hosts_is_found_at_the_second_look() {
+        LOOKED_FOR[0].store(false, Ordering::Relaxed);
+        assert!(is_first_look(c"NODE_CHANNEL_FD".as_ptr()));
+        assert!(!is_first_look(c"NODE_CHANNEL_FD".as_ptr()));
+        assert!(!is_first_look(c"PATH".as_ptr()));
+        let found = |get: extern "C" fn(*const c_char) -> *mut c_char| !get(c"PATH".as_ptr()).is_null();
+        assert!(found(getenv) && found(secure_getenv));
+        let guard = |name| all().into_iter().find(|g| g.symbol == name).map(|g| g.address);
+        assert_ne!(guard("getenv"), guard("secure_getenv"), "the secure one asks libc's secure one");
     }
 
     #[test]

@@ -44,7 +44,8 @@ pub fn on_own_thread() {
     THREAD.store(own_thread(), Ordering::Relaxed);
 }
 
-fn own_thread() -> i32 {
+/// The number of the calling thread.
+pub(super) fn own_thread() -> i32 {
     // SAFETY: gettid has no preconditions.
     unsafe { libc::gettid() }
 }
@@ -52,10 +53,13 @@ fn own_thread() -> i32 {
 /// Whether the guest's own thread still lives. It does not count where it is the one that asks.
 fn thread_lives() -> bool {
     let thread = THREAD.load(Ordering::Relaxed);
+    thread != 0 && thread != own_thread() && is_alive(thread)
+}
+
+/// Whether a thread of this number lives in this process.
+pub(super) fn is_alive(thread: i32) -> bool {
     // SAFETY: no signal is sent (0); getpid has no preconditions.
-    thread != 0
-        && thread != own_thread()
-        && unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, 0) } == 0
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, 0) == 0 }
 }
 
 fn state() -> MutexGuard<'static, State> {

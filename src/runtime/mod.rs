@@ -11,4 +11,5 @@ pub mod platform;
 pub mod readiness;
 pub mod remains;
 pub mod signals;
+mod streams;
 pub mod unpacked;

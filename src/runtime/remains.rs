@@ -5,7 +5,7 @@
 //! these would accept. What the guest registered is called while its images are loaded.
 
 use super::guards::{enter_guest_thread, was_made_for_the_guest};
-use super::signals;
+use super::{lifecycle, signals};
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -75,33 +75,57 @@ pub unsafe fn run_exit_functions() -> usize {
 /// How many threads that the guest made are alive.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
-/// How many threads that the guest made are alive, once there are none or the time is over.
+/// Threads of the guest's, by number, that are counted no more but may not have taken their last step: pthread calls
+/// destructors of the guest's for what they left under keys (OpenSSL's state of a thread, for one).
+static ENDING: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+
+/// How many threads that the guest made are alive, once there are none or the time is over. Those that are ending are waited
+/// for as well, but are not counted: a thread of the host's may have got the number of one that is long gone.
 pub fn threads_left(limit: Duration) -> usize {
     const PAUSE: Duration = Duration::from_millis(1);
     let deadline = Instant::now() + limit;
-    while THREADS.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+    while (THREADS.load(Ordering::Acquire) > 0 || some_are_ending()) && Instant::now() < deadline {
         std::thread::sleep(PAUSE);
     }
     THREADS.load(Ordering::Acquire)
 }
 
+fn some_are_ending() -> bool {
+    let mut ending = ENDING.lock().unwrap_or_else(PoisonError::into_inner);
+    ending.retain(|thread| lifecycle::is_alive(*thread));
+    !ending.is_empty()
+}
+
+/// A thread's start routine. It may unwind: `pthread_exit(3)` and cancellation do.
+type Routine = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
+
+extern "C" {
+    #[link_name = "pthread_create"]
+    fn create(
+        thread: *mut libc::pthread_t,
+        attributes: *const libc::pthread_attr_t,
+        routine: Routine,
+        argument: *mut c_void,
+    ) -> c_int;
+}
+
 /// A thread's start routine and its argument.
 struct Start {
-    routine: extern "C" fn(*mut c_void) -> *mut c_void,
+    routine: Routine,
     argument: *mut c_void,
 }
 
 pub(super) extern "C" fn pthread_create(
     thread: *mut libc::pthread_t,
     attributes: *const libc::pthread_attr_t,
-    routine: extern "C" fn(*mut c_void) -> *mut c_void,
+    routine: Routine,
     argument: *mut c_void,
 ) -> c_int {
     let start = Box::into_raw(Box::new(Start { routine, argument }));
     THREADS.fetch_add(1, Ordering::AcqRel);
     let result = signals::blocked(|| {
         // SAFETY: as the guest called it, but for the start routine, which takes the box over.
-        unsafe { libc::pthread_create(thread, attributes, start_of_the_guest, start.cast()) }
+        unsafe { create(thread, attributes, start_of_the_guest, start.cast()) }
     });
     if result != 0 {
         THREADS.fetch_sub(1, Ordering::AcqRel);
@@ -111,15 +135,20 @@ pub(super) extern "C" fn pthread_create(
     result
 }
 
-extern "C" fn start_of_the_guest(start: *mut c_void) -> *mut c_void {
+extern "C-unwind" fn start_of_the_guest(start: *mut c_void) -> *mut c_void {
     enter_guest_thread();
+    COUNTED.with(|_| ());
     // SAFETY: the box that `pthread_create` gave to this thread alone.
     let start = unsafe { Box::from_raw(start.cast::<Start>()) };
     let (routine, argument) = (start.routine, start.argument);
     drop(start);
-    // Counted down also when the thread is ended by pthread_exit, which unwinds.
-    let _counted = Counted;
+    // Nothing of this frame is left to be dropped, so pthread_exit may unwind it.
     routine(argument)
+}
+
+thread_local! {
+    /// Dropped when the thread ends, by whatever way.
+    static COUNTED: Counted = const { Counted };
 }
 
 /// A living thread of the guest's.
@@ -127,6 +156,9 @@ struct Counted;
 
 impl Drop for Counted {
     fn drop(&mut self) {
+        let mut ending = ENDING.lock().unwrap_or_else(PoisonError::into_inner);
+        ending.retain(|thread| lifecycle::is_alive(*thread));
+        ending.push(lifecycle::own_thread());
         THREADS.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -139,7 +171,7 @@ mod tests {
     #[test]
     fn a_thread_made_through_the_guard_is_the_guests() {
         all();
-        extern "C" fn ask(_: *mut c_void) -> *mut c_void {
+        extern "C-unwind" fn ask(_: *mut c_void) -> *mut c_void {
             usize::from(is_guest_thread()) as *mut c_void
         }
         assert!(!is_guest_thread());
@@ -149,6 +181,44 @@ mod tests {
         // SAFETY: the thread was just made and is joined once.
         assert_eq!(unsafe { libc::pthread_join(thread, &raw mut answer) }, 0);
         assert_eq!(answer as usize, 1);
+    }
+
+    #[test]
+    fn a_thread_may_end_by_pthread_exit() {
+        // SAFETY: `pthread_exit` takes one pointer and does not return; as a thread's start routine it ends it with that value.
+        let exit = unsafe { std::mem::transmute::<*const (), Routine>(libc::pthread_exit as *const ()) };
+        let mut thread = 0;
+        assert_eq!(pthread_create(&raw mut thread, std::ptr::null(), exit, 7 as *mut c_void), 0);
+        let mut answer = std::ptr::null_mut();
+        // SAFETY: the thread was just made and is joined once.
+        assert_eq!(unsafe { libc::pthread_join(thread, &raw mut answer) }, 0);
+        assert_eq!(answer as usize, 7);
+        assert_eq!(threads_left(Duration::from_secs(30)), 0);
+    }
+
+    #[test]
+    fn what_a_thread_left_under_keys_is_destroyed_before_it_counts_as_gone() {
+        use std::sync::atomic::AtomicBool;
+        static DESTROYED: AtomicBool = AtomicBool::new(false);
+        unsafe extern "C" fn destroy(_: *mut c_void) {
+            std::thread::sleep(Duration::from_millis(50));
+            DESTROYED.store(true, Ordering::SeqCst);
+        }
+        extern "C-unwind" fn leave_something(_: *mut c_void) -> *mut c_void {
+            let mut key = 0;
+            // SAFETY: the key is new, and its destructor a function of this test.
+            assert_eq!(unsafe { libc::pthread_key_create(&raw mut key, Some(destroy)) }, 0);
+            // SAFETY: as above.
+            assert_eq!(unsafe { libc::pthread_setspecific(key, (&raw const DESTROYED).cast()) }, 0);
+            // SAFETY: the calling thread, which nobody joins.
+            assert_eq!(unsafe { libc::pthread_detach(libc::pthread_self()) }, 0);
+            std::ptr::null_mut()
+        }
+        let mut thread = 0;
+        let made = pthread_create(&raw mut thread, std::ptr::null(), leave_something, std::ptr::null_mut());
+        assert_eq!(made, 0);
+        assert_eq!(threads_left(Duration::from_secs(30)), 0);
+        assert!(DESTROYED.load(Ordering::SeqCst));
     }
 
     #[test]
