@@ -65,7 +65,7 @@ fn talk(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(mode);
         for what in all {
             if *what == "timer" {
-                // Each waits for 2.5 ms.
+                // Each waits for 6 ms.
                 group.sample_size(20).measurement_time(Duration::from_secs(4));
             }
             group.bench_function(*what, |b| b.iter_custom(|count| host.measure(what, count)));

@@ -63,6 +63,22 @@ uintptr_t stack_bottom() {
   return reinterpret_cast<uintptr_t>(bottom);
 }
 
+uint64_t time_us(clockid_t clock) {
+  timespec now;
+  clock_gettime(clock, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1000000 + static_cast<uint64_t>(now.tv_nsec) / 1000;
+}
+
+// The clock that libuv takes for a loop's time (uv__hrtime): another would call timers due that are not.
+clockid_t loop_clock() {
+  static const clockid_t clock = [] {
+    timespec step;
+    bool fine = clock_getres(CLOCK_MONOTONIC_COARSE, &step) == 0 && step.tv_sec == 0 && step.tv_nsec <= 1000000;
+    return fine ? CLOCK_MONOTONIC_COARSE : CLOCK_MONOTONIC;
+  }();
+  return clock;
+}
+
 sigset_t only_sigpipe() {
   sigset_t set;
   sigemptyset(&set);
@@ -72,11 +88,7 @@ sigset_t only_sigpipe() {
 
 }  // namespace
 
-uint64_t now_us() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1000000 + static_cast<uint64_t>(now.tv_nsec) / 1000;
-}
+uint64_t now_us() { return time_us(CLOCK_MONOTONIC); }
 
 std::string joined(const Strings& lines) {
   std::string text;
@@ -177,15 +189,16 @@ void Instance::start() {
 
 bool Instance::tick(uint64_t budget_us) {
   if (over()) return false;
-  uint64_t start = now_us(), until = start + budget_us;
+  uint64_t until = now_us() + budget_us, worked = time_us(CLOCK_THREAD_CPUTIME_ID);
   Scope scope(this);
   do {
     options_.loop->run(setup_->event_loop(), kNoWait);
-    uint64_t end = now_us();
+    // The thread's own time: what other programs took meanwhile says nothing of the next round.
+    uint64_t now = time_us(CLOCK_THREAD_CPUTIME_ID);
     longest_round_us_ -= longest_round_us_ / 8;
-    if (end - start > longest_round_us_) longest_round_us_ = end - start;
-    start = end;
-  } while (!over() && loop_alive() && due() && start + longest_round_us_ < until);
+    if (now - worked > longest_round_us_) longest_round_us_ = now - worked;
+    worked = now;
+  } while (!over() && loop_alive() && due() && now_us() + longest_round_us_ < until);
   if (!over() && !loop_alive()) wind_down();
   return !over();
 }
@@ -249,7 +262,8 @@ bool Instance::due() const {
   uv_loop_s* loop = setup_->event_loop();
   int timeout = options_.loop->backend_timeout(loop);  // since the loop's own time
   if (timeout == 0) return true;
-  if (timeout > 0 && now_us() / 1000 >= options_.loop->now(loop) + static_cast<uint64_t>(timeout)) return true;
+  uint64_t now = time_us(loop_clock()) / 1000;
+  if (timeout > 0 && now >= options_.loop->now(loop) + static_cast<uint64_t>(timeout)) return true;
   pollfd ready = {options_.loop->backend_fd(loop), POLLIN, 0};
   return poll(&ready, 1, 0) > 0;
 }
