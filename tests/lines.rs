@@ -13,7 +13,7 @@ use relink::abi::line::{self, Line};
 use relink::abi::version::V8Version;
 use relink::config;
 use relink::kit::guest::{self, BuildOptions};
-use relink::kit::suites::{self, StockNode, TRIXIE};
+use relink::kit::suites::{self, StockNode, FORKY, TRIXIE};
 use relink::kit::{hosts, progress};
 use relink::pipeline::{Files, Part};
 use std::collections::BTreeSet;
@@ -144,8 +144,8 @@ fn promised(header: &str) -> BTreeSet<String> {
         let mut words = before.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         words.rfind(|word| !word.is_empty()).map(str::to_owned)
     };
-    let code: String =
-        header.lines().filter(|line| !line.starts_with('#')).map(|l| l.to_owned() + "\n").collect();
+    let line = |line: &str| line.split("//").next().unwrap_or_default().to_owned() + "\n";
+    let code: String = header.lines().filter(|line| !line.starts_with('#')).map(line).collect();
     code.split("NODE_EXTERN").skip(1).filter_map(name).collect()
 }
 
@@ -160,8 +160,15 @@ impl Pair {
         for header in ["node.h", "node_buffer.h"] {
             let text = std::fs::read_to_string(include.join(header)).expect("a header");
             let mut names = promised(&text);
-            // Declared for Windows only.
-            names.remove("WinapiErrnoException");
+            // Declared for Windows only, and two classes without a function that is not inline.
+            const NOWHERE: [&str; 3] =
+                ["WinapiErrnoException", "InitializationResult", "IsolatePlatformDelegate"];
+            names.retain(|name| !NOWHERE.contains(&name.as_str()));
+            if self.line.node < 24 {
+                // Not in the version script of these lines yet; add-ons are bound to them by the file's .symtab.
+                const LACKING: [&str; 3] = ["GetAnonymousMainPath", "GetMainContext", "SetCppgcReference"];
+                names.retain(|name| !LACKING.contains(&name.as_str()));
+            }
             assert!(names.len() >= 5, "{names:?}");
             let has = |name: &String| {
                 exports.iter().any(|e| e == name || e.contains(&format!("{}{name}", name.len())))
@@ -195,7 +202,7 @@ impl Pair {
 #[test]
 fn promises_of_a_header_are_read() {
     let text =
-        "#define NODE_EXTERN x\nclass NODE_EXTERN A : public B {};\nNODE_EXTERN struct s* F(int a = 1);\n\
+        "#define NODE_EXTERN x\n// no NODE_EXTERN here\nclass NODE_EXTERN A : public B {};\nNODE_EXTERN struct s* F(int a = 1);\n\
                 [[noreturn]] NODE_EXTERN void\nG(B (*h)(int));\nstruct NODE_EXTERN C {\n";
     assert_eq!(Vec::from_iter(promised(text)), ["A", "C", "F", "G"]);
 }
@@ -265,4 +272,13 @@ fn node_22_has_all_features_in_its_host() {
 #[ignore = "builds the guest of Node 24: minutes; see docs/TESTING.md"]
 fn node_24_has_all_features_in_its_host() {
     pair(24).is_whole();
+}
+
+/// The libnode of Debian's testing as it is.
+#[test]
+#[ignore = "Debian's testing moves on: it may have another Node; see docs/TESTING.md"]
+fn stock_libnode137_has_all_features_in_node_24() {
+    let pair = stock(&FORKY);
+    pair.stock_has_all_features();
+    pair.runs_on_the_hosts_v8();
 }

@@ -25,6 +25,9 @@ pub struct StockNode {
 /// Node 20 with V8 11.3.
 pub const TRIXIE: StockNode = StockNode { suite: "trixie", package: "libnode115", node: 20 };
 
+/// Node 24 with V8 13.6. The suite is still being made: it may have another Node tomorrow.
+pub const FORKY: StockNode = StockNode { suite: "forky", package: "libnode137", node: 24 };
+
 /// A suite's libraries, unpacked in the cache.
 #[derive(Clone, Debug)]
 pub struct World {

@@ -44,10 +44,11 @@ pub fn list_text<'n>(guest: &GuestNote, names: impl Iterator<Item = &'n str>) ->
 }
 
 /// The lists by V8's major and minor version: each Node line has one.
-const LISTS: [((u32, u32), &str); 3] = [
+const LISTS: [((u32, u32), &str); 4] = [
     ((10, 2), include_str!("needs/v8_10_2.txt")),
     ((11, 3), include_str!("needs/v8_11_3.txt")),
     ((12, 4), include_str!("needs/v8_12_4.txt")),
+    ((13, 6), include_str!("needs/v8_13_6.txt")),
 ];
 
 /// The names that Node's code of the line with this V8 refers to, if they are known.

@@ -32,8 +32,9 @@ impl Compilation<'_> {
         fs::create_dir_all(dir).map_err(io("create", dir))?;
         let text = recipe::note_assembly(note)
             .map_err(|e| KitError::Unsupported { why: format!("the note cannot be written: {e}") })?;
+        let exports = self.line.exports();
         let mut files: Vec<(&str, &str)> = vec![
-            ("exports.map", recipe::EXPORTS),
+            ("exports.map", &exports),
             ("pkg-config", recipe::PKG_CONFIG),
             ("note.s", &text),
             ("security_level.c", recipe::SECURITY_LEVEL),

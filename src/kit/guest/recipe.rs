@@ -10,8 +10,14 @@ use std::path::Path;
 
 /// Our change of Node's GYP build.
 pub const GYPI: &str = include_str!("../../../fixtures/guests/node18/relink.gypi");
-/// The version script of the guest.
-pub const EXPORTS: &str = include_str!("../../../fixtures/guests/node18/exports.map");
+/// The version script of Node 18's guest.
+const EXPORTS: &str = include_str!("../../../fixtures/guests/node18/exports.map");
+/// What lines from [`NEWER`] on export besides.
+const MORE_EXPORTS: &str = include_str!("../../../fixtures/guests/node24/exports.map");
+/// The first line whose version script names what node.h has gained, and whose dependencies are compiled against our headers.
+const NEWER: u32 = 24;
+/// Where the version script stops to name what is exported.
+const LOCAL: &str = "  local:\n";
 /// C source of the function that gives OpenSSL's contexts upstream's default security level.
 pub const SECURITY_LEVEL: &str = include_str!("../../../fixtures/guests/node18/security_level.c");
 /// Which JS builtins of other projects are embedded in Node 18, and where they come from.
@@ -84,7 +90,7 @@ static RECIPES: [Recipe; 4] = [
     },
     Recipe {
         node: 24,
-        gypi: include_str!("../../../fixtures/guests/node20/relink.gypi"),
+        gypi: include_str!("../../../fixtures/guests/node24/relink.gypi"),
         // Its brotli comes from a release of its own, so the name of a library that is linked in anyway is given.
         options: &["--shared-zlib", "--shared-brotli-libname=m"],
         packages: &["libssl-dev", "zlib1g-dev", "libicu-dev", "libicu72"],
@@ -158,11 +164,23 @@ impl Recipe {
         std::iter::once(("relink.gypi", GYPI)).chain(own)
     }
 
+    /// The version script of the guest.
+    pub fn exports(&self) -> String {
+        let more = if self.node < NEWER { "" } else { MORE_EXPORTS };
+        EXPORTS.replace(LOCAL, &format!("{more}{LOCAL}"))
+    }
+
     /// The arguments of Node's configure. The reason for each is in fixtures/guests/README.md.
     pub fn configure_args(&self, places: &Places) -> Vec<String> {
         let mut args: Vec<String> = OPTIONS.iter().chain(self.options).map(ToString::to_string).collect();
         let recipe = places.recipe.display();
         args.push(format!("-Dnode_lib_target_name={TARGET}"));
+        if self.node >= NEWER {
+            // Dependencies, too, are compiled against them; configure reads OpenSSL's version there.
+            let include = |name: &str| format!("{}/include/{name}-inc", places.deps.display());
+            args.push(format!("--shared-openssl-includes={}", include("openssl")));
+            args.push(format!("--shared-zlib-includes={}", include("zlib")));
+        }
         args.extend(self.gypis().map(|(name, _)| format!("-I{recipe}/{name}")));
         args.extend([
             format!("-Drelink_work={}", places.work.display()),
@@ -193,6 +211,7 @@ impl Recipe {
             return key;
         }
         let key = key.add("line", self.gypi).add("more options", self.options.join(" "));
+        let key = if self.node < NEWER { key } else { key.add("more exports", MORE_EXPORTS) };
         let own = self.sources().ok().flatten().map(|sources| sources.dependencies).unwrap_or_default();
         self.dependency_files(&own)
             .fold(key, |key, (path, text)| key.add(path, text))
@@ -324,15 +343,17 @@ pub(super) mod tests {
 
     #[test]
     fn the_version_script_exports_nothing_of_v8_or_the_dependencies() {
+        let exports = RECIPES[3].exports();
         let patterns =
-            EXPORTS.lines().map(str::trim).filter(|l| l.ends_with(';') && !l.starts_with('}') && *l != "*;");
+            exports.lines().map(str::trim).filter(|l| l.ends_with(';') && !l.starts_with('}') && *l != "*;");
         for pattern in patterns {
             let own = ["napi_", "node_", "_ZN4node", "_ZNK4node", "_ZTVN4node"]
                 .iter()
                 .any(|p| pattern.starts_with(p));
             assert!(own, "{pattern}");
         }
-        assert!(EXPORTS.contains("local:\n    *;"));
+        assert!(exports.contains("local:\n    *;") && exports.contains("GetAnonymousMainPath"));
+        assert_eq!(RECIPES[0].exports(), EXPORTS);
     }
 
     #[test]
