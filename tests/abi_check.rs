@@ -59,7 +59,8 @@ fn a_guest_for_another_v8_is_refused_fact_by_fact() {
         differences.iter().find(|d| d["fact"].as_str().is_some_and(|f| f.ends_with("kIsolateRootsOffset")));
     let roots = roots.unwrap_or_else(|| panic!("{differences:#?}"));
     assert_eq!((roots["guest"].as_str(), roots["host"].as_str()), (Some("496"), Some("288")));
-    assert!(json["abi"]["remedies"][0].as_str().is_some_and(|r| r.contains("relink guest build")));
+    let cure = json["abi"]["remedies"][0].as_str().unwrap_or_default();
+    assert!(cure.ends_with("relink guest build --line 18"), "{cure}");
     let text = relink(&[
         "check",
         "--host",
@@ -71,6 +72,26 @@ fn a_guest_for_another_v8_is_refused_fact_by_fact() {
     for part in ["verdict: refused", "kIsolateRootsOffset: 496 -> 288", "remedy: "] {
         assert!(text.contains(part), "{text}");
     }
+}
+
+/// 10.2.154.20 lies between two versions with the same facts, and nobody has looked at it: it passes, and that is said.
+#[test]
+fn a_version_that_nobody_has_looked_at_is_warned_of() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let guest = guest_for("10.2.154.20", folder.path());
+    let (status, json) = check(&parts().libv8, &guest);
+    assert_eq!((status, json["result"].as_str()), (Some(0), Some("identical")), "{json:#}");
+    let warning = json["warnings"][0].as_str().unwrap_or_default();
+    for part in ["guest's V8 10.2.154.20", "10.2.154.15", "10.2.154.26"] {
+        assert!(warning.contains(part), "{json:#}");
+    }
+    let (_, json) = check(&parts().libv8, &parts().guest);
+    assert_eq!((&json["warnings"], &json["degraded"]), (&serde_json::json!([]), &serde_json::json!([])));
+    let [host, guest] = [&parts().libv8, &guest].map(|p| p.to_str().expect("UTF-8"));
+    let text = relink(&["check", "--host", host, "--guest", guest]);
+    assert!(String::from_utf8_lossy(&text.stdout).contains("  warning: the guest's V8 10.2.154.20"));
+    let text = relink(&["explain", "--host", host, "--guest", guest, "v8::Isolate::Enter"]);
+    assert!(String::from_utf8_lossy(&text.stderr).contains("warning: the guest's V8 10.2.154.20"));
 }
 
 #[test]

@@ -152,6 +152,27 @@ fn wait(pid: libc::pid_t) -> io::Result<()> {
     }
 }
 
+/// Whether this process was started with more rights than its starter's (`AT_SECURE`).
+pub(super) fn with_more_rights() -> bool {
+    // SAFETY: getauxval only looks into what the kernel gave the process.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// Fails where the system does not let code of a memory file run.
+pub(super) fn try_to_run(file: &std::fs::File) -> io::Result<()> {
+    const PAGE: usize = 4096;
+    // SAFETY: a new mapping anywhere, which nobody uses and which is taken away again.
+    unsafe {
+        let flags = libc::PROT_READ | libc::PROT_EXEC;
+        let at = libc::mmap(std::ptr::null_mut(), PAGE, flags, libc::MAP_PRIVATE, file.as_raw_fd(), 0);
+        if at == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        libc::munmap(at, PAGE);
+    }
+    Ok(())
+}
+
 /// Whether a file has this extended attribute.
 pub(super) fn has_attribute(path: &CStr, name: &CStr) -> bool {
     // SAFETY: both are strings that end with NUL; no value is asked for, only its size.

@@ -74,6 +74,7 @@ pub fn observe(host: &Path, facts: &Facts, folders: Option<&OsStr>) -> Result<Ob
     let environment = environment(&plan, &numbers).map_err(system)?;
     let program = CString::new(plan.program.as_os_str().as_bytes()).map_err(|e| system(e.into()))?;
     let observer = memory_file(OBSERVER, &[], &[], "observer").map_err(system)?;
+    super::apart::try_to_run(&observer).map_err(system)?;
     let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| system(e.into()))?;
     let process = Apart {
         program: &program,
@@ -130,6 +131,7 @@ fn startable(path: &Path, image: &Image) -> Result<(), &'static str> {
     if mode & 0o6000 != 0 || has_capabilities(path) {
         return Err("runs with more rights than its starter's");
     }
+    preload_works()?;
     let dynamic = Dynamic::parse(image).map_err(|_| "has no dynamic section that can be read")?;
     let names = dynamic.address(elf::DT_STRTAB).zip(dynamic.value(elf::DT_STRSZ));
     let names =
@@ -138,6 +140,25 @@ fn startable(path: &Path, image: &Image) -> Result<(), &'static str> {
         Some(_) => Ok(()),
         None => Err("does not start by way of the C library"),
     }
+}
+
+/// Whether ld.so in a program that is started now would find the observer and not leave it out: where it did, the program's own
+/// main function would run.
+fn preload_works() -> Result<(), &'static str> {
+    if !Path::new("/proc/self/fd").is_dir() {
+        return Err("would not find the observer without /proc");
+    }
+    if super::apart::with_more_rights() {
+        return Err("is in a process with more rights than its starter's");
+    }
+    // Security modules can make a program's start one in which ld.so leaves LD_PRELOAD out.
+    let label = std::fs::read("/proc/self/attr/current").unwrap_or_default();
+    let label = String::from_utf8_lossy(&label);
+    let label = label.trim_matches(|c: char| c == '\0' || c.is_whitespace());
+    if !(label.is_empty() || label == "unconfined" || label.contains(":unconfined_t:")) {
+        return Err("is confined by a security module");
+    }
+    Ok(())
 }
 
 /// File capabilities make ld.so ignore `LD_PRELOAD`, as set-user-ID does.
