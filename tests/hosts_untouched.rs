@@ -205,8 +205,19 @@ fn both_sides_report_one_version_and_their_slots() {
         assert!(report.slots["JumpSlot"] >= 500 && report.slots["Abs64"] >= 16, "{:?}", report.slots);
         assert!(report.pages > 0 && report.left_to_the_linker > 0);
         let stages: Vec<_> = report.stages.iter().map(|s| s.stage.as_str()).collect();
-        let first =
-            ["observe", "detect", "read", "plan", "verify", "wait", "load", "apply", "initialise", "attach"];
+        let first = [
+            "observe",
+            "detect",
+            "read",
+            "probe",
+            "plan",
+            "verify",
+            "wait",
+            "load",
+            "apply",
+            "initialise",
+            "attach",
+        ];
         assert_eq!(stages[..first.len()], first);
     }
 }

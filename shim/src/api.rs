@@ -96,7 +96,7 @@ fn await_end(timeout_ms: u32, meanwhile: impl Fn()) -> Result<(), No> {
     loop {
         match &*session() {
             None => return Err(Answer::Nothing.because("there is no guest")),
-            Some(thread) if thread.is_finished() => return Ok(()),
+            Some(thread) if thread.is_finished() || lifecycle::is_parked() => return Ok(()),
             Some(_) if Instant::now() >= deadline => {
                 return Err(Answer::Timeout.because("Node still runs"));
             }
@@ -113,6 +113,9 @@ pub extern "C" fn relink_unload(timeout_ms: u32) -> c_int {
     answer(|| {
         // Again and again: a guest that has not begun yet does not hear the first time.
         await_end(timeout_ms, || lifecycle::stop("stopped", 1, "the host asked for it"))?;
+        if lifecycle::is_parked() {
+            return Err(Answer::Stays.because("the guest ended in a way that its thread could not leave"));
+        }
         let nothing = || Answer::Nothing.because("there is no guest");
         let thread = session().take().ok_or_else(nothing)?;
         let Ok(Some(entered)) = thread.join() else {

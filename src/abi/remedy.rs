@@ -8,6 +8,9 @@ use crate::host::Fingerprint;
 /// Which guest fits a V8.
 pub(super) fn other_guest(host: &KnownAbi) -> String {
     match line::of_v8(host.first) {
+        Some(line) if line::HOSTS.contains(line) => {
+            "take the neutral guest: relink guest build --neutral, and relink adapter build".into()
+        }
         Some(line) => format!(
             "take a guest that was compiled for the host's V8, which is that of Node {0}: relink guest build --line {0}",
             line.node
@@ -113,6 +116,7 @@ mod tests {
         };
         assert!(cure("11.3.244.8").ends_with("relink guest build --line 20"));
         assert!(cure("13.6.233.17").ends_with("relink guest build --line 24"));
-        assert!(cure("10.8.168.25").contains("--v8-headers DIR"));
+        assert!(cure("10.8.168.25").contains("relink guest build --neutral"));
+        assert!(cure("12.9.202.28").contains("--v8-headers DIR"));
     }
 }

@@ -12,7 +12,7 @@ use crate::guest::stage::{self, Staged};
 use crate::patch::live::LiveMemory;
 use crate::patch::{apply, by_page, Applied, Memory};
 use crate::plan::{is_run_time, place, Placement, Plan, StagedImage};
-use crate::runtime::{addons, guards, remains};
+use crate::runtime::{addons, bridge as entered, guards, remains};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,8 +34,11 @@ impl Images {
     pub fn load(parts: &[Part], verified: &VerifiedPlan) -> Result<Self, Error> {
         let mut images = Self::default();
         for part in parts {
-            let kept = if part.image == StagedImage::Bridge { bridge().take() } else { None };
-            match kept.map_or_else(|| load(part, verified), Ok) {
+            let loaded = match part.image {
+                StagedImage::Bridge => bridge_for(part, verified),
+                _ => load(part, verified),
+            };
+            match loaded {
                 Ok(staged) => images.0.push((part.image, staged)),
                 Err(error) => {
                     images.discard();
@@ -98,6 +101,17 @@ impl Images {
         unsafe { LiveMemory::new(self.spans().collect()) }.map_err(proc)
     }
 
+    /// Leaves them loaded for ever, but for the bridge, which the next guest gets.
+    pub fn leave(self) {
+        for (image, staged) in self.0 {
+            if image == StagedImage::Bridge {
+                *bridge() = Some(staged);
+            } else {
+                staged.keep();
+            }
+        }
+    }
+
     /// Leaves them loaded for ever.
     pub fn keep(self) {
         self.0.into_iter().for_each(|(_, staged)| staged.keep());
@@ -140,8 +154,9 @@ impl Images {
             0 => {
                 addons.into_iter().for_each(Staged::discard);
                 addons::forget();
-                self.discard();
+                // First: its handlers lie in what is unloaded next.
                 guards::forget_guest();
+                self.discard();
                 Ok(())
             }
             alive => {
@@ -150,6 +165,15 @@ impl Images {
                 Err(alive)
             }
         }
+    }
+}
+
+/// The bridge that served before, or a new one where there was none.
+fn bridge_for(part: &Part, verified: &VerifiedPlan) -> Result<Staged, Error> {
+    match bridge().take() {
+        Some(kept) => Ok(kept),
+        None if entered::is_entered() => Err(entered::taken()),
+        None => load(part, verified),
     }
 }
 

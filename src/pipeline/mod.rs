@@ -341,6 +341,11 @@ impl Bound<'_, '_> {
         }
     }
 
+    /// The initialisers have run, and nothing else has: the images stay, and the bridge is the next guest's.
+    fn leave(self) {
+        self.images.leave();
+    }
+
     /// The images have been entered and stay.
     fn keep(self) {
         self.images.keep();

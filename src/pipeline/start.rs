@@ -63,10 +63,8 @@ pub(super) fn start(
     report: &SharedReport,
 ) -> Result<Entered, Error> {
     guards::enter_guest_thread();
-    let Some((bridge, host_slots)) = bring_up(&bound, config, report)? else {
-        bound.keep();
-        return Err(Error::HostEnded);
-    };
+    let brought_up = bring_up(&bound, config, report);
+    let (bound, bridge, host_slots) = up(bound, brought_up)?;
     let ended = bridge.run(&config.command_line(), channel);
     over(ended, bridge, host_slots, bound.entered(), report)
 }
@@ -104,10 +102,8 @@ pub(super) fn begin(
     channel: Arc<Channel>,
     report: &SharedReport,
 ) -> Result<Ticked, Error> {
-    let Some((bridge, host_slots)) = guards::as_guest(|| bring_up(&bound, config, report))? else {
-        bound.keep();
-        return Err(Error::HostEnded);
-    };
+    let brought_up = guards::as_guest(|| bring_up(&bound, config, report));
+    let (bound, bridge, host_slots) = up(bound, brought_up)?;
     // SAFETY: the guest is bound, and stays loaded as long as it is ticked.
     let event_loop = unsafe { EventLoop::find() }.map(Box::new);
     let begun =
@@ -128,12 +124,29 @@ pub(super) fn begin(
     }
 }
 
-/// Everything before Node itself; `None`: the host is leaving.
-fn bring_up(
-    bound: &Bound,
-    config: &Config,
-    report: &SharedReport,
-) -> Result<Option<(&'static Bridge, HostSlots)>, Error> {
+/// What Node runs with; nothing if the host is leaving.
+type BroughtUp = Result<Option<(&'static Bridge, HostSlots)>, Error>;
+
+/// Sees to what becomes of the images where it came to nothing.
+fn up<'a, 'b>(
+    bound: Bound<'a, 'b>,
+    brought_up: BroughtUp,
+) -> Result<(Bound<'a, 'b>, &'static Bridge, HostSlots), Error> {
+    match brought_up {
+        Ok(Some((bridge, host_slots))) => Ok((bound, bridge, host_slots)),
+        Ok(None) => {
+            bound.keep();
+            Err(Error::HostEnded)
+        }
+        Err(error) => {
+            bound.leave();
+            Err(error)
+        }
+    }
+}
+
+/// Everything before Node itself.
+fn bring_up(bound: &Bound, config: &Config, report: &SharedReport) -> BroughtUp {
     let clock = Clock(report);
     clock.time("initialise", || bound.initialise());
     // SAFETY: the functions are looked for in the staged bridge, which was bound and initialised just now.
@@ -183,16 +196,20 @@ fn attach(bridge: &Bridge, bound: &Bound) -> Result<HostSlots, Error> {
     let missing = || Error::MissingEntry { image: "the host's V8".into(), symbol: PLATFORM_CELL.into() };
     let unreadable = |source| Error::ProviderImage { path: "the host's V8".into(), source };
     let cell = bound.exports.find(PLATFORM_CELL, None).map_err(unreadable)?.ok_or_else(missing)?;
-    // SAFETY: the cell is V8's own variable, seen set by the wait stage.
-    let platform =
-        unsafe { platform::describe(cell.address, bound.exports, bound.line) }.map_err(unreadable)?;
-    // SAFETY: the platform was described from the host's own data.
-    unsafe { bridge.attach(platform, bound.unit()?, bound.verified.profile().node_flags) }?;
-    let watched = watch_for_dispose(bound, cell.address);
-    if watched.is_err() {
-        bridge.detach()?;
+    // First, so that a host which disposes its V8 from here on is noticed.
+    let watched = watch_for_dispose(bound, cell.address)?;
+    let hook = || {
+        // SAFETY: the cell is V8's own variable, seen set by the wait stage.
+        let platform =
+            unsafe { platform::describe(cell.address, bound.exports, bound.line) }.map_err(unreadable)?;
+        // SAFETY: the platform was described from the host's own data.
+        unsafe { bridge.attach(platform, bound.unit()?, bound.verified.profile().node_flags) }
+    };
+    if let Err(error) = hook() {
+        watched.restore()?;
+        return Err(error);
     }
-    watched
+    Ok(watched)
 }
 
 fn watch_for_dispose(bound: &Bound, provider: RunAddr) -> Result<HostSlots, Error> {

@@ -1,6 +1,7 @@
 //! Lines on standard error, written to the raw descriptor in one piece: no buffer of the host's stdio is involved, so
 //! nothing of the host's output is reordered or lost.
 
+use crate::runtime::signals::without_sigpipe;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -48,7 +49,8 @@ pub fn tell(level: Level, message: &str) {
     let mut line = String::with_capacity(message.len() + 16);
     // Writing to a String cannot fail.
     let _ = writeln!(line, "relink: {message}");
-    write_all(line.as_bytes());
+    // Where nobody reads the host's standard error any more, a host that does not write must not learn of it.
+    without_sigpipe(|| write_all(line.as_bytes()));
 }
 
 /// Writes to standard error; a failure has nobody to be told to.

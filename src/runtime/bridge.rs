@@ -5,6 +5,7 @@
 //! called once every slot of guest and bridge is bound and their initialisers have run.
 
 use super::channel::{Channel, RawChannel};
+use super::codes::{refusal, OTHER_BRIDGE};
 use super::event_loop::EventLoop;
 use super::{guards, lifecycle};
 use crate::address::RunAddr;
@@ -348,6 +349,16 @@ pub fn post(work: Work) -> Sent {
     sent
 }
 
+/// Whether a bridge was entered in this process: there is no other one then.
+pub fn is_entered() -> bool {
+    BRIDGE.get().is_some()
+}
+
+/// The refusal where the bridge serves a guest that stays.
+pub fn taken() -> Error {
+    refusal(OTHER_BRIDGE)
+}
+
 /// Asks a running Node to stop, if there is a bridge.
 pub fn stop() {
     if let Some(bridge) = BRIDGE.get() {
@@ -408,33 +419,6 @@ fn times(result: &RunResult) -> RunTimes {
         event_loop: result.us_loop,
         teardown: result.us_teardown,
     }
-}
-
-/// Not one of the bridge's own codes: it is not the one that is in use.
-const OTHER_BRIDGE: c_int = -100;
-
-/// The meaning of the codes of `enum relink_bridge_error`.
-fn refusal(code: c_int) -> Error {
-    let why = match code {
-        -1 => "bridge and loader are of different versions",
-        -2 => "an argument is unusable",
-        -3 => "it is attached already",
-        -4 => "the host's V8 has no platform (any more)",
-        -5 => "it is not attached",
-        -6 => "an isolate of the guest still lives",
-        -7 => "a guest is running",
-        -8 => "Node reads its options once per process",
-        -9 => "nothing is running",
-        -10 => "the host is leaving",
-        -11 => "out of memory",
-        -12 => "the host has replaced its platform's virtual functions meanwhile",
-        -13 => "the guest did not end in time",
-        -14 => "another thread began it",
-        -15 => "the adapter unit is not one for this bridge",
-        OTHER_BRIDGE => "an earlier guest's bridge stays in this process, and another cannot take its place",
-        _ => "unknown code",
-    };
-    Error::Bridge { code, why }
 }
 
 extern "C" fn on_guest_thread() -> c_int {

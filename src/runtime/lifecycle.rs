@@ -4,7 +4,7 @@
 //! Two calls of the system without memory of ours: a thread's number, and whether a thread of that number lives.
 
 use crate::report::{log, Outcome};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,9 @@ static STATE: Mutex<State> = Mutex::new(State {
     host_leaves: false,
 });
 static CHANGED: Condvar = Condvar::new();
+
+/// The thread that was made for the guest is parked for ever.
+static PARKED: AtomicBool = AtomicBool::new(false);
 
 /// The thread that was made for the guest and ends soon after it; 0: none.
 static THREAD: AtomicI32 = AtomicI32::new(0);
@@ -131,13 +134,20 @@ pub fn abandon(how: &str, exit_code: i32, message: &str) -> ! {
     log::tell(log::Level::Error, &format!("the guest is abandoned: {message}; the host goes on"));
     super::bridge::abandon();
     // Parked, it never ends.
-    let _ = THREAD.compare_exchange(own_thread(), 0, Ordering::Relaxed, Ordering::Relaxed);
+    if THREAD.compare_exchange(own_thread(), 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        PARKED.store(true, Ordering::Relaxed);
+    }
     stop(how, exit_code, message);
     end(outcome(how, exit_code, message));
     super::bridge::escape();
     loop {
         std::thread::park();
     }
+}
+
+/// Whether the guest has ended on a thread that never will.
+pub fn is_parked() -> bool {
+    PARKED.load(Ordering::Relaxed) && !state().running
 }
 
 /// The host goes on without waiting any longer: the guest's end is told as what it is, not known.
@@ -183,7 +193,6 @@ fn outcome(how: &str, exit_code: i32, message: &str) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicBool;
     use std::sync::mpsc;
 
     static GONE: AtomicBool = AtomicBool::new(false);

@@ -137,6 +137,32 @@ pub fn blocked<T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
+/// Does `work` so that a pipe without a reader costs the calling thread no more than an error: the SIGPIPE that a write
+/// sends to its own thread is dropped.
+pub fn without_sigpipe<T>(work: impl FnOnce() -> T) -> T {
+    // SAFETY: all zeroes is a valid sigset_t.
+    let (mut pipe, mut before): (libc::sigset_t, libc::sigset_t) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    // SAFETY: the sets are valid, the signal number too, and only this thread's mask is changed.
+    let was_open = unsafe {
+        libc::sigemptyset(&raw mut pipe);
+        libc::sigaddset(&raw mut pipe, libc::SIGPIPE);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const pipe, &raw mut before);
+        libc::sigismember(&raw const before, libc::SIGPIPE) == 0
+    };
+    let result = work();
+    if was_open {
+        let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: valid arguments; with no time to wait it takes a signal that is pending and blocked, or none.
+        while unsafe { libc::sigtimedwait(&raw const pipe, std::ptr::null_mut(), &raw const now) }
+            == libc::SIGPIPE
+        {}
+        // SAFETY: `before` is this thread's mask from above.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
+    }
+    result
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,6 +176,19 @@ mod tests {
 
     fn action(handler: usize) -> libc::sigaction {
         libc::sigaction { sa_sigaction: handler, ..default() }
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_does_not_end_the_process() {
+        let (read, write) = nix::unistd::pipe().expect("a pipe");
+        drop(read);
+        // The test harness ignores SIGPIPE; here it must have its default action, which would end this process.
+        // SAFETY: no handler of ours; put back below.
+        let before = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+        let written = without_sigpipe(|| nix::unistd::write(&write, b"x"));
+        // SAFETY: what was there.
+        unsafe { libc::signal(libc::SIGPIPE, before) };
+        assert_eq!(written, Err(nix::errno::Errno::EPIPE));
     }
 
     #[test]

@@ -1,0 +1,31 @@
+//! What the bridge's answers mean.
+
+use crate::error::Error;
+use std::ffi::c_int;
+
+/// Not one of the bridge's own codes: it is not the one that is in use.
+pub(super) const OTHER_BRIDGE: c_int = -100;
+
+/// The meaning of the codes of `enum relink_bridge_error`.
+pub(super) fn refusal(code: c_int) -> Error {
+    let why = match code {
+        -1 => "bridge and loader are of different versions",
+        -2 => "an argument is unusable",
+        -3 => "it is attached already",
+        -4 => "the host's V8 has no platform (any more)",
+        -5 => "it is not attached",
+        -6 => "an isolate of the guest still lives",
+        -7 => "a guest is running",
+        -8 => "Node reads its options once per process",
+        -9 => "nothing is running",
+        -10 => "the host is leaving",
+        -11 => "out of memory",
+        -12 => "the host has replaced its platform's virtual functions meanwhile",
+        -13 => "the guest did not end in time",
+        -14 => "another thread began it",
+        -15 => "the adapter unit is not one for this bridge",
+        OTHER_BRIDGE => "an earlier guest's bridge stays in this process, and another cannot take its place",
+        _ => "unknown code",
+    };
+    Error::Bridge { code, why }
+}
