@@ -45,6 +45,17 @@ pub fn all() -> Vec<Guard> {
         guard("sigaction", sigaction as *const (), "the host's signal dispositions stay as they are"),
         guard("signal", signal as *const (), "the host's signal dispositions stay as they are"),
         guard("fork", fork as *const (), "the guest learns of its children without the host's SIGCHLD"),
+        guard("vfork", fork as *const (), "the guest learns of its children without the host's SIGCHLD"),
+        guard(
+            "posix_spawn",
+            posix_spawn as *const (),
+            "the guest learns of its children without the host's SIGCHLD",
+        ),
+        guard(
+            "posix_spawnp",
+            posix_spawnp as *const (),
+            "the guest learns of its children without the host's SIGCHLD",
+        ),
         guard("ioctl", streams::ioctl as *const (), "the host's standard streams keep their blocking mode"),
         guard("read", streams::read as *const (), "the host's standard streams keep their blocking mode"),
         guard("dup2", streams::dup2 as *const (), "the host's standard streams stay what they are"),
@@ -285,6 +296,64 @@ extern "C" fn fork() -> libc::pid_t {
         watch_child(child);
     }
     child
+}
+
+/// `posix_spawn(3)` or `posix_spawnp(3)`.
+type Spawn = unsafe extern "C" fn(
+    *mut libc::pid_t,
+    *const c_char,
+    *const libc::posix_spawn_file_actions_t,
+    *const libc::posix_spawnattr_t,
+    *const *mut c_char,
+    *const *mut c_char,
+) -> c_int;
+
+/// libuv starts children so from 1.53 on.
+extern "C" fn posix_spawn(
+    child: *mut libc::pid_t,
+    path: *const c_char,
+    actions: *const libc::posix_spawn_file_actions_t,
+    attributes: *const libc::posix_spawnattr_t,
+    arguments: *const *mut c_char,
+    environment: *const *mut c_char,
+) -> c_int {
+    // SAFETY: passed on as the guest called it.
+    spawned(child, |child| unsafe {
+        (libc::posix_spawn as Spawn)(child, path, actions, attributes, arguments, environment)
+    })
+}
+
+/// The same, where the program is looked for in `PATH`.
+extern "C" fn posix_spawnp(
+    child: *mut libc::pid_t,
+    file: *const c_char,
+    actions: *const libc::posix_spawn_file_actions_t,
+    attributes: *const libc::posix_spawnattr_t,
+    arguments: *const *mut c_char,
+    environment: *const *mut c_char,
+) -> c_int {
+    // SAFETY: passed on as the guest called it.
+    spawned(child, |child| unsafe {
+        (libc::posix_spawnp as Spawn)(child, file, actions, attributes, arguments, environment)
+    })
+}
+
+/// Unlike fork(), these return the error, and 0 for none.
+fn spawned(child: *mut libc::pid_t, spawn: impl FnOnce(*mut libc::pid_t) -> c_int) -> c_int {
+    if DISALLOWED.load(Ordering::Relaxed) & CHILDREN != 0 {
+        return libc::EPERM;
+    }
+    streams::remember();
+    let mut number = 0;
+    let error = spawn(&raw mut number);
+    if error == 0 {
+        watch_child(number);
+        if !child.is_null() {
+            // SAFETY: the caller's variable, as posix_spawn(3) wants it.
+            unsafe { *child = number };
+        }
+    }
+    error
 }
 
 /// Delivers SIGCHLD to the guest when its child has ended, which leaves the child to be reaped by the guest.
