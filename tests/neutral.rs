@@ -138,6 +138,47 @@ fn what_has_no_rule_is_named_with_file_and_line() {
     assert_eq!(text, "static_assert(kNodeStateMask == 7);");
 }
 
+/// The interfaces of the guest's that adapters declare by hand, and what they are called in V8.
+const BY_HAND: [(&str, &str); 7] = [
+    ("TaskRunner", "v8::TaskRunner"),
+    ("Platform", "v8::Platform"),
+    ("SerializerDelegate", "v8::ValueSerializer::Delegate"),
+    ("DeserializerDelegate", "v8::ValueDeserializer::Delegate"),
+    ("InspectorClient", "v8_inspector::V8InspectorClient"),
+    ("InspectorSession", "v8_inspector::V8InspectorSession"),
+    ("Inspector", "v8_inspector::V8Inspector"),
+];
+
+/// The virtual functions that a class in `header` declares, in order; a destructor has two slots.
+fn declared(header: &str, class: &str) -> Vec<String> {
+    let from = header.split(&format!("class {class} {{\n")).nth(1).expect("the class");
+    let body = from.split("\n};").next().expect("its end");
+    let functions = body.split("virtual ").skip(1).map(|text| {
+        let before = text.split('(').next().expect("a parameter list");
+        before.rsplit([' ', '*']).next().expect("a name").to_owned()
+    });
+    let slots =
+        |name: String| if name.starts_with('~') { vec!["~D1".into(), "~D0".into()] } else { vec![name] };
+    functions.flat_map(slots).collect()
+}
+
+#[test]
+fn the_guests_interfaces_have_the_slots_of_its_headers() {
+    let header = Path::new(env!("CARGO_MANIFEST_DIR")).join("shim/adapters/guest_10_2.h");
+    let header = std::fs::read_to_string(header).expect("the header");
+    for (ours, theirs) in BY_HAND {
+        let expected: Vec<&str> =
+            facts().vtables[theirs].iter().map(|f| f.split('(').next().unwrap_or(f)).collect();
+        assert_eq!(declared(&header, ours), expected, "{theirs}");
+    }
+    let swapped = header.replacen("virtual void muteMetrics", "virtual void unmuteMetrics", 1);
+    let slots: Vec<_> = facts().vtables["v8_inspector::V8InspectorClient"].iter().collect();
+    assert_ne!(
+        declared(&swapped, "InspectorClient").get(5),
+        slots.get(5).map(|s| s.split('(').next().unwrap_or(s).to_owned()).as_ref()
+    );
+}
+
 fn neutral_guest() -> PathBuf {
     let options = BuildOptions { neutral: true, ..BuildOptions::default() };
     guest::build(&options, &Silent).unwrap_or_else(|e| panic!("{} {e}", e.code())).library

@@ -2,7 +2,7 @@
 // namespace of their own: here `v8` is the host's V8.
 //
 // Virtual functions are declared completely and in order, for their slots matter. Types of arguments that are the same in both
-// are the host's. tests/adapters.rs compares the slots with the catalogue.
+// are the host's. tests/neutral.rs compares the slots with the catalogue.
 #ifndef RELINK_GUEST_10_2_H_
 #define RELINK_GUEST_10_2_H_
 

@@ -103,6 +103,11 @@ pub fn oldest() -> &'static Line {
     &LINES[0]
 }
 
+/// The line of a V8 for which there is a guest.
+pub fn with_guest(version: V8Version) -> Option<&'static Line> {
+    LINES.iter().find(|line| line.v8 == (version.major, version.minor))
+}
+
 /// The line of a V8, also of one that only hosts have.
 pub fn of_v8(version: V8Version) -> Option<&'static Line> {
     LINES.iter().chain(&HOSTS).find(|line| line.v8 == (version.major, version.minor))
@@ -168,6 +173,9 @@ mod tests {
         for other in ["10.1.124.8", "11.4.1.1", "12.9.1.1", "1.2.3.4"] {
             assert_eq!(of(other), None, "{other}");
         }
+        let host_only = V8Version::parse("10.8.168.25").expect("a version");
+        assert_eq!(of_v8(host_only).map(|line| line.node), Some(19));
+        assert_eq!(with_guest(host_only), None);
         assert_eq!(of_node(20).map(|line| line.name), Some("11.3"));
         assert_eq!(of_node(19), None);
     }

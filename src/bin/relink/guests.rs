@@ -1,7 +1,8 @@
 //! Which guest is taken when none is named: the one of the host's line.
 
 use super::Failure;
-use relink::abi::line::{self, Line};
+use relink::abi::line;
+use relink::abi::version::V8Version;
 use relink::elf::{arch::Arch, Dynamic, FileImage, SymbolTable};
 use relink::guest::map_file;
 use relink::host::Fingerprint;
@@ -14,16 +15,23 @@ pub fn for_host(named: Option<&Path>, host: Option<&Path>) -> Result<PathBuf, Fa
     if let Some(named) = named {
         return Ok(named.to_owned());
     }
-    let line = host.and_then(line_of).map_or(guest::DEFAULT_LINE, |line| line.node);
+    let v8 = host.and_then(v8_of);
+    let line = v8.and_then(line::with_guest).map(|line| line.node);
+    // A V8 that no guest was compiled for, but that adapters are for.
+    let neutral = v8.and_then(line::of_v8).filter(|_| line.is_none());
+    if let Some(neutral) = neutral.and_then(|_| guest::neutral_path_of(guest::DEFAULT_LINE)) {
+        return Ok(neutral);
+    }
+    let line = line.unwrap_or(guest::DEFAULT_LINE);
     let missing = KitError::NotBuilt { what: "the guest", remedy: guest::remedy(line) };
     guest::path_of(line).ok_or(Failure::Kit(missing))
 }
 
-/// The line of the V8 in a file, if there is one that can be seen.
-fn line_of(file: &Path) -> Option<&'static Line> {
+/// The version of the V8 in a file, if there is one that can be seen.
+fn v8_of(file: &Path) -> Option<V8Version> {
     let bytes = map_file(file).ok()?;
     let file = FileImage::parse(&bytes, Arch::native()).ok()?;
     let dynamic = Dynamic::parse(&file.image).ok()?;
     let symbols = SymbolTable::parse(&file.image, &dynamic).ok()?;
-    line::of_v8(Fingerprint::read(&file.image, &symbols).ok()?.version?)
+    Fingerprint::read(&file.image, &symbols).ok()?.version
 }
