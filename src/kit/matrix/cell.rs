@@ -22,7 +22,8 @@ const REDIRECT: &str = include_str!("../../../fixtures/hosts/matrix_guest.js");
 /// A guest of the matrix.
 #[derive(Clone, Debug)]
 pub struct Guest {
-    /// Its name on the command line and in the table: Node's line, `18-stock` for Debian's own libnode.
+    /// Its name on the command line and in the table: Node's line, `18-stock` for Debian's own libnode,
+    /// `18-neutral` for the neutral guest.
     pub name: String,
     /// The library.
     pub library: PathBuf,

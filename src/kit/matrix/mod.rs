@@ -12,12 +12,14 @@ pub use cell::{Cell, Guest, Outcome, Tests};
 pub use hosts::{all as hosts, Host};
 pub use page::page;
 
+use super::adapter;
 use super::cache::{write_whole, Cache, Key, KeyBuilder};
 use super::error::{io, KitError, Result};
 use super::guest::{self, BuildOptions};
 use super::parity::{self, Inside, Relinked, Run};
 use super::progress::Progress;
 use super::run::Program;
+use crate::abi::adapters::UNITS;
 use cell::Means;
 use std::path::PathBuf;
 
@@ -27,7 +29,7 @@ const SCRIPT: &str = include_str!("../../../fixtures/scripts/features.js");
 /// What is to be run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Names of guests: a line of Node, or `18-stock`.
+    /// Names of guests: a line of Node, `18-stock` or `18-neutral`.
     pub guests: Vec<String>,
     /// Names of hosts; none: all.
     pub hosts: Vec<String>,
@@ -79,20 +81,27 @@ fn chosen(names: &[String]) -> Result<Vec<Host>> {
 
 /// The guest, and what plain Node of its line prints.
 fn prepare(name: &str, progress: &dyn Progress) -> Result<Guest> {
-    let (line, stock) = match name.split_once('-') {
-        Some((line, "stock")) => (line, true),
-        _ => (name, false),
+    let unknown = || KitError::Unsupported {
+        why: format!("the matrix has no guest {name}; 18, 18-stock, 18-neutral, 20, 22, 24"),
     };
-    let unknown =
-        || KitError::Unsupported { why: format!("the matrix has no guest {name}; 18, 18-stock, 20, 22, 24") };
+    let (line, kind) = name.split_once('-').unwrap_or((name, ""));
     let node: u32 = line.parse().map_err(|_| unknown())?;
     let line = crate::abi::line::of_node(node).ok_or_else(unknown)?;
-    let library = match stock {
-        true if node == 18 => super::hosts::libv8(progress)?.library,
-        true => return Err(unknown()),
-        false => {
-            guest::build(&BuildOptions { line: Some(node), ..BuildOptions::default() }, progress)?.library
+    let built = |neutral| {
+        guest::build(&BuildOptions { line: Some(node), neutral, ..BuildOptions::default() }, progress)
+            .map(|guest| guest.library)
+    };
+    let library = match (node, kind) {
+        (_, "") => built(false)?,
+        (18, "stock") => super::hosts::libv8(progress)?.library,
+        (18, "neutral") => {
+            // With the adapters that it needs in hosts with other V8s.
+            for unit in &UNITS {
+                adapter::build(unit, progress)?;
+            }
+            built(true)?
         }
+        _ => return Err(unknown()),
     };
     let plain = super::hosts::official_node(super::hosts::version_of(line), progress)?;
     let folder = tempfile::tempdir().map_err(io("create", &std::env::temp_dir()))?;

@@ -41,8 +41,9 @@ pub fn page(cells: &[Cell], hosts: &[Host]) -> String {
 }
 
 fn table(text: &mut String, guest: &str, cells: &[&Cell], hosts: &[Host]) {
-    let title = match guest.strip_suffix("-stock") {
-        Some(line) => format!("Debian's own libnode of Node {line}"),
+    let title = match guest.split_once('-') {
+        Some((line, "stock")) => format!("Debian's own libnode of Node {line}"),
+        Some((line, kind)) => format!("Node {line}, built by the kit, {kind}"),
         None => format!("Node {guest}, built by the kit"),
     };
     // Writing to a String cannot fail.
