@@ -71,6 +71,14 @@ pub enum Error {
         "the host ended before Node was brought in (its V8 was not ready yet, or the time was too short)"
     )]
     HostEnded,
+    /// The process may not reserve the addresses that a guest takes.
+    #[error("the process cannot reserve the {mib} MiB of addresses that Node and its V8 heap take ({source}); raise the limit of its address space (ulimit -v, RLIMIT_AS)")]
+    NoRoom {
+        /// How many MiB.
+        mib: usize,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// The module that provides V8 can't be read.
     #[error("provider \"{}\": {source}", path.display())]
     ProviderImage {
@@ -324,6 +332,7 @@ impl Error {
             Self::UnexpectedSlot { .. } => "E0502",
             Self::RolledBack { .. } => "E0503",
             Self::RollbackFailed { .. } => "E0504",
+            Self::NoRoom { .. } => "E0505",
             Self::Bridge { .. } => "E0601",
             Self::MissingEntry { .. } => "E0602",
             Self::NodeStart(_) => "E0603",

@@ -184,6 +184,23 @@ fn a_v8_that_is_not_ready_in_time() {
 }
 
 #[test]
+fn a_process_without_room_is_left_alone() {
+    const STEP: u64 = 256 * 1024;
+    let gameserver = parts().gameserver.display().to_string();
+    let limited = |kib: u64| {
+        let command = format!("ulimit -c 0; ulimit -v {kib} && exec \"$@\"");
+        Program::new("sh").args(&["-c", &command, "sh", &gameserver, "--frames", "30"])
+    };
+    // The host runs in this much, and there is less than a GiB to spare.
+    let enough = (1..64).map(|n| n * STEP).find(|kib| limited(*kib).run().code() == 0).expect("a limit");
+    let program = || limited(enough + STEP);
+    let ended = program().relinked_source("1").run();
+    ended.same_as(&program().run());
+    assert!(ended.stderr.contains("E0505") && ended.stderr.contains("RLIMIT_AS"), "{}", ended.stderr);
+    assert_eq!(ended.report().error.as_ref().map(|e| e.code.as_str()), Some("E0505"));
+}
+
+#[test]
 fn nothing_is_said_when_nothing_shall_be_said() {
     for host in hosts() {
         let program = host().relinked_source("1").env(config::GUEST, "/nowhere").env(config::LOG, "off");

@@ -28,7 +28,7 @@ use crate::host::{detect, Exports, Provider};
 use crate::patch::live::LiveMemory;
 use crate::patch::{Applied, Memory};
 use crate::plan::{plan, Binding, Guard, Request, StagedImage};
-use crate::process::{LiveModule, Maps, Modules};
+use crate::process::{room, LiveModule, Maps, Modules};
 use crate::report::log::{self, Level};
 use crate::report::{Report, Witness};
 use crate::runtime::addons::{Known, World};
@@ -209,6 +209,7 @@ pub fn bind<T>(
     lock(report).planned(&verified, &parts);
 
     clock.time("wait", || wait(&exports, &provider))?;
+    room::try_it().map_err(|source| Error::NoRoom { mib: room::NEEDED.get() >> 20, source })?;
     let images = clock.time("load", || Images::load(&parts, &verified))?;
     let (images, applied) = clock.time("apply", || images.bind(verified.plan()))?;
     let order = files.initialisation_order();

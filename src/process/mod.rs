@@ -2,6 +2,7 @@
 
 pub mod maps;
 pub mod modules;
+pub mod room;
 pub mod search;
 
 pub use maps::{Mapping, Maps, Protection};
