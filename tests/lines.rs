@@ -12,6 +12,7 @@ use relink::abi::catalogue::needs_of;
 use relink::abi::line::{self, Line};
 use relink::abi::version::V8Version;
 use relink::config;
+use relink::kit::cache::Cache;
 use relink::kit::guest::{self, BuildOptions};
 use relink::kit::suites::{self, StockNode, FORKY, TRIXIE};
 use relink::kit::{hosts, progress};
@@ -228,7 +229,9 @@ fn the_line_of_the_host_is_chosen() {
         let [script, report] = [script, report].map(|p| p.display().to_string());
         let args = ["run", "--script", &script, "--report", &report, "--"];
         let args: Vec<_> = args.into_iter().chain(host.iter().map(String::as_str)).collect();
-        let ended = Program::new(&support::parts().relink).args(&args).run();
+        let program = Program::new(&support::parts().relink).args(&args);
+        let cache = Cache::locate().expect("a cache");
+        let ended = program.env("RELINK_CACHE", cache.root()).run();
         assert_eq!(ended.code(), 0, "{}", ended.stderr);
         let text = std::fs::read_to_string(&report).expect("a report");
         let told: relink::report::Report = serde_json::from_str(&text).expect("a report");
