@@ -33,7 +33,7 @@ pub struct Report {
     pub guest_v8: Option<String>,
     /// The guest's libraries, of which it has copies of its own.
     pub libraries: Vec<String>,
-    /// The gate's verdict: "identical", or nothing when it was not reached or refused.
+    /// The gate's verdict: "identical" or "bridgeable" and the profile, or nothing when it was not reached or refused.
     pub verdict: Option<String>,
     /// Whether the host's V8 was seen to be as the guest's inlined code believes.
     #[serde(default)]
