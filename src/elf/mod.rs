@@ -6,6 +6,7 @@
 pub mod arch;
 mod dynamic;
 mod image;
+mod notes;
 mod relocations;
 mod sections;
 mod symbols;
@@ -13,6 +14,7 @@ mod versions;
 
 pub use dynamic::{Dynamic, DynamicEntry, Strings};
 pub use image::{FileImage, Image, Segment};
+pub use notes::{notes, Note};
 pub use relocations::{relocations, Relocation, Table};
 pub use sections::{bulk_sections, full_symbols};
 pub use symbols::{gnu_hash, Symbol, SymbolTable};

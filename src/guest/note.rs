@@ -2,10 +2,8 @@
 
 use crate::abi::layout::Field;
 use crate::address::LinkAddr;
-use crate::elf::{ElfError, Image};
+use crate::elf::{notes, ElfError, Image, Note};
 use crate::host::Fingerprint;
-use object::elf;
-use object::{LittleEndian as LE, U32};
 use serde::{Deserialize, Serialize};
 
 /// Owner name of the note, with its terminating NUL.
@@ -72,32 +70,24 @@ impl GuestNote {
 
 /// Finds the note in `image`. `Ok(Err(why))` says that there is none that can be used.
 pub fn find(image: &Image) -> Result<Result<GuestNote, String>, ElfError> {
-    let found = descriptor_of(image, TYPE)?.map(|(descriptor, _)| parse(descriptor));
+    let found = own(image, TYPE)?.map(|note| parse(note.descriptor));
     Ok(found.unwrap_or_else(|| Err("it has no such note".into())))
 }
 
 /// Where the layout table of a neutral guest is, and how many words it has.
 pub fn find_table(image: &Image) -> Result<Option<(LinkAddr, usize)>, ElfError> {
-    let Some((descriptor, at)) = descriptor_of(image, TABLE_TYPE)? else { return Ok(None) };
-    let word = |n: usize| descriptor.get(4 * n..4 * n + 4)?.try_into().ok().map(i32::from_le_bytes);
+    let Some(note) = own(image, TABLE_TYPE)? else { return Ok(None) };
+    let word = |n: usize| note.descriptor.get(4 * n..4 * n + 4)?.try_into().ok().map(i32::from_le_bytes);
     let table = || {
         let distance = i64::from(word(0)?);
-        Some((LinkAddr(at.0.checked_add_signed(distance)?), usize::try_from(word(1)?).ok()?))
+        Some((LinkAddr(note.at.0.checked_add_signed(distance)?), usize::try_from(word(1)?).ok()?))
     };
     Ok(table())
 }
 
-/// The descriptor of Relink's note of this type, and its link-time address.
-fn descriptor_of<'d>(image: &Image<'d>, kind: u32) -> Result<Option<(&'d [u8], LinkAddr)>, ElfError> {
-    for header in image.headers().iter().filter(|h| h.p_type.get(LE) == elf::PT_NOTE) {
-        let start = header.p_vaddr.get(LE);
-        let bytes = image.bytes("a note", LinkAddr(start), header.p_filesz.get(LE))?;
-        if let Some(descriptor) = descriptor(bytes, kind) {
-            let before = descriptor.as_ptr() as usize - bytes.as_ptr() as usize;
-            return Ok(Some((descriptor, LinkAddr(start + before as u64))));
-        }
-    }
-    Ok(None)
+/// Relink's note of this type.
+fn own<'d>(image: &Image<'d>, kind: u32) -> Result<Option<Note<'d>>, ElfError> {
+    Ok(notes(image)?.into_iter().find(|note| note.owner == OWNER && note.kind == kind))
 }
 
 fn parse(descriptor: &[u8]) -> Result<GuestNote, String> {
@@ -110,55 +100,9 @@ fn parse(descriptor: &[u8]) -> Result<GuestNote, String> {
     }
 }
 
-/// The descriptor of Relink's note of this type among the notes in `bytes`.
-fn descriptor(mut bytes: &[u8], wanted: u32) -> Option<&[u8]> {
-    const HEADER: usize = 12;
-    while bytes.len() >= HEADER {
-        let (words, _) = object::pod::slice_from_bytes::<U32<LE>>(bytes, 3).ok()?;
-        let (name, size, kind) = (words[0].get(LE) as usize, words[1].get(LE) as usize, words[2].get(LE));
-        let name_end = HEADER.checked_add(name)?;
-        let start = name_end.checked_next_multiple_of(4)?;
-        let end = start.checked_add(size)?;
-        let found = bytes.get(start..end)?;
-        if kind == wanted && bytes.get(HEADER..name_end) == Some(OWNER) {
-            return Some(found);
-        }
-        bytes = bytes.get(end.checked_next_multiple_of(4)?..)?;
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn note(owner: &[u8], kind: u32, descriptor: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for word in [owner.len() as u32, descriptor.len() as u32, kind] {
-            bytes.extend(word.to_le_bytes());
-        }
-        for part in [owner, descriptor] {
-            bytes.extend(part);
-            bytes.resize(bytes.len().next_multiple_of(4), 0);
-        }
-        bytes
-    }
-
-    #[test]
-    fn the_note_is_found_behind_others() {
-        let mut bytes = note(b"GNU\0", 3, &[1; 20]);
-        bytes.extend(note(OWNER, 7, b"other type"));
-        bytes.extend(note(OWNER, TYPE, b"mine"));
-        assert_eq!(descriptor(&bytes, TYPE), Some(&b"mine"[..]));
-    }
-
-    #[test]
-    fn a_cut_off_note_is_none() {
-        let bytes = note(OWNER, TYPE, b"mine mine mine");
-        for length in 0..bytes.len() - 2 {
-            assert_eq!(descriptor(&bytes[..length], TYPE), None, "{length}");
-        }
-    }
 
     #[test]
     fn a_note_of_another_schema_is_refused_with_a_reason() {
