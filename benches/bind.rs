@@ -88,7 +88,8 @@ fn measure(
     group.bench_function(format!("resolve {} slots", planned.bindings.len()), |b| {
         b.iter(|| plan(&request).expect("a plan").bindings.len())
     });
-    let verified = gate::verify(planned, &note, &provider.fingerprint).expect("identical");
+    let admitted = gate::admit(&note, &provider.fingerprint).expect("identical");
+    let verified = gate::verify(planned, admitted);
     let staged = Images::load(&parts, &verified).expect("staged");
     let written = place(verified.plan(), &staged.placement()).len();
     group.bench_function(format!("resolve, place, check, write, read back ({written} written)"), |b| {

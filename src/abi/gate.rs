@@ -12,13 +12,39 @@ use crate::guest::GuestNote;
 use crate::host::{CxxLibrary, Fingerprint};
 use crate::plan::Plan;
 
-/// A plan that the gate has let pass. Nothing else can be applied, and nothing else can make one.
+/// A guest that the gate has admitted to a host. Nothing else can make one.
+#[derive(Debug)]
+#[must_use]
+pub struct Admitted {
+    verdict: Verdict,
+    profile: &'static Profile,
+    numbers: Option<V8Version>,
+    layout: Vec<i32>,
+}
+
+impl Admitted {
+    /// The verdict, which is no refusal.
+    pub fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// The profile that host and guest share, or the guest's where an adapter unit stands between.
+    pub fn profile(&self) -> &'static Profile {
+        self.profile
+    }
+
+    /// The V8 whose numbers the guest's inlined code uses on this host: its own, or the host's where code of ours bridges.
+    pub fn numbers(&self) -> Option<V8Version> {
+        self.numbers
+    }
+}
+
+/// A plan for an admitted guest. Nothing else can be applied.
 #[derive(Debug)]
 #[must_use]
 pub struct VerifiedPlan<'d> {
     plan: Plan<'d>,
-    profile: &'static Profile,
-    layout: Vec<i32>,
+    admitted: Admitted,
 }
 
 impl<'d> VerifiedPlan<'d> {
@@ -29,12 +55,12 @@ impl<'d> VerifiedPlan<'d> {
 
     /// What a neutral guest's layout table must hold; empty for any other guest.
     pub fn layout(&self) -> &[i32] {
-        &self.layout
+        &self.admitted.layout
     }
 
-    /// The profile that host and guest share, or the guest's where an adapter unit stands between.
-    pub fn profile(&self) -> &'static Profile {
-        self.profile
+    /// What the gate has found.
+    pub fn admitted(&self) -> &Admitted {
+        &self.admitted
     }
 }
 
@@ -63,6 +89,17 @@ pub enum Verdict {
         /// What would cure it.
         remedies: Vec<String>,
     },
+}
+
+impl Verdict {
+    /// The verdict in a word, as JSON has it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Identical { .. } => "identical",
+            Self::Bridgeable { .. } => "bridgeable",
+            Self::Refused { .. } => "refused",
+        }
+    }
 }
 
 /// What a guest with a note was compiled for. (A guest with a V8 of its own was compiled for that one: its fingerprint.)
@@ -160,17 +197,23 @@ fn passed(host: &KnownAbi, differences: Vec<Change>, bridged: &[Bridged]) -> Ver
     Verdict::Bridgeable { differences, adapters, degraded }
 }
 
-/// Whether a plan for this guest on this host could pass, to be asked before one is made: the symbols that a guest for
-/// another V8 would miss are not what is wrong with it.
+/// Admits a guest to a host, before a plan is made: the symbols that a guest for another V8 would miss are not what is wrong
+/// with it.
 ///
 /// # Errors
-/// The verdict is a refusal, or the bridge does not serve this V8.
-pub fn admit(note: &GuestNote, host: &Fingerprint) -> Result<&'static Profile, Error> {
+/// The verdict is a refusal, the bridge does not serve this V8, or the host's V8 does not tell a number that the guest's layout
+/// table must hold.
+pub fn admit(note: &GuestNote, host: &Fingerprint) -> Result<Admitted, Error> {
     let guest = compiled_for(note);
-    if let Verdict::Refused { differences, remedies } = judge_note(note, host) {
-        return Err(Error::Refused { differences: told(&guest, host, &differences, &remedies) });
-    }
-    served_note(note, host)
+    let verdict = judge_note(note, host);
+    let numbers = match &verdict {
+        Verdict::Refused { differences, remedies } => {
+            return Err(Error::Refused { differences: told(&guest, host, differences, remedies) });
+        }
+        Verdict::Bridgeable { .. } => host.version,
+        Verdict::Identical { .. } => guest.version,
+    };
+    Ok(Admitted { verdict, profile: served_note(note, host)?, numbers, layout: layout(note, host)? })
 }
 
 /// The same for a guest without a note, by what it was compiled for.
@@ -194,15 +237,6 @@ pub fn served(guest: &Fingerprint, host: &Fingerprint) -> Result<&'static Profil
     match (line(guest), line(host)) {
         (Some(guest), Some(host)) if std::ptr::eq(guest, host) => Ok(host),
         _ => Err(Error::NoBridge { guest: guest.version_text(), host: host.version_text() }),
-    }
-}
-
-/// The V8 whose numbers the guest's inlined code uses on this host: its own, or the host's where code of ours bridges.
-pub fn numbers(note: &GuestNote, host: &Fingerprint) -> Option<V8Version> {
-    let guest = compiled_for(note);
-    match judge_note(note, host) {
-        Verdict::Bridgeable { .. } => host.version,
-        _ => guest.version,
     }
 }
 
@@ -231,12 +265,9 @@ fn layout(note: &GuestNote, host: &Fingerprint) -> Result<Vec<i32>, Error> {
     })
 }
 
-/// Lets `plan` pass if the verdict allows it.
-///
-/// # Errors
-/// As [`admit`].
-pub fn verify<'d>(plan: Plan<'d>, note: &GuestNote, host: &Fingerprint) -> Result<VerifiedPlan<'d>, Error> {
-    Ok(VerifiedPlan { plan, profile: admit(note, host)?, layout: layout(note, host)? })
+/// Lets the plan of an admitted guest pass.
+pub fn verify(plan: Plan<'_>, admitted: Admitted) -> VerifiedPlan<'_> {
+    VerifiedPlan { plan, admitted }
 }
 
 /// The refusal in a few clauses: both versions and the first differences, then the cures.

@@ -7,15 +7,15 @@ use crate::host::Fingerprint;
 
 /// Which guest fits a V8.
 pub(super) fn other_guest(host: &KnownAbi) -> String {
-    match line::of_v8(host.first) {
-        Some(line) if line::HOSTS.contains(line) => {
-            "take the neutral guest: relink guest build --neutral, and relink adapter build".into()
-        }
-        Some(line) => format!(
+    match (line::with_guest(host.first), line::of_v8(host.first)) {
+        (Some(line), _) => format!(
             "take a guest that was compiled for the host's V8, which is that of Node {0}: relink guest build --line {0}",
             line.node
         ),
-        None => "build a guest with the headers of the host's V8: relink guest build --v8-headers DIR".into(),
+        (None, Some(_)) => {
+            "take the neutral guest: relink guest build --neutral, and relink adapter build".into()
+        }
+        (None, None) => "build a guest with the headers of the host's V8: relink guest build --v8-headers DIR".into(),
     }
 }
 

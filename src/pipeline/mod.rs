@@ -163,7 +163,7 @@ pub fn bind<T>(
     lock(report).found(&provider, because);
     let images = files.images()?;
     #[allow(clippy::needless_late_init, reason = "`parts` borrows from them, so they must outlive it")]
-    let (pair, ours);
+    let (companions, ours);
     let mut parts = clock.time("read", || Part::read_all(&images))?;
     let note = parts[0].note()?;
     lock(report).read(&note);
@@ -173,21 +173,20 @@ pub fn bind<T>(
     let dynamic = Dynamic::parse(&image).map_err(unreadable)?;
     let mut exports = Exports::new(&image, &dynamic, provider.module.bias).map_err(unreadable)?;
     // A guest for another V8 lacks symbols as a rule; what the user must hear is the version.
-    gate::admit(&note, &provider.fingerprint)?;
+    let admitted = clock.time("admit", || gate::admit(&note, &provider.fingerprint))?;
     lock(report).notes.extend(warnings(&gate::compiled_for(&note), &provider.fingerprint));
     if let Some(settings) = ask.probe {
-        let guest = parts[0].build();
-        let numbers = gate::numbers(&note, &provider.fingerprint);
-        let pair = Pair { host: &provider.module.path, image: &image, numbers, guest: &guest };
+        let (host, guest) = (&provider.module.path, parts[0].build());
+        let pair = Pair { host, image: &image, numbers: admitted.numbers(), guest: &guest };
         let standing = clock.time("probe", || pair.standing(settings))?;
         lock(report).probe = Some(standing);
     }
     let needs = parts[0].needs(&note)?;
     let line = line::of_host(&provider.fingerprint)?;
-    pair = Companions::of(&note, &provider.fingerprint, ask)?;
-    lock(report).notes.extend(pair.lost());
-    let adapters = pair.adapters(ask);
-    ours = pair.images(ask)?;
+    companions = Companions::of(&note, &provider.fingerprint, ask)?;
+    lock(report).notes.extend(companions.lost());
+    let adapters = companions.adapters(ask);
+    ours = companions.images(ask)?;
     parts.extend(Part::read_all(&ours)?);
     let internal = [PLATFORM_CELL, line.first_isolate].into_iter();
     let needed = parts.iter().filter(|p| matches!(p.image, StagedImage::Guest | StagedImage::Unit));
@@ -205,7 +204,7 @@ pub fn bind<T>(
             guards: &ask.guards,
         })
     })?;
-    let verified = clock.time("verify", || gate::verify(planned, &note, &provider.fingerprint))?;
+    let verified = gate::verify(planned, admitted);
     lock(report).planned(&verified, &parts);
 
     clock.time("wait", || wait(&exports, &provider))?;

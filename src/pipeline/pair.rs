@@ -3,7 +3,7 @@
 
 use super::parts::ImageFile;
 use super::Ask;
-use crate::abi::adapters::{unit_for, Adapter, Unit};
+use crate::abi::adapters::{for_pair, unit_for, Adapter, Unit};
 use crate::abi::line::{of_host, Line};
 use crate::error::Error;
 use crate::guest::{FileOnDisk, GuestNote};
@@ -56,11 +56,7 @@ impl Companions {
 
     /// The adapters of both.
     pub fn adapters(&self, ask: &Ask) -> Vec<&'static Adapter> {
-        let bridge = (ask.adapters)(self.bridge);
-        match &self.unit {
-            Some((unit, _)) => unit.with_bridge(bridge),
-            None => bridge,
-        }
+        for_pair(self.unit.as_ref().map(|(unit, _)| *unit), Some(self.bridge), ask.adapters)
     }
 
     /// What the guest cannot do on this host, for the report.

@@ -203,7 +203,7 @@ fn attach(bridge: &Bridge, bound: &Bound) -> Result<HostSlots, Error> {
         let platform =
             unsafe { platform::describe(cell.address, bound.exports, bound.line) }.map_err(unreadable)?;
         // SAFETY: the platform was described from the host's own data.
-        unsafe { bridge.attach(platform, bound.unit()?, bound.verified.profile().node_flags) }
+        unsafe { bridge.attach(platform, bound.unit()?, bound.verified.admitted().profile().node_flags) }
     };
     if let Err(error) = hook() {
         watched.restore()?;

@@ -25,9 +25,8 @@ impl Report {
     pub(crate) fn planned(&mut self, verified: &VerifiedPlan, parts: &[Part]) {
         let libraries = parts.iter().filter(|p| matches!(p.image, StagedImage::Library(_)));
         self.libraries = libraries.map(|p| p.path.display().to_string()).collect();
-        let bridged = parts.iter().any(|p| p.image == StagedImage::Unit);
-        let verdict = if bridged { "bridgeable" } else { "identical" };
-        self.verdict = Some(format!("{verdict}: {}", verified.profile().name));
+        let admitted = verified.admitted();
+        self.verdict = Some(format!("{}: {}", admitted.verdict().word(), admitted.profile().name));
         self.left_to_the_linker = verified.plan().left_to_the_linker;
         for binding in verified.plan().bindings.iter().filter(|b| b.image == StagedImage::Guest) {
             self.count(binding);

@@ -5,8 +5,6 @@ mod units;
 pub use units::{unit_for, Unit, UNITS};
 
 use super::line::Line;
-use crate::guest::GuestNote;
-use crate::host::Fingerprint;
 
 /// When an adapter is used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
@@ -137,13 +135,16 @@ pub fn beside_a_host(line: &'static Line) -> Vec<&'static Adapter> {
     line.adapters.iter().collect()
 }
 
-/// All adapters for a guest beside a host of this line: with those of a unit, and the bridge of the guest's line, where there is
-/// a unit for the pair.
-pub fn for_pair(note: &GuestNote, host: &Fingerprint, line: Option<&'static Line>) -> Vec<&'static Adapter> {
-    let bridge = |line: Option<&'static Line>| line.map(beside_a_host).unwrap_or_default();
-    match unit_for(note, host) {
+/// The adapters for a guest on a host: those `of` the host's line, or of the unit that stands between them and of its guests' line.
+pub fn for_pair(
+    unit: Option<&'static Unit>,
+    host: Option<&'static Line>,
+    of: fn(&'static Line) -> Vec<&'static Adapter>,
+) -> Vec<&'static Adapter> {
+    let bridge = |line: Option<&'static Line>| line.map(of).unwrap_or_default();
+    match unit {
         Some(unit) => unit.with_bridge(bridge(unit.guest_line())),
-        None => bridge(line),
+        None => bridge(host),
     }
 }
 

@@ -198,7 +198,8 @@ impl<'d> Host<'d> {
         let dynamic = Dynamic::parse(&self.file.image).map_err(unreadable)?;
         let mut exports = Exports::new(&self.file.image, &dynamic, LoadBias(0)).map_err(unreadable)?;
         let line = self.fingerprint.version.and_then(line::of_v8);
-        let adapters = adapters::for_pair(note, &self.fingerprint, line);
+        let adapters =
+            adapters::for_pair(adapters::unit_for(note, &self.fingerprint), line, adapters::beside_a_host);
         let needed = parts[0].inventory.needed_v8().filter(|name| adapters.iter().all(|a| a.symbol != *name));
         exports.complete(self.path, needed).map_err(unreadable)?;
         let needs = parts[0].needs(note)?;

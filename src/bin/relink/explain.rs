@@ -34,7 +34,10 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         }
         if options.json {
             let slots: Vec<_> = found.iter().map(|a| a.json(options)).collect();
-            print(&format!("{}\n", serde_json::json!({ "verdict": planned.profile, "slots": slots })));
+            print(&format!(
+                "{}\n",
+                serde_json::json!({ "verdict": planned.admitted.verdict().word(), "slots": slots })
+            ));
         } else {
             found.iter().for_each(|answer| print(&(answer.text(options) + "\n")));
         }

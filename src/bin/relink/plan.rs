@@ -2,10 +2,11 @@
 
 use super::{guests, print, Failure};
 use clap::Args;
-use relink::abi::adapters;
+use relink::abi::adapters::{self, unit_for};
 use relink::abi::catalogue::MARKER;
+use relink::abi::gate::{self, Admitted};
+use relink::abi::line;
 use relink::abi::remedy::warnings;
-use relink::abi::{gate, line};
 use relink::address::LoadBias;
 use relink::elf::arch::Arch;
 use relink::elf::{Dynamic, FileImage, SymbolTable};
@@ -41,8 +42,8 @@ pub struct Planned<'q, 'd> {
     pub plan: &'q Plan<'d>,
     /// The guest and its libraries.
     pub parts: &'q [Part<'q, 'd>],
-    /// The profile that both sides share.
-    pub profile: &'static str,
+    /// What the gate has found.
+    pub admitted: &'q Admitted,
 }
 
 /// Plans the guest for the host from their files and hands the plan to `show`.
@@ -66,7 +67,7 @@ pub fn with_plan(
     }
     let fingerprint = Fingerprint::read(&host.image, &symbols).map_err(unreadable)?;
     let exports = Exports::new(&host.image, &dynamic, LoadBias(0)).map_err(unreadable)?;
-    let profile = gate::admit(&note, &fingerprint)?;
+    let admitted = gate::admit(&note, &fingerprint)?;
     for warning in warnings(&gate::compiled_for(&note), &fingerprint) {
         eprintln!("relink: warning: {warning}");
     }
@@ -78,20 +79,21 @@ pub fn with_plan(
         needs: &|name| needs.contains(name),
         provider: &exports,
         provider_name: &name(host_path),
-        adapters: &adapters::for_pair(&note, &fingerprint, Some(line)),
+        adapters: &adapters::for_pair(unit_for(&note, &fingerprint), Some(line), adapters::beside_a_host),
         guards: &guards::all(),
     })?;
-    show(&Planned { plan: &plan, parts: &parts, profile: profile.name })
+    show(&Planned { plan: &plan, parts: &parts, admitted: &admitted })
 }
 
 /// Prints the plan, or says why there is none.
 pub fn run(options: &Options) -> Result<(), Failure> {
     with_plan(&options.host, options.guest.as_deref(), |planned| {
         print(&if options.json {
-            format!("{}\n", json(planned.plan, options, planned.profile))
+            format!("{}\n", json(planned, options))
         } else {
             let (libraries, text) = (libraries(planned.parts), text(planned.plan, options));
-            format!("{libraries}{text}verdict: identical ({})\n", planned.profile)
+            let (verdict, profile) = (planned.admitted.verdict().word(), planned.admitted.profile().name);
+            format!("{libraries}{text}verdict: {verdict} ({profile})\n")
         });
         Ok(())
     })
@@ -117,8 +119,14 @@ fn text(plan: &Plan, options: &Options) -> String {
     plan.bindings.iter().filter(|b| wanted(b, options)).map(|b| b.explain(true) + "\n").collect()
 }
 
-fn json(plan: &Plan, options: &Options, verdict: &str) -> serde_json::Value {
+fn json(planned: &Planned, options: &Options) -> serde_json::Value {
+    let Planned { plan, admitted, .. } = planned;
     let bindings: Vec<_> =
         plan.bindings.iter().filter(|b| wanted(b, options)).map(Binding::to_json).collect();
-    serde_json::json!({ "verdict": verdict, "bindings": bindings, "left_to_the_linker": plan.left_to_the_linker })
+    serde_json::json!({
+        "verdict": admitted.verdict().word(),
+        "profile": admitted.profile().name,
+        "bindings": bindings,
+        "left_to_the_linker": plan.left_to_the_linker,
+    })
 }
