@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Sources in `cpp/`.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     "adapters.cc",
     "channel.cc",
     "escape.cc",
@@ -15,11 +15,12 @@ const SOURCES: [&str; 8] = [
     "instance.cc",
     "platform.cc",
     "run.cc",
+    "shared.cc",
     "state.cc",
 ];
 
 /// Files that the sources include, and the version script; besides, everything in the lines' folders.
-const INCLUDED: [&str; 12] = [
+const INCLUDED: [&str; 13] = [
     "../adapters/unit.h",
     "bridge.h",
     "bridge.map",
@@ -30,6 +31,7 @@ const INCLUDED: [&str; 12] = [
     "lines",
     "napi_abi.h",
     "node_abi.h",
+    "shared.h",
     "signal_mask.h",
     "v8_abi.h",
 ];

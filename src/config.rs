@@ -4,6 +4,7 @@ use crate::abi::probe::standing::{Policy, Settings};
 use crate::error::Error;
 use crate::kit::cache;
 use crate::report::log::Level;
+use crate::runtime::shared::SharedIsolate;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -76,6 +77,8 @@ pub struct Config {
     pub probe: Settings,
     /// The folder with adapter units.
     pub adapters: Option<PathBuf>,
+    /// The host's isolate for Node to be in.
+    pub shared: Option<SharedIsolate>,
 }
 
 impl Config {
@@ -109,6 +112,7 @@ impl Config {
             audit: get(AUDIT).is_some_and(|v| v == "1"),
             adapters: get(ADAPTERS).map(PathBuf::from),
             probe: probe(get)?,
+            shared: None,
         })
     }
 

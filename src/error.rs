@@ -177,6 +177,12 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// Node cannot be in an isolate of this host's.
+    #[error("Node in an isolate of the host's is there for V8 10.2 with a guest compiled for it, and the host's V8 is {host}; take a guest with an isolate of its own (RELINK_OWN_THREAD, RELINK_TICKED)")]
+    NoSharing {
+        /// The host's version.
+        host: String,
+    },
     /// The adapters for the pair are not there.
     #[error("the adapters for a guest for V8 {guest} on V8 {host} are not there; run `relink adapter build {name}`, or name their folder in RELINK_ADAPTERS")]
     NoUnit {
@@ -290,6 +296,9 @@ pub enum Error {
         /// How many.
         threads: usize,
     },
+    /// Node has ended in an isolate of the host's.
+    #[error("the heap of the host's isolate still refers to the guest's code: that stays loaded")]
+    StaysShared,
     /// A panic of Relink's own code was caught.
     #[error("internal error: {0}; please report it")]
     Internal(String),
@@ -328,6 +337,7 @@ impl Error {
             Self::AddOnOfOtherV8 { .. } => "E0408",
             Self::ProbeDiffers { .. } => "E0410",
             Self::NotProbed { .. } => "E0411",
+            Self::NoSharing { .. } => "E0412",
             Self::Stage { .. } => "E0501",
             Self::UnexpectedSlot { .. } => "E0502",
             Self::RolledBack { .. } => "E0503",
@@ -337,6 +347,7 @@ impl Error {
             Self::MissingEntry { .. } => "E0602",
             Self::NodeStart(_) => "E0603",
             Self::StillRuns { .. } => "E0604",
+            Self::StaysShared => "E0605",
             Self::Internal(_) => "E0901",
         }
     }

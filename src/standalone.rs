@@ -76,6 +76,7 @@ pub unsafe fn node(argc: c_int, argv: *mut *mut c_char, bridges: Bridges) -> Res
         // Node would give V8 its platform, which is of another V8.
         units: pipeline::Units::None,
         audit: false,
+        shared: false,
         probe: None,
     };
     pipeline::bind(

@@ -10,6 +10,7 @@ use relink::kit::guest::{self, BuildOptions};
 use relink::kit::{hosts, progress};
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 use support::parts;
 use tempfile::TempDir;
 
@@ -128,6 +129,42 @@ fn a_guest_ends_and_its_host_goes_on() {
                 "{mode}"
             );
         }
+    }
+}
+
+/// How a guest in an isolate of the host's is used, and what its report says at last.
+const SHARED: [(&str, &str, i32); 9] = [
+    ("objects", "stopped", 1),
+    ("loop", "stopped", 1),
+    ("settings", "stopped", 1),
+    ("uncaught", "uncaught", 1),
+    ("exit", "exit", 7),
+    ("exit-in-call", "exit", 7),
+    ("stopped", "stopped", 1),
+    ("stopped-outside", "stopped", 1),
+    ("not-entered", "stopped", 1),
+];
+
+#[test]
+fn scripts_of_the_host_and_nodes_share_an_isolate() {
+    let folder = scripts();
+    let takes = "module.exports = (mine) => { mine.seen.push(1, 2); mine.answer = mine.add(40, 2); return { mine, list: [1, 2, 3] }; };\n";
+    std::fs::write(folder.path().join("takes.js"), takes).expect("written");
+    let source = root().join("fixtures/capi/shared.cc");
+    let shared = program("shared", &[object(&source, folder.path())], folder.path());
+    for (way, how, code) in SHARED {
+        let output = checked(command(&shared).arg(&parts().guest).arg(folder.path()).arg(way));
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(told.starts_with(&format!("{{\"how\":\"{how}\",\"exit_code\":{code},")), "{way}: {told}");
+    }
+    for (way, status) in [("leaves", 5), ("disposes", 0)] {
+        let started = Instant::now();
+        let output =
+            command(&shared).arg(&parts().guest).arg(folder.path()).arg(way).output().expect("it runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*errors), (Some(status), ""), "{way}");
+        // Nobody waits for a guest that the host's own thread ticks.
+        assert!(started.elapsed() < Duration::from_secs(30), "{way}");
     }
 }
 

@@ -5,6 +5,7 @@
 //! official Node of each line and Debian's V8, which the kit fetches.
 
 use object::{Object, ObjectSymbol};
+use relink::abi::adapters::inside_an_isolate;
 use relink::abi::line::{self, Line, LINES};
 use relink::kit::hosts;
 use relink::kit::progress::Silent;
@@ -234,7 +235,7 @@ fn bridges_use_only_checked_functions_that_hosts_and_guests_export() -> Outcome 
 fn adapted_functions_exist() -> Outcome {
     for line in &LINES {
         let exports = real(line)?.files.iter().map(|file| exported(file)).collect::<Result<Vec<_>, _>>()?;
-        for adapter in line.adapters {
+        for adapter in inside_an_isolate(line) {
             let known = exports.iter().any(|names| names.contains(adapter.symbol));
             assert!(known, "no V8 {} exports {}", line.name, adapter.symbol);
         }

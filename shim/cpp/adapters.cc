@@ -2,6 +2,7 @@
 #include <atomic>
 
 #include "internal.h"
+#include "shared.h"
 #include "signal_mask.h"
 
 namespace relink {
@@ -70,7 +71,10 @@ RELINK_BRIDGE_API std::unique_ptr<v8::BackingStore> relink_adapter_NewBackingSto
 
 #endif
 
-RELINK_BRIDGE_API v8::Isolate* relink_adapter_Isolate_Allocate() { return relink::known(v8::Isolate::Allocate()); }
+RELINK_BRIDGE_API v8::Isolate* relink_adapter_Isolate_Allocate() {
+  if (v8::Isolate* hosts = relink::shared::lend()) return hosts;
+  return relink::known(v8::Isolate::Allocate());
+}
 
 #if RELINK_V8 >= 1306
 
@@ -94,6 +98,7 @@ RELINK_BRIDGE_API void relink_adapter_Isolate_Free(v8::Isolate* isolate) {
 
 // Forgotten first: once V8 has freed it, the same address may be an isolate of the host's.
 RELINK_BRIDGE_API void relink_adapter_Isolate_Dispose(v8::Isolate* isolate) {
+  if (relink::shared::is(isolate)) return;
   relink::registry::remove(isolate);
   {
     relink::UnsampledScope unsampled;

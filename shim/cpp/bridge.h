@@ -29,7 +29,8 @@ extern "C" {
 
 /* Sizes of the structures on LP64. */
 #define RELINK_BRIDGE_HOST_SIZE 64
-#define RELINK_BRIDGE_OPTIONS_SIZE 56
+#define RELINK_BRIDGE_OPTIONS_SIZE 64
+#define RELINK_BRIDGE_SHARED_SIZE 32
 #define RELINK_BRIDGE_CHANNEL_SIZE 64
 #define RELINK_BRIDGE_LOOP_SIZE 48
 #define RELINK_BRIDGE_RESULT_SIZE 568
@@ -50,7 +51,9 @@ enum relink_bridge_error {
   RELINK_BRIDGE_E_FOREIGN_VTABLE = -12, /* the host replaced the platform's vtable after us: left as it is */
   RELINK_BRIDGE_E_TIMEOUT = -13,     /* the guest did not end in time */
   RELINK_BRIDGE_E_THREAD = -14,      /* another thread began it */
-  RELINK_BRIDGE_E_UNIT = -15         /* the adapter unit refused, or has more hooks than there is room for */
+  RELINK_BRIDGE_E_UNIT = -15,        /* the adapter unit refused, or has more hooks than there is room for */
+  RELINK_BRIDGE_E_ISOLATE = -16,     /* the calling thread has not entered the host's isolate that the guest is in */
+  RELINK_BRIDGE_E_SHARED = -17       /* the host's isolate still refers to the guest's code, which must stay loaded */
 };
 
 /* Levels of `log`. */
@@ -146,6 +149,16 @@ typedef struct relink_bridge_loop {
   uint64_t (*now)(const struct uv_loop_s *);
 } relink_bridge_loop;
 
+/* An isolate of the host's for Node to be in; for relink_bridge_begin, and only with the adapters named relink_adapter_Shared_*. */
+typedef struct relink_bridge_shared {
+  uint32_t size;        /* sizeof(relink_bridge_shared) */
+  uint32_t flags;       /* reserved, 0 */
+  void *isolate;        /* v8::Isolate *: locked, if the host locks it, and entered by the calling thread; so for every function
+                           that the host calls on that thread until relink_bridge_release */
+  const void *context;  /* v8::Local<v8::Context> *: the host's context, that of its scripts who use Node */
+  const char *name;     /* what the bootstrap exposes is a property of this name of that context's global object */
+} relink_bridge_shared;
+
 /* What to run. */
 typedef struct relink_bridge_options {
   uint32_t size;            /* sizeof(relink_bridge_options) */
@@ -156,6 +169,7 @@ typedef struct relink_bridge_options {
   void *ctx;                /* given to ready */
   const relink_bridge_channel *channel; /* may be null: Node runs its command line */
   const relink_bridge_loop *loop;       /* for relink_bridge_begin, else null */
+  const relink_bridge_shared *shared;   /* null: Node's isolate is its own. Must live until relink_bridge_release */
 } relink_bridge_options;
 
 /* How it went. */
@@ -187,8 +201,12 @@ RELINK_BRIDGE_API int relink_bridge_begin(const relink_bridge_options *options);
    Node runs; NOT_RUNNING: it has ended, relink_bridge_end() is due; THREAD; BUSY: called from one of its scripts. */
 RELINK_BRIDGE_API int relink_bridge_tick(uint64_t budget_us);
 
-/* Ends it if it runs, and tells how it went. 0, or ARGUMENT, NOT_RUNNING, THREAD, BUSY. */
+/* Ends it if it runs, and tells how it went. 0, or ARGUMENT, NOT_RUNNING, THREAD, BUSY. In an isolate of the host's, whose scripts
+   may still hold what is Node's, its environment stays until relink_bridge_release. */
 RELINK_BRIDGE_API int relink_bridge_end(relink_bridge_result *result);
+
+/* Whether the calling thread may enter the guest where that is in an isolate of the host's: 0, or ISOLATE. */
+RELINK_BRIDGE_API int relink_bridge_entered(void);
 
 /* Has the bootstrap called for name and text. send: later, on the loop; any thread. call: at once; on the guest's main
    thread. 0, NOT_RUNNING, or THREAD. The answer comes by relink_bridge_channel.answer, with call perhaps before it returns. */
@@ -204,7 +222,8 @@ RELINK_BRIDGE_API int relink_bridge_post(void (*callback)(void *context, int run
 RELINK_BRIDGE_API int relink_bridge_stop(void);
 
 /* Takes Node's per-process part down, so that the guest can be unloaded and the bridge be bound to another. Not while
-   attached or running. 0, or ATTACHED, BUSY, or GUEST_ALIVE when something of the guest can never end. */
+   attached or running. 0, or ATTACHED, BUSY, or GUEST_ALIVE when something of the guest can never end. In an isolate of the host's
+   it frees Node's environment alone, on the thread that began it: SHARED then, or ISOLATE. */
 RELINK_BRIDGE_API int relink_bridge_release(void);
 
 /* Waits until relink_bridge_run has returned, at most timeout_ms milliseconds. 0, or TIMEOUT. Not on the thread that
@@ -265,6 +284,14 @@ RELINK_BRIDGE_API void relink_bridge_escape(void);
  *   relink_adapter_Isolate_Free                v8::Isolate::Free(v8::Isolate*)
  *       _ZN2v87Isolate4FreeEPS0_
  *
+ * Where Node is in an isolate of the host's (V8 10.2; shared.cc), the guest's calls that would change it are bound to
+ *   relink_adapter_Shared_Initialize, _Lock (v8::Locker::Initialize), _TerminateExecution, _AddMessageListener,
+ *   _AllowCodeGeneration, and to one for each of v8::Isolate's SetMicrotasksPolicy, SetAbortOnUncaughtExceptionCallback,
+ *   SetFatalErrorHandler, SetOOMErrorHandler, SetPrepareStackTraceCallback, SetAllowWasmCodeGenerationCallback,
+ *   SetModifyCodeGenerationFromStringsCallback, SetWasmStreamingCallback, SetPromiseRejectCallback,
+ *   SetHostImportModuleDynamicallyCallback, SetHostInitializeImportMetaObjectCallback, SetHostCreateShadowRealmContextCallback:
+ *   relink_adapter_Shared_ and the function's name.
+ *
  * And for slots of the *host* that call its V8 through a PLT (an embedder of a libv8.so):
  *   relink_adapter_Host_V8_Dispose             v8::V8::Dispose(): relink_bridge_host_leaving() first
  *   relink_adapter_Host_V8_DisposePlatform     v8::V8::DisposePlatform(): likewise
@@ -275,6 +302,7 @@ RELINK_BRIDGE_API void relink_bridge_escape(void);
 static_assert(sizeof(relink_bridge_host) == RELINK_BRIDGE_HOST_SIZE, "mirrored in Rust");
 static_assert(sizeof(relink_bridge_options) == RELINK_BRIDGE_OPTIONS_SIZE, "mirrored in Rust");
 static_assert(sizeof(relink_bridge_channel) == RELINK_BRIDGE_CHANNEL_SIZE, "mirrored in Rust");
+static_assert(sizeof(relink_bridge_shared) == RELINK_BRIDGE_SHARED_SIZE, "mirrored in Rust");
 static_assert(sizeof(relink_bridge_loop) == RELINK_BRIDGE_LOOP_SIZE, "mirrored in Rust");
 static_assert(sizeof(relink_bridge_result) == RELINK_BRIDGE_RESULT_SIZE, "mirrored in Rust");
 #endif

@@ -3,11 +3,13 @@
 // host(name, text) calls a function of the host's and returns its text.
 #include "channel.h"
 
+#include <cstring>
 #include <mutex>
 #include <utility>
 
 #include "instance.h"
 #include "napi_abi.h"
+#include "shared.h"
 
 namespace relink {
 namespace channel {
@@ -22,8 +24,10 @@ struct Message {
 };
 
 relink_bridge_channel g_channel;                // of the environment that lives
+const relink_bridge_shared* g_shared = nullptr; // likewise; null: it has an isolate of its own
 napi_env g_env = nullptr;                       // while scripts can be called; used on their thread only
 napi_ref g_dispatch = nullptr;                  // likewise
+napi_ref g_nothing = nullptr;                   // a function that does nothing; likewise
 std::mutex g_lock;                              // held while g_inbox is used or changed
 napi_threadsafe_function g_inbox = nullptr;     // null: nobody listens
 
@@ -138,10 +142,15 @@ void env_ends(void*) {
   g_channel.closed(g_channel.ctx);
 }
 
+napi_value nothing(napi_env, napi_callback_info) { return nullptr; }
+
 napi_value listen(napi_env env, napi_callback_info info) {
   Arguments<1> given(env, info);
   napi_threadsafe_function inbox = nullptr;
+  napi_value no_op = nullptr;
   bool made = napi_create_reference(env, given.values[0], 1, &g_dispatch) == napi_ok &&
+              napi_create_function(env, "settle", 6, nothing, nullptr, &no_op) == napi_ok &&
+              napi_create_reference(env, no_op, 1, &g_nothing) == napi_ok &&
               napi_create_threadsafe_function(env, nullptr, nullptr, string(env, "relink"), 0, 1, nullptr, nullptr,
                                               nullptr, receive, &inbox) == napi_ok;
   if (!made) return nullptr;
@@ -152,6 +161,25 @@ napi_value listen(napi_env env, napi_callback_info info) {
     g_inbox = inbox;
   }
   g_channel.opened(g_channel.ctx);
+  return nullptr;
+}
+
+// A value of the host's, as Node-API has values: a handle in one word either way.
+template <class T>
+napi_value as_napi(v8::Local<T> local) {
+  napi_value value;
+  static_assert(sizeof value == sizeof local, "js_native_api_v8.h: JsValueFromV8LocalValue");
+  memcpy(&value, &local, sizeof value);
+  return value;
+}
+
+// expose(value): the host's context, where there is one, gets it under the name that the host gave.
+napi_value expose(napi_env env, napi_callback_info info) {
+  Arguments<1> given(env, info);
+  const relink_bridge_shared* with = g_shared;
+  if (with != nullptr) {
+    napi_set_named_property(env, as_napi(shared::host_context()->Global()), with->name, given.values[0]);
+  }
   return nullptr;
 }
 
@@ -169,6 +197,7 @@ napi_value fill(napi_env env, napi_value exports) {
   put(env, exports, "listen", listen);
   put(env, exports, "answer", answer);
   put(env, exports, "host", call_host);
+  put(env, exports, "expose", expose);
   napi_set_named_property(env, exports, "settings", string(env, g_channel.settings));
   return exports;
 }
@@ -186,9 +215,11 @@ bool hand_over(std::unique_ptr<Message> message) {
 
 }  // namespace
 
-void offer(node::Environment* env, const relink_bridge_channel& channel) {
+void offer(node::Environment* env, const relink_bridge_channel& channel, const relink_bridge_shared* shared) {
   g_channel = channel;
+  g_shared = shared;
   g_dispatch = nullptr;
+  g_nothing = nullptr;
   g_env = nullptr;
   node::AddLinkedBinding(env, g_module);
 }
@@ -208,6 +239,17 @@ bool post(void (*callback)(void* context, int run), void* context) {
   message->callback = callback;
   message->context = context;
   return hand_over(std::move(message));
+}
+
+void settle() {
+  napi_env env = g_env;
+  napi_handle_scope scope = nullptr;
+  if (env == nullptr || g_nothing == nullptr || napi_open_handle_scope(env, &scope) != napi_ok) return;
+  napi_value receiver = nullptr, function = nullptr, ignored = nullptr;
+  napi_get_global(env, &receiver);
+  napi_get_reference_value(env, g_nothing, &function);
+  forget_exception(env, napi_make_callback(env, nullptr, receiver, function, 0, nullptr, &ignored));
+  napi_close_handle_scope(env, scope);
 }
 
 bool call(uint64_t id, const char* name, const char* text) {

@@ -9,8 +9,12 @@
 namespace relink {
 namespace channel {
 
-// Offers the channel to the environment's scripts as process._linkedBinding('relink').
-void offer(node::Environment* env, const relink_bridge_channel& channel);
+// Offers the channel to the environment's scripts as process._linkedBinding('relink'). With `shared` they are in an isolate of the
+// host's.
+void offer(node::Environment* env, const relink_bridge_channel& channel, const relink_bridge_shared* shared);
+
+// Calls a function that does nothing, as Node's own callbacks are called: what was put off until after one is done then.
+void settle();
 
 // From here on nothing is taken any more. Scripts may still answer.
 void close();

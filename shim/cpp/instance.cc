@@ -12,6 +12,7 @@
 #include <mutex>
 
 #include "channel.h"
+#include "shared.h"
 #include "signal_mask.h"
 
 namespace relink {
@@ -126,10 +127,16 @@ class Instance::Scope {
         context_(instance->setup_->context()) {
     escape::entered(instance->setup_->isolate(), mask_.before());
     if (instance->depth_++ == 0 && instance->stack_ != 0) limit_stack();
+    if (outermost() && instance->is_shared()) shared::set_inside(true);
   }
-  ~Scope() { instance_->depth_--; }
+  ~Scope() {
+    if (outermost() && instance_->is_shared()) shared::set_inside(false);
+    instance_->depth_--;
+  }
 
  private:
+  bool outermost() const { return instance_->depth_ == 1; }
+
   // The host calls from wherever it is on its stack, which may be smaller than V8 takes for granted.
   void limit_stack() {
     uintptr_t here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
@@ -141,7 +148,7 @@ class Instance::Scope {
   Instance* instance_;
   SignalMask mask_;
   OuterIsolate outer_;
-  v8::Locker locker_;
+  GuestLocker locker_;
   IsolateScope isolate_;
   v8::HandleScope handles_;
   ContextScope context_;
@@ -162,16 +169,27 @@ bool Instance::make(node::MultiIsolatePlatform* platform, const Strings& args, c
   Strings errors;
   auto make_environment = [&](const node::CommonEnvironmentSetup* setup) {
     measure_idle_time(setup->event_loop());
-    // Node's own callback, if it was asked for one, is added later and so called first.
-    setup->isolate()->AddNearHeapLimitCallback(near_heap_limit, this);
-    // Not kDefaultFlags: kOwnsInspector would take the process's SIGUSR1 handler.
-    return node::CreateEnvironment(setup->isolate_data(), setup->context(), args, exec_args,
-                                   node::EnvironmentFlags::kOwnsProcessState, node::ThreadId{}, nullptr);
+    // Node's own callback, if it was asked for one, is added later and so called first. The heap of the host's isolate is its own.
+    if (!is_shared()) setup->isolate()->AddNearHeapLimitCallback(near_heap_limit, this);
+    else shared::made(setup->context());
+    return node::CreateEnvironment(setup->isolate_data(), setup->context(), args, exec_args, environment_flags(),
+                                   node::ThreadId{}, nullptr);
   };
+  if (is_shared()) shared::set_inside(true);
   setup_.reset(new node::CommonEnvironmentSetup(platform, &errors, make_environment));
+  if (is_shared()) shared::set_inside(false);
   if (errors.empty() && setup_->env() != nullptr) return true;
   fail(result_, 1, errors.empty() ? "Node could not make its environment" : joined(errors));
   return false;
+}
+
+// Not kDefaultFlags: kOwnsInspector would take the process's SIGUSR1 handler. An isolate has one inspector and one loader of
+// modules.
+node::EnvironmentFlags::Flags Instance::environment_flags() const {
+  using namespace node::EnvironmentFlags;
+  uint64_t flags = kOwnsProcessState;
+  if (is_shared()) flags |= kNoCreateInspector | kNoRegisterESMLoader;
+  return static_cast<Flags>(flags);
 }
 
 void Instance::run() {
@@ -182,7 +200,7 @@ void Instance::run() {
 }
 
 void Instance::start() {
-  stack_ = stack_bottom();
+  if (!is_shared()) stack_ = stack_bottom();
   Scope scope(this);
   load();
 }
@@ -191,6 +209,7 @@ bool Instance::tick(uint64_t budget_us) {
   if (over()) return false;
   uint64_t until = now_us() + budget_us, worked = time_us(CLOCK_THREAD_CPUTIME_ID);
   Scope scope(this);
+  if (is_shared()) channel::settle();  // what the host's scripts have left for the next tick
   do {
     options_.loop->run(setup_->event_loop(), kNoWait);
     // The thread's own time: what other programs took meanwhile says nothing of the next round.
@@ -223,7 +242,7 @@ void Instance::load() {
   if (options_.channel == nullptr) {
     node::LoadEnvironment(env, node::StartExecutionCallback{});
   } else {
-    channel::offer(env, *options_.channel);
+    channel::offer(env, *options_.channel, options_.shared);
     node::LoadEnvironment(env, options_.channel->bootstrap);
   }
   if (!ending_.known && options_.ready != nullptr) options_.ready(options_.ctx);
@@ -255,7 +274,7 @@ void Instance::settle() {
 
 bool Instance::loop_alive() const { return options_.loop->alive(setup_->event_loop()) != 0; }
 
-bool Instance::idle() const { return !over() && !due(); }
+bool Instance::idle() const { return !over() && !is_shared() && !due(); }
 
 // Whether a run of the loop would do anything. Does not enter V8.
 bool Instance::due() const {

@@ -91,6 +91,9 @@ class Instance {
   // Whether it is running scripts at this moment, further out on the stack.
   bool inside() const { return depth_ > 0; }
 
+  // Whether its isolate is the host's.
+  bool is_shared() const { return options_.shared != nullptr; }
+
  private:
   class Scope;
   void load();
@@ -101,6 +104,7 @@ class Instance {
   bool due() const;
   bool loop_alive() const;
   void exiting(node::Environment* env, int code);
+  node::EnvironmentFlags::Flags environment_flags() const;
   static size_t near_heap_limit(void* instance, size_t current, size_t initial);
 
   relink_bridge_options options_;

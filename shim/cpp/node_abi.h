@@ -67,6 +67,8 @@ enum Flags : uint64_t {
   kDefaultFlags = 1 << 0,
   kOwnsProcessState = 1 << 1,
   kOwnsInspector = 1 << 2,
+  kNoRegisterESMLoader = 1 << 3,
+  kNoCreateInspector = 1 << 9,
 };
 }  // namespace EnvironmentFlags
 

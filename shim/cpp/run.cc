@@ -8,6 +8,7 @@
 
 #include "channel.h"
 #include "instance.h"
+#include "shared.h"
 #include "signal_mask.h"
 
 namespace relink {
@@ -27,6 +28,7 @@ std::atomic<pid_t> g_running_tid{0};  // its thread; 0: none
 
 bool g_begun = false;                     // from relink_bridge_begin to relink_bridge_end; used on their thread only
 Instance* g_ticked = nullptr;             // what was begun, while it lives
+Instance* g_left = nullptr;               // what has ended in an isolate of the host's, and is still referred to there
 relink_bridge_result g_ticked_result;     // how it went
 
 bool g_initialized = false;                         // InitializeOncePerProcess was called
@@ -136,10 +138,24 @@ bool guarded(Action action) {
   return escape::guarded([](void* context) { (*static_cast<Action*>(context))(); }, &action);
 }
 
+// Has the next environment be made in the host's isolate, if one is given.
+int share(const relink_bridge_shared* with) {
+  if (with == nullptr) return 0;
+  if (with->size != sizeof *with) return RELINK_BRIDGE_E_SIZE;
+  if (with->isolate == nullptr || with->context == nullptr || with->name == nullptr) return RELINK_BRIDGE_E_ARGUMENT;
+  if (with->isolate != v8::Isolate::TryGetCurrent()) return RELINK_BRIDGE_E_ISOLATE;
+  shared::offer(static_cast<v8::Isolate*>(with->isolate), *static_cast<const v8::Local<v8::Context>*>(with->context));
+  return 0;
+}
+
+// Whether the host calls as it must where the guest is in its isolate.
+bool may_enter() { return !shared::any() || shared::is_entered(); }
+
 // Threads that Node makes now inherit the mask.
 int begin_exclusively(const relink_bridge_options& options) {
   Strings args(options.argv, options.argv + options.argc);
   if (int error = may_start(args)) return error;
+  if (int error = share(options.shared)) return error;
   clear(&g_ticked_result);
   SignalMask mask(kept_from_the_guest(), SIGPIPE);
   guarded([&] {
@@ -177,17 +193,29 @@ void end_ticked() {
   // What is lost stays as it is, for ever.
   guarded([] {
     g_ticked->finish();
-    delete g_ticked;
+    if (g_ticked->is_shared()) g_left = g_ticked;
+    else delete g_ticked;
   });
   g_ticked = nullptr;
 }
 
 void over() {
   forget_stop();
+  if (g_left == nullptr) shared::forget();
   g_begun = false;
   g_ticking.store(nullptr);
   set_running(false);
   g_busy.store(false);
+}
+
+// Frees what has ended in the host's isolate. Heaps refer to the guest's code: callbacks of functions, external strings, memory
+// of array buffers.
+int leave_shared() {
+  if (!may_enter()) return RELINK_BRIDGE_E_ISOLATE;
+  delete g_left;
+  g_left = nullptr;
+  shared::forget();
+  return RELINK_BRIDGE_E_SHARED;
 }
 
 bool wait_until(uint64_t deadline) {
@@ -217,7 +245,8 @@ bool stop_for_leaving_host() {
   if (is_running()) relink_bridge_stop();
   // The host's own thread ticks it: it ends here and now, unless this was called from one of its scripts.
   if (on_running_thread() && g_begun && (g_ticked == nullptr || !g_ticked->inside())) {
-    end_ticked();
+    // The host's isolate may be gone already.
+    if (!shared::any()) end_ticked();
     return true;
   }
   return wait_until(g_leave_by.load());
@@ -257,6 +286,7 @@ extern "C" int relink_bridge_tick(uint64_t budget_us) {
   using namespace relink;
   if (!ticks_here()) return is_running() ? RELINK_BRIDGE_E_THREAD : RELINK_BRIDGE_E_NOT_RUNNING;
   if (g_ticked == nullptr) return RELINK_BRIDGE_E_NOT_RUNNING;
+  if (!may_enter()) return RELINK_BRIDGE_E_ISOLATE;
   if (g_ticked->inside() && !escape::lost()) return RELINK_BRIDGE_E_BUSY;
   if (!escape::lost() && g_ticked->idle()) return 0;
   bool runs = false;
@@ -268,6 +298,13 @@ extern "C" int relink_bridge_end(relink_bridge_result* result) {
   using namespace relink;
   if (result == nullptr || result->size != sizeof *result) return RELINK_BRIDGE_E_ARGUMENT;
   if (!on_running_thread()) return is_running() ? RELINK_BRIDGE_E_THREAD : RELINK_BRIDGE_E_NOT_RUNNING;
+  if (shared::any() && leaving()) {  // its isolate may be gone: it ends with the process
+    clear(result);
+    result->how = RELINK_HOW_STOPPED;
+    result->exit_code = kExitCodeStopped;
+    return 0;
+  }
+  if (!may_enter()) return RELINK_BRIDGE_E_ISOLATE;
   if (g_ticked != nullptr && g_ticked->inside() && !escape::lost()) return RELINK_BRIDGE_E_BUSY;
   end_ticked();
   *result = g_ticked_result;
@@ -280,12 +317,15 @@ extern "C" int relink_bridge_call(uint64_t id, const char* name, const char* tex
   if (!ticks_here() && !on_running_thread()) {
     return is_running() ? RELINK_BRIDGE_E_THREAD : RELINK_BRIDGE_E_NOT_RUNNING;
   }
+  if (!may_enter()) return RELINK_BRIDGE_E_ISOLATE;
   // On a thread of its own the guest is entered already: it is one of its scripts that led here.
   bool called = false;
   if (g_ticked == nullptr) called = channel::call(id, name, text);
   else called = guarded([&] { called = g_ticked->call(id, name, text); }) && called;
   return called ? 0 : RELINK_BRIDGE_E_NOT_RUNNING;
 }
+
+extern "C" int relink_bridge_entered(void) { return relink::may_enter() ? 0 : RELINK_BRIDGE_E_ISOLATE; }
 
 extern "C" int relink_bridge_send(uint64_t id, const char* name, const char* text) {
   return relink::channel::send(id, name, text) ? 0 : RELINK_BRIDGE_E_NOT_RUNNING;
@@ -314,6 +354,7 @@ extern "C" int relink_bridge_release(void) {
   using namespace relink;
   if (attached()) return RELINK_BRIDGE_E_ATTACHED;
   if (is_running()) return RELINK_BRIDGE_E_BUSY;
+  if (g_left != nullptr) return leave_shared();
   if (g_crippled.load() || !registry::empty()) return RELINK_BRIDGE_E_GUEST_ALIVE;
   if (g_once != nullptr) {
     node::TearDownOncePerProcess();

@@ -20,11 +20,24 @@ class Context;
 class HighAllocationThroughputObserver;
 class Isolate;
 class IsolateGroup;
+class Object;
 class PageAllocator;
 class String;
 class TracingController;
 class Value;
 class ZoneBackingAllocator;
+#if RELINK_V8 < 1103
+class Array;
+class Data;
+class FixedArray;
+class Message;
+class Module;
+class Promise;
+class PromiseRejectMessage;
+struct ModifyCodeGenerationFromStringsResult;
+template <class T>
+class FunctionCallbackInfo;
+#endif
 
 // v8-local-handle.h: one pointer, passed in a register.
 template <class T>
@@ -82,6 +95,9 @@ class Locker {
   void operator=(const Locker&) = delete;
 
  private:
+#if RELINK_V8 < 1103
+ public:  // an adapter stands in for it
+#endif
   void Initialize(Isolate* isolate);
   bool has_lock_;
   bool top_level_;
@@ -114,9 +130,49 @@ class ArrayBuffer {
                                                        BackingStore::DeleterCallback deleter, void* deleter_data);
 };
 
+#if RELINK_V8 < 1103
+// v8-microtask.h
+enum class MicrotasksPolicy : int;
+// v8-callbacks.h
+using FatalErrorCallback = void (*)(const char*, const char*);
+using OOMErrorCallback = void (*)(const char*, bool);
+using MessageCallback = void (*)(Local<Message>, Local<Value>);
+using PrepareStackTraceCallback = MaybeLocal<Value> (*)(Local<Context>, Local<Value>, Local<Array>);
+using AllowWasmCodeGenerationCallback = bool (*)(Local<Context>, Local<String>);
+using ModifyCodeGenerationFromStringsCallback2 = ModifyCodeGenerationFromStringsResult (*)(Local<Context>, Local<Value>,
+                                                                                         bool);
+using WasmStreamingCallback = void (*)(const FunctionCallbackInfo<Value>&);
+using PromiseRejectCallback = void (*)(PromiseRejectMessage);
+using HostImportModuleDynamicallyCallback = MaybeLocal<Promise> (*)(Local<Context>, Local<Data>, Local<Value>,
+                                                                    Local<String>, Local<FixedArray>);
+using HostInitializeImportMetaObjectCallback = void (*)(Local<Context>, Local<Module>, Local<Object>);
+using HostCreateShadowRealmContextCallback = MaybeLocal<Context> (*)(Local<Context>);
+#endif
+
 // v8-isolate.h
 class Isolate {
  public:
+#if RELINK_V8 < 1103
+  struct CreateParams;
+  using AbortOnUncaughtExceptionCallback = bool (*)(Isolate*);
+  static void Initialize(Isolate* isolate, const CreateParams& params);
+  void TerminateExecution();
+  bool AddMessageListenerWithErrorLevel(MessageCallback listener, int levels, Local<Value> data);
+  void RemoveMessageListeners(MessageCallback listener);
+  void SetMicrotasksPolicy(MicrotasksPolicy policy);
+  void SetAbortOnUncaughtExceptionCallback(AbortOnUncaughtExceptionCallback callback);
+  void SetFatalErrorHandler(FatalErrorCallback callback);
+  void SetOOMErrorHandler(OOMErrorCallback callback);
+  void SetPrepareStackTraceCallback(PrepareStackTraceCallback callback);
+  void SetAllowWasmCodeGenerationCallback(AllowWasmCodeGenerationCallback callback);
+  void SetModifyCodeGenerationFromStringsCallback(ModifyCodeGenerationFromStringsCallback2 callback);
+  void SetWasmStreamingCallback(WasmStreamingCallback callback);
+  void SetPromiseRejectCallback(PromiseRejectCallback callback);
+  void SetHostImportModuleDynamicallyCallback(HostImportModuleDynamicallyCallback callback);
+  void SetHostInitializeImportMetaObjectCallback(HostInitializeImportMetaObjectCallback callback);
+  void SetHostCreateShadowRealmContextCallback(HostCreateShadowRealmContextCallback callback);
+#endif
+  void CancelTerminateExecution();
   static Isolate* Allocate();
 #if RELINK_V8 >= 1306
   static Isolate* Allocate(const IsolateGroup& group);
@@ -138,6 +194,12 @@ class Context {
  public:
   void Enter();
   void Exit();
+  Local<Object> Global();
+  void SetSecurityToken(Local<Value> token);
+  Local<Value> GetSecurityToken();
+#if RELINK_V8 < 1103
+  void AllowCodeGenerationFromStrings(bool allow);
+#endif
 };
 
 // v8-primitive.h

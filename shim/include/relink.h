@@ -52,7 +52,8 @@ typedef struct relink_runtime relink_runtime;
 
 enum relink_mode {
   RELINK_OWN_THREAD = 0,   /* Node has a thread of its own; the host does nothing */
-  RELINK_TICKED = 1        /* Node runs on the thread that creates it, while that calls relink_tick() */
+  RELINK_TICKED = 1,       /* Node runs on the thread that creates it, while that calls relink_tick() */
+  RELINK_SHARED = 2        /* the same in an isolate of the host's, whose scripts and Node's exchange objects */
 };
 
 /* Bits of relink_options.flags. */
@@ -77,7 +78,17 @@ typedef struct relink_options {
   unsigned int wait_ms;           /* how long to wait for the host's V8 to be initialised; 0: not at all */
   unsigned int flags;             /* RELINK_STAY */
   unsigned int reserved;          /* 0 */
+  void *isolate;                  /* shared only: the v8::Isolate * */
+  const void *context;            /* shared only: a v8::Local<v8::Context> *, that of the scripts that use Node */
+  const char *expose;             /* shared only: that context's global object gets { require, process, global } by this name */
 } relink_options;
+
+/* Shared mode. The thread that calls a function of the guest's, be it relink_create() or a script's require(), is the one that
+ * created it, and has locked (if the host uses lockers at all) and entered the isolate; else WRONG_THREAD. Node has a context of
+ * its own there. The isolate's settings stay the host's (microtask policy, callbacks, limits, inspector). What Node's objects
+ * rest on stays as long as the guest is not destroyed, also when Node has ended: destroy it when no script of the isolate will
+ * run any more, before the isolate is disposed. The answer is STAYS then: heaps refer to the guest's code. EMBEDDING.md has the
+ * rest. */
 
 /* Says whether Node could be brought in, without changing anything: OK, or REFUSED. The result is the report so far (JSON),
  * whatever the answer. Any thread. */

@@ -116,4 +116,5 @@ Object.defineProperty(globalThis, 'relink', { value: Object.freeze({ host, versi
 
 if (settings.env) process.env = { ...process.env, ...settings.env };
 listen(dispatch);
+if (settings.exposes) core.expose({ require: Module.createRequire(folder()), process, global: globalThis });
 if (settings.script) Module.runMain(settings.script);

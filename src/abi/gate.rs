@@ -1,10 +1,11 @@
 //! The gate: compares the V8 that the guest was compiled for with the host's, and lets a plan pass or refuses it.
 
-use super::adapters::unit_for;
+use super::adapters::{shares_isolates, unit_for};
 use super::bridged::{bridge, Bridged, BRIDGED};
 use super::catalogue::{known_abis, profile_of, KnownAbi, Profile, CXX_WITNESSES};
 use super::compare::{breaking, unknown_parts, Change};
 use super::layout::{covers, words, Field};
+use super::line::Line;
 use super::remedy::{for_unknown, other_guest, several_layouts};
 use super::version::V8Version;
 use crate::error::Error;
@@ -250,6 +251,18 @@ pub fn served_note(note: &GuestNote, host: &Fingerprint) -> Result<&'static Prof
         (Some(_), Some(profile)) => Ok(profile),
         _ => served(&guest, host),
     }
+}
+
+/// Whether Node can be in an isolate of the host's: where the guest is for the host's very line, and that has adapters for it.
+///
+/// # Errors
+/// It cannot.
+pub fn shareable(admitted: &Admitted, line: &Line, host: &Fingerprint) -> Result<(), Error> {
+    let own_line = matches!(admitted.verdict, Verdict::Identical { .. });
+    if own_line && shares_isolates(line) {
+        return Ok(());
+    }
+    Err(Error::NoSharing { host: host.version_text() })
 }
 
 /// The words of a neutral guest's layout table for a host.

@@ -65,6 +65,8 @@ pub struct Ask<'a> {
     pub units: Units<'a>,
     /// Whether the report shall say what every slot holds.
     pub audit: bool,
+    /// Whether Node is to be in an isolate of the host's.
+    pub shared: bool,
     /// How the host's V8 is observed; nothing if it is not.
     pub probe: Option<&'a Settings>,
 }
@@ -140,10 +142,11 @@ fn ask<'a>(config: &'a Config, bridges: Bridges<'a>) -> Ask<'a> {
         guest: &config.guest,
         bridges,
         provider: config.provider.as_deref(),
-        adapters: adapters::beside_a_host,
+        adapters: if config.shared.is_some() { adapters::inside_an_isolate } else { adapters::beside_a_host },
         guards: [guards::all(), unpacked::guards(&config.guest), addons::guards()].concat(),
         units: config.adapters.as_deref().map_or(Units::Kits, Units::In),
         audit: config.audit,
+        shared: config.shared.is_some(),
         probe: Some(&config.probe),
     }
 }
@@ -183,6 +186,9 @@ pub fn bind<T>(
     }
     let needs = parts[0].needs(&note)?;
     let line = line::of_host(&provider.fingerprint)?;
+    if ask.shared {
+        gate::shareable(&admitted, line, &provider.fingerprint)?;
+    }
     companions = Companions::of(&note, &provider.fingerprint, ask)?;
     lock(report).notes.extend(companions.lost());
     let adapters = companions.adapters(ask);

@@ -77,9 +77,9 @@ pub struct Ticked {
     host_slots: HostSlots,
     entered: Entered,
     report: SharedReport,
-    /// The guest refers to both.
-    _channel: Arc<Channel>,
-    _event_loop: Box<EventLoop>,
+    /// The guest refers to both. For ever if it is in an isolate of the host's, whose scripts may call it after its end.
+    referred_to: (Arc<Channel>, Box<EventLoop>),
+    shared: bool,
 }
 
 impl Ticked {
@@ -91,6 +91,9 @@ impl Ticked {
     /// Ends it if it still runs.
     pub fn end(self) -> Result<Entered, Error> {
         let ended = self.bridge.end();
+        if self.shared {
+            std::mem::forget(self.referred_to);
+        }
         over(ended, self.bridge, self.host_slots, self.entered, &self.report)
     }
 }
@@ -106,16 +109,17 @@ pub(super) fn begin(
     let (bound, bridge, host_slots) = up(bound, brought_up)?;
     // SAFETY: the guest is bound, and stays loaded as long as it is ticked.
     let event_loop = unsafe { EventLoop::find() }.map(Box::new);
-    let begun =
-        event_loop.and_then(|found| bridge.begin(&config.command_line(), &channel, &found).map(|()| found));
+    let begin =
+        |found: &EventLoop| bridge.begin(&config.command_line(), &channel, found, config.shared.as_ref());
+    let begun = event_loop.and_then(|found| begin(&found).map(|()| found));
     match begun {
         Ok(event_loop) => Ok(Ticked {
             bridge,
             host_slots,
             entered: bound.entered(),
             report: Arc::clone(report),
-            _channel: channel,
-            _event_loop: event_loop,
+            referred_to: (channel, event_loop),
+            shared: config.shared.is_some(),
         }),
         Err(error) => over(Err(error), bridge, host_slots, bound.entered(), report).and_then(|entered| {
             entered.keep();

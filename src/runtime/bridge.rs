@@ -4,93 +4,18 @@
 //! The functions are found by name in the staged bridge and have the signatures that the header declares. They may be
 //! called once every slot of guest and bridge is bound and their initialisers have run.
 
-use super::channel::{Channel, RawChannel};
+use super::channel::Channel;
 use super::codes::{refusal, OTHER_BRIDGE};
 use super::event_loop::EventLoop;
+use super::raw::{kept_for_ever, outcome, times, Host, Options, RunResult};
+use super::shared::SharedIsolate;
 use super::{guards, lifecycle};
 use crate::address::RunAddr;
 use crate::error::Error;
 use crate::report::log::{self, Level};
 use crate::report::Outcome;
-use std::ffi::{c_char, c_int, c_void, CStr, CString};
+use std::ffi::{c_char, c_int, c_void, CStr};
 use std::sync::{Mutex, OnceLock, PoisonError};
-
-/// `relink_bridge_host`.
-#[repr(C)]
-struct Host {
-    size: u32,
-    flags: u32,
-    platform_cell: *mut *mut c_void,
-    platform_slots: u32,
-    unregister_isolate_slot: i32,
-    log: extern "C" fn(c_int, *const c_char),
-    guest_thread: extern "C" fn() -> c_int,
-    event: extern "C" fn(c_int, i64, *const c_char),
-    foreign_flags: *const *const c_char,
-    unit: *const c_void,
-}
-const _: () = assert!(size_of::<Host>() == 64);
-
-/// `relink_bridge_options`.
-#[repr(C)]
-struct Options {
-    size: u32,
-    flags: u32,
-    argc: c_int,
-    argv: *const *const c_char,
-    ready: Option<extern "C" fn(*mut c_void)>,
-    context: *mut c_void,
-    channel: *const RawChannel,
-    event_loop: *const EventLoop,
-}
-const _: () = assert!(size_of::<Options>() == 56);
-
-/// `relink_bridge_result`.
-#[repr(C)]
-struct RunResult {
-    size: u32,
-    exit_code: i32,
-    how: u32,
-    us_init: u64,
-    us_environment: u64,
-    us_load: u64,
-    us_loop: u64,
-    us_teardown: u64,
-    message: [u8; 512],
-}
-const _: () = assert!(size_of::<RunResult>() == 568);
-
-impl Options {
-    fn new(line: &[String], channel: Option<&Channel>, event_loop: Option<&EventLoop>) -> Self {
-        let (argc, argv) = kept_for_ever(line.iter().cloned());
-        Self {
-            size: size_of::<Self>() as u32,
-            flags: 0,
-            argc,
-            argv,
-            ready: None,
-            context: std::ptr::null_mut(),
-            channel: channel.map_or(std::ptr::null(), |c| &raw const *c.raw()),
-            event_loop: event_loop.map_or(std::ptr::null(), |l| &raw const *l),
-        }
-    }
-}
-
-impl Default for RunResult {
-    fn default() -> Self {
-        Self {
-            size: size_of::<Self>() as u32,
-            exit_code: 0,
-            how: 0,
-            us_init: 0,
-            us_environment: 0,
-            us_load: 0,
-            us_loop: 0,
-            us_teardown: 0,
-            message: [0; 512],
-        }
-    }
-}
 
 /// `RELINK_HOST_GUEST_ADAPTED`: the guest's slots of all adapters are bound.
 const GUEST_ADAPTED: u32 = 1;
@@ -156,6 +81,7 @@ pub struct Bridge {
     begin: extern "C" fn(*const Options) -> c_int,
     tick: extern "C" fn(u64) -> c_int,
     end: extern "C" fn(*mut RunResult) -> c_int,
+    entered: extern "C" fn() -> c_int,
     send: extern "C" fn(u64, *const c_char, *const c_char) -> c_int,
     call: extern "C" fn(u64, *const c_char, *const c_char) -> c_int,
     post: extern "C" fn(extern "C" fn(*mut c_void, c_int), *mut c_void) -> c_int,
@@ -209,6 +135,7 @@ impl Bridge {
             begin: "relink_bridge_begin" as extern "C" fn(*const Options) -> c_int,
             tick: "relink_bridge_tick" as extern "C" fn(u64) -> c_int,
             end: "relink_bridge_end" as extern "C" fn(*mut RunResult) -> c_int,
+            entered: "relink_bridge_entered" as extern "C" fn() -> c_int,
             send: "relink_bridge_send" as extern "C" fn(u64, *const c_char, *const c_char) -> c_int,
             call: "relink_bridge_call" as extern "C" fn(u64, *const c_char, *const c_char) -> c_int,
             post: "relink_bridge_post"
@@ -261,9 +188,17 @@ impl Bridge {
         }
     }
 
-    /// Brings Node up on the calling thread, to be ticked. `channel` and `event_loop` must live until [`Bridge::end`].
-    pub fn begin(&self, line: &[String], channel: &Channel, event_loop: &EventLoop) -> Result<(), Error> {
-        let options = Options::new(line, Some(channel), Some(event_loop));
+    /// Brings Node up on the calling thread, to be ticked, in an isolate of its own or the host's. `channel` and `event_loop`
+    /// must live until [`Bridge::end`].
+    pub fn begin(
+        &self,
+        line: &[String],
+        channel: &Channel,
+        event_loop: &EventLoop,
+        shared: Option<&SharedIsolate>,
+    ) -> Result<(), Error> {
+        let mut options = Options::new(line, Some(channel), Some(event_loop));
+        options.shared = shared.map_or(std::ptr::null(), |shared| &raw const *shared.raw());
         match guards::as_guest(|| (self.begin)(&raw const options)) {
             0 => Ok(()),
             code => Err(refusal(code)),
@@ -311,6 +246,11 @@ pub fn release() -> Result<(), Error> {
         0 => Ok(()),
         code => Err(refusal(code)),
     }
+}
+
+/// Whether the calling thread has entered the isolate that a shared guest is in; yes for any other guest.
+pub fn is_entered_here() -> bool {
+    BRIDGE.get().is_none_or(|bridge| (bridge.entered)() == 0)
 }
 
 /// Ends a guest that the calling thread ticks; nothing if that is another one.
@@ -390,35 +330,6 @@ pub fn host_leaving() {
 /// What the bridge has told so far.
 pub fn events() -> Events {
     EVENTS.lock().unwrap_or_else(PoisonError::into_inner).clone()
-}
-
-/// A NULL-terminated vector of C strings that lives for ever, as Node and the bridge expect of theirs.
-fn kept_for_ever(strings: impl Iterator<Item = String>) -> (c_int, *const *const c_char) {
-    let mut pointers: Vec<*const c_char> =
-        strings.filter_map(|s| CString::new(s).ok()).map(|s| s.into_raw().cast_const()).collect();
-    let count = pointers.len() as c_int;
-    pointers.push(std::ptr::null());
-    (count, Box::leak(pointers.into_boxed_slice()).as_ptr())
-}
-
-fn outcome(result: &RunResult) -> Outcome {
-    const HOW: [&str; 7] = ["finished", "exit", "uncaught", "stopped", "init-failed", "early", "heap-limit"];
-    let message = CStr::from_bytes_until_nul(&result.message).map(|m| m.to_string_lossy().into_owned());
-    Outcome {
-        how: HOW.get(result.how as usize).copied().unwrap_or("unknown").into(),
-        exit_code: result.exit_code,
-        message: message.unwrap_or_default(),
-    }
-}
-
-fn times(result: &RunResult) -> RunTimes {
-    RunTimes {
-        init: result.us_init,
-        environment: result.us_environment,
-        load: result.us_load,
-        event_loop: result.us_loop,
-        teardown: result.us_teardown,
-    }
 }
 
 extern "C" fn on_guest_thread() -> c_int {

@@ -6,8 +6,15 @@ use std::ffi::c_int;
 /// Not one of the bridge's own codes: it is not the one that is in use.
 pub(super) const OTHER_BRIDGE: c_int = -100;
 
+/// `RELINK_BRIDGE_E_ISOLATE`.
+pub(super) const NOT_ENTERED: c_int = -16;
+
 /// The meaning of the codes of `enum relink_bridge_error`.
 pub(super) fn refusal(code: c_int) -> Error {
+    const SHARED: c_int = -17;
+    if code == SHARED {
+        return Error::StaysShared;
+    }
     let why = match code {
         -1 => "bridge and loader are of different versions",
         -2 => "an argument is unusable",
@@ -24,6 +31,7 @@ pub(super) fn refusal(code: c_int) -> Error {
         -13 => "the guest did not end in time",
         -14 => "another thread began it",
         -15 => "the adapter unit is not one for this bridge",
+        NOT_ENTERED => "the calling thread has not entered the host's isolate that the guest is in",
         OTHER_BRIDGE => "an earlier guest's bridge stays in this process, and another cannot take its place",
         _ => "unknown code",
     };

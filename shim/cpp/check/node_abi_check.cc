@@ -92,6 +92,8 @@ const relink_check::Number kNumbers[] = {
     VALUE(EnvironmentFlags::kDefaultFlags),
     VALUE(EnvironmentFlags::kOwnsProcessState),
     VALUE(EnvironmentFlags::kOwnsInspector),
+    VALUE(EnvironmentFlags::kNoRegisterESMLoader),
+    VALUE(EnvironmentFlags::kNoCreateInspector),
     SLOT(InitializationResult, exit_code),
     SLOT(InitializationResult, early_return),
     SLOT(InitializationResult, args),

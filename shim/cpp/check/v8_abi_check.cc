@@ -50,6 +50,34 @@ TAKE(15, &V8::SetFlagsFromCommandLine, void (*)(int*, char**, bool));
 TAKE(16, &V8::Dispose, bool (*)());
 TAKE(17, &V8::DisposePlatform, void (*)());
 
+TAKE(23, &Context::Global, Local<Object> (Context::*)());
+TAKE(24, &Context::SetSecurityToken, void (Context::*)(Local<Value>));
+TAKE(25, &Context::GetSecurityToken, Local<Value> (Context::*)());
+TAKE(26, &Isolate::CancelTerminateExecution, void (Isolate::*)());
+#if RELINK_V8 < 1103
+TAKE(27, &Context::AllowCodeGenerationFromStrings, void (Context::*)(bool));
+TAKE(28, &Isolate::Initialize, void (*)(Isolate*, const Isolate::CreateParams&));
+TAKE(29, &Isolate::TerminateExecution, void (Isolate::*)());
+TAKE(30, &Isolate::AddMessageListenerWithErrorLevel, bool (Isolate::*)(MessageCallback, int, Local<Value>));
+TAKE(31, &Isolate::RemoveMessageListeners, void (Isolate::*)(MessageCallback));
+TAKE(32, &Isolate::SetMicrotasksPolicy, void (Isolate::*)(MicrotasksPolicy));
+TAKE(33, &Isolate::SetAbortOnUncaughtExceptionCallback, void (Isolate::*)(Isolate::AbortOnUncaughtExceptionCallback));
+TAKE(34, &Isolate::SetFatalErrorHandler, void (Isolate::*)(FatalErrorCallback));
+TAKE(35, &Isolate::SetOOMErrorHandler, void (Isolate::*)(OOMErrorCallback));
+TAKE(36, &Isolate::SetPrepareStackTraceCallback, void (Isolate::*)(PrepareStackTraceCallback));
+TAKE(37, &Isolate::SetAllowWasmCodeGenerationCallback, void (Isolate::*)(AllowWasmCodeGenerationCallback));
+TAKE(38, &Isolate::SetModifyCodeGenerationFromStringsCallback,
+     void (Isolate::*)(ModifyCodeGenerationFromStringsCallback2));
+TAKE(39, &Isolate::SetWasmStreamingCallback, void (Isolate::*)(WasmStreamingCallback));
+TAKE(40, &Isolate::SetPromiseRejectCallback, void (Isolate::*)(PromiseRejectCallback));
+TAKE(41, &Isolate::SetHostImportModuleDynamicallyCallback,
+     void (Isolate::*)(HostImportModuleDynamicallyCallback));
+TAKE(42, &Isolate::SetHostInitializeImportMetaObjectCallback,
+     void (Isolate::*)(HostInitializeImportMetaObjectCallback));
+TAKE(43, &Isolate::SetHostCreateShadowRealmContextCallback,
+     void (Isolate::*)(HostCreateShadowRealmContextCallback));
+#endif
+
 // Constructors and destructors cannot be taken, only used.
 void relink_use(Isolate* isolate, BackingStore* store) {
   Locker locker(isolate);

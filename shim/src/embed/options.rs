@@ -6,8 +6,9 @@
 use crate::answer::{Answer, No};
 use relink_core::config::{self, Config};
 use relink_core::report::log::Level;
+use relink_core::runtime::shared::SharedIsolate;
 use serde_json::{json, Map, Value};
-use std::ffi::{c_char, c_uint, CStr, OsStr};
+use std::ffi::{c_char, c_uint, c_void, CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,8 +32,16 @@ pub struct Options {
     wait_ms: c_uint,
     flags: c_uint,
     reserved: c_uint,
+    isolate: *mut c_void,
+    context: *const c_void,
+    expose: *const c_char,
 }
-const _: () = assert!(size_of::<Options>() == 96);
+const _: () = assert!(size_of::<Options>() == 120);
+
+/// `RELINK_TICKED`.
+const TICKED: c_uint = 1;
+/// `RELINK_SHARED`.
+const SHARED: c_uint = 2;
 
 /// `RELINK_STAY`.
 const STAY: c_uint = 1;
@@ -102,6 +111,7 @@ impl Wanted {
             "script": script.as_ref().map(|p| p.to_string_lossy()),
             "cwd": cwd.as_ref().map(|p| p.to_string_lossy()),
             "env": (!options.env.is_null()).then(|| variables(&env)),
+            "exposes": options.mode == SHARED,
         });
         Ok(Self {
             stay: script.is_none() || options.flags & STAY != 0,
@@ -117,10 +127,12 @@ impl Wanted {
                 inherit: false,
                 host: None,
                 audit: false,
+                // SAFETY: as above.
+                shared: unsafe { options.shared() }?,
                 adapters: std::env::var_os(config::ADAPTERS).filter(|v| !v.is_empty()).map(PathBuf::from),
                 probe: config::probe(|name| std::env::var_os(name).filter(|value| !value.is_empty()))?,
             },
-            ticked: options.mode == 1,
+            ticked: matches!(options.mode, TICKED | SHARED),
             cwd,
             disallow,
             settings: settings.to_string(),
@@ -129,11 +141,32 @@ impl Wanted {
 }
 
 impl Options {
+    /// The host's isolate, in shared mode.
+    ///
+    /// # Safety
+    /// As for [`Wanted::read`].
+    unsafe fn shared(&self) -> Result<Option<SharedIsolate>, No> {
+        let given = [self.isolate.is_null(), self.context.is_null(), self.expose.is_null()].map(|null| !null);
+        if self.mode != SHARED {
+            let why = "isolate, context and expose are for the mode RELINK_SHARED";
+            return if given.contains(&true) { Err(Answer::Argument.because(why)) } else { Ok(None) };
+        }
+        // SAFETY: promised by the caller.
+        let Some(name) = unsafe { text(self.expose) }?.filter(|_| !given.contains(&false)) else {
+            return Err(Answer::Argument.because("the mode RELINK_SHARED needs isolate, context and expose"));
+        };
+        if self.max_heap_mib != 0 {
+            return Err(Answer::Argument.because("max_heap_mib: in shared mode the heap is the host's"));
+        }
+        let name = CString::new(name).map_err(|_| Answer::Argument.because("expose has a zero byte"))?;
+        Ok(Some(SharedIsolate { isolate: self.isolate as usize, context: self.context as usize, name }))
+    }
+
     /// # Safety
     /// As for [`Wanted::read`].
     unsafe fn wanted(&self) -> Result<Wanted, No> {
         const KNOWN: [&str; 2] = ["child_process", "addons"];
-        if self.mode > 1 || self.flags & !STAY != 0 || self.reserved != 0 {
+        if self.mode > SHARED || self.flags & !STAY != 0 || self.reserved != 0 {
             return Err(Answer::Argument.because("relink_options has a mode or flag that is unknown here"));
         }
         // SAFETY: promised by the caller.

@@ -78,6 +78,14 @@ impl Runtime {
         Ok(Self { id, calls, ticked, thread, depth, report, session: Mutex::new(session) })
     }
 
+    /// In shared mode the host has to have entered its isolate.
+    fn entered(&self) -> Result<(), No> {
+        if !self.is_here() || messages::is_entered_here() {
+            return Ok(());
+        }
+        Err(Answer::WrongThread.because("this thread has not entered the isolate that the guest is in"))
+    }
+
     /// Whether the calling thread is the guest's.
     fn is_here(&self) -> bool {
         self.thread.load(Ordering::Relaxed) == here()
@@ -120,6 +128,7 @@ impl Runtime {
         if !self.ticked || !self.is_here() {
             return Err(Answer::WrongThread.because("a guest is ticked by the thread that created it so"));
         }
+        self.entered()?;
         let mut session = self.outside()?;
         let Session::Ticked(ticked) = &*session else { return Err(ended()) };
         if self.inside(|| ticked.tick(budget_us))? {
@@ -144,6 +153,7 @@ impl Runtime {
 
     /// Calls a function, or with an empty name has a script loaded, and waits for the answer.
     pub fn call(&self, function: &CStr, text: &CStr, timeout_ms: u32) -> Result<(Answer, String), No> {
+        self.entered()?;
         let id = self.calls.waiting();
         let until = deadline(timeout_ms);
         let at_once = self.is_here();
@@ -225,6 +235,7 @@ impl Runtime {
 
     /// Ends Node.
     pub fn stop(&self, timeout_ms: u32) -> Result<(), No> {
+        self.entered()?;
         let ask = || lifecycle::stop("stopped", 1, "the host asked for it");
         if !self.is_here() || self.has_ended() {
             // Again and again: a guest that has not begun yet does not hear the first time.
@@ -238,10 +249,10 @@ impl Runtime {
     fn await_end(&self, timeout_ms: u32, meanwhile: impl Fn()) -> Result<(), No> {
         let until = deadline(timeout_ms);
         while !self.has_ended() {
+            meanwhile();
             if Instant::now() >= until {
                 return Err(Answer::Timeout.because(format!("Node still runs after {timeout_ms} ms")));
             }
-            meanwhile();
             std::thread::sleep(PAUSE);
         }
         Ok(())
@@ -254,6 +265,7 @@ impl Runtime {
                 Answer::WrongThread.because("a ticked guest is destroyed by the thread that ticks it")
             );
         }
+        self.entered()?;
         self.stop(timeout_ms)?;
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let entered = match std::mem::replace(&mut *session, Session::Ended(None)) {
@@ -277,7 +289,9 @@ fn take_out(entered: Option<Entered>) -> Result<(), No> {
         None => Err(Error::Internal("a guest still runs".into())),
     };
     taken.map_err(|error| {
-        log::tell(Level::Error, &error.line());
+        // Of this one the host knows.
+        let level = if matches!(error, Error::StaysShared) { Level::Info } else { Level::Error };
+        log::tell(level, &error.line());
         Answer::Stays.because(error.line())
     })
 }

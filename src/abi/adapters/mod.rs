@@ -148,6 +148,46 @@ pub fn for_pair(
     }
 }
 
+const SHARED: &str = "the isolate is the host's: what it has stays, and Node is to get it as it is";
+
+macro_rules! shared {
+    ($symbol:literal, $name:literal) => {
+        always($symbol, concat!("relink_adapter_Shared_", $name), SHARED)
+    };
+}
+
+/// The adapters of V8 10.2, besides, for a guest in an isolate of the host's.
+pub const SHARED_10_2: [Adapter; 17] = [
+    shared!("_ZN2v87Isolate10InitializeEPS0_RKNS0_12CreateParamsE", "Initialize"),
+    shared!("_ZN2v86Locker10InitializeEPNS_7IsolateE", "Lock"),
+    shared!("_ZN2v87Isolate18TerminateExecutionEv", "TerminateExecution"),
+    shared!("_ZN2v87Isolate32AddMessageListenerWithErrorLevelEPFvNS_5LocalINS_7MessageEEENS1_INS_5ValueEEEEiS5_", "AddMessageListener"),
+    shared!("_ZN2v87Context30AllowCodeGenerationFromStringsEb", "AllowCodeGeneration"),
+    shared!("_ZN2v87Isolate19SetMicrotasksPolicyENS_16MicrotasksPolicyE", "SetMicrotasksPolicy"),
+    shared!("_ZN2v87Isolate35SetAbortOnUncaughtExceptionCallbackEPFbPS0_E", "SetAbortOnUncaughtExceptionCallback"),
+    shared!("_ZN2v87Isolate20SetFatalErrorHandlerEPFvPKcS2_E", "SetFatalErrorHandler"),
+    shared!("_ZN2v87Isolate18SetOOMErrorHandlerEPFvPKcbE", "SetOOMErrorHandler"),
+    shared!("_ZN2v87Isolate28SetPrepareStackTraceCallbackEPFNS_10MaybeLocalINS_5ValueEEENS_5LocalINS_7ContextEEENS4_IS2_EENS4_INS_5ArrayEEEE", "SetPrepareStackTraceCallback"),
+    shared!("_ZN2v87Isolate34SetAllowWasmCodeGenerationCallbackEPFbNS_5LocalINS_7ContextEEENS1_INS_6StringEEEE", "SetAllowWasmCodeGenerationCallback"),
+    shared!("_ZN2v87Isolate42SetModifyCodeGenerationFromStringsCallbackEPFNS_37ModifyCodeGenerationFromStringsResultENS_5LocalINS_7ContextEEENS2_INS_5ValueEEEbE", "SetModifyCodeGenerationFromStringsCallback"),
+    shared!("_ZN2v87Isolate24SetWasmStreamingCallbackEPFvRKNS_20FunctionCallbackInfoINS_5ValueEEEE", "SetWasmStreamingCallback"),
+    shared!("_ZN2v87Isolate24SetPromiseRejectCallbackEPFvNS_20PromiseRejectMessageEE", "SetPromiseRejectCallback"),
+    shared!("_ZN2v87Isolate38SetHostImportModuleDynamicallyCallbackEPFNS_10MaybeLocalINS_7PromiseEEENS_5LocalINS_7ContextEEENS4_INS_4DataEEENS4_INS_5ValueEEENS4_INS_6StringEEENS4_INS_10FixedArrayEEEE", "SetHostImportModuleDynamicallyCallback"),
+    shared!("_ZN2v87Isolate41SetHostInitializeImportMetaObjectCallbackEPFvNS_5LocalINS_7ContextEEENS1_INS_6ModuleEEENS1_INS_6ObjectEEEE", "SetHostInitializeImportMetaObjectCallback"),
+    shared!("_ZN2v87Isolate39SetHostCreateShadowRealmContextCallbackEPFNS_10MaybeLocalINS_7ContextEEENS_5LocalIS2_EEE", "SetHostCreateShadowRealmContextCallback"),
+];
+
+/// Whether there are adapters for guests in isolates of hosts of this line.
+pub fn shares_isolates(line: &Line) -> bool {
+    line.v8 == (10, 2)
+}
+
+/// All adapters of a line for a guest in an isolate of the host's.
+pub fn inside_an_isolate(line: &'static Line) -> Vec<&'static Adapter> {
+    let shared = SHARED_10_2.iter().filter(|_| shares_isolates(line));
+    line.adapters.iter().chain(shared).collect()
+}
+
 /// Only those for missing symbols: the guest owns V8 and its platform, as node does (`relink node`).
 pub fn for_an_owner(line: &'static Line) -> Vec<&'static Adapter> {
     line.adapters.iter().filter(|a| a.when == When::Missing).collect()
