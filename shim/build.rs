@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Sources in `cpp/`.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
+    "about.cc",
     "adapters.cc",
     "channel.cc",
     "escape.cc",
@@ -20,8 +21,9 @@ const SOURCES: [&str; 9] = [
 ];
 
 /// Files that the sources include, and the version script; besides, everything in the lines' folders.
-const INCLUDED: [&str; 13] = [
+const INCLUDED: [&str; 14] = [
     "../adapters/unit.h",
+    "about.h",
     "bridge.h",
     "bridge.map",
     "channel.h",

@@ -191,6 +191,25 @@ fn the_guest_calls_the_v8_inside_the_official_executable() {
     }
 }
 
+/// `process.relink` is the report's own words, and no script can change it.
+#[test]
+fn scripts_learn_where_they_are() {
+    let source = "process.relink.version = 'changed'; delete process.relink;\n\
+                  const listed = Object.keys(process).includes('relink');\n\
+                  process.stdout.write(JSON.stringify({ ...process.relink, listed }));";
+    for host in [Program::endless_gameserver(), Program::node_until("report.json")] {
+        let ended = host.relinked_source(source).guest_output_to_file().start().end_after_guest();
+        let told: serde_json::Value = serde_json::from_str(&ended.guest_output()).expect("JSON");
+        let report = ended.report();
+        assert_eq!(told["host"], serde_json::json!({ "v8": report.host_v8, "provider": report.provider }));
+        let guest = serde_json::json!({ "node": report.node, "v8": report.guest_v8, "file": report.guest });
+        assert_eq!(told["guest"], guest);
+        assert_eq!(told["verdict"], serde_json::json!(report.verdict));
+        assert_eq!((&told["degraded"], &told["listed"]), (&serde_json::json!([]), &false.into()));
+        assert_eq!(told["version"], env!("CARGO_PKG_VERSION"));
+    }
+}
+
 #[test]
 fn both_sides_report_one_version_and_their_slots() {
     for (host, version) in

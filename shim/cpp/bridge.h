@@ -29,7 +29,7 @@ extern "C" {
 
 /* Sizes of the structures on LP64. */
 #define RELINK_BRIDGE_HOST_SIZE 64
-#define RELINK_BRIDGE_OPTIONS_SIZE 64
+#define RELINK_BRIDGE_OPTIONS_SIZE 72
 #define RELINK_BRIDGE_SHARED_SIZE 32
 #define RELINK_BRIDGE_CHANNEL_SIZE 64
 #define RELINK_BRIDGE_LOOP_SIZE 48
@@ -169,6 +169,7 @@ typedef struct relink_bridge_options {
   void *ctx;                /* given to ready */
   const relink_bridge_channel *channel; /* may be null: Node runs its command line */
   const relink_bridge_loop *loop;       /* for relink_bridge_begin, else null */
+  const char *about;                    /* JSON text: what scripts of the main thread find in process.relink */
   const relink_bridge_shared *shared;   /* null: Node's isolate is its own. Must live until relink_bridge_release */
 } relink_bridge_options;
 

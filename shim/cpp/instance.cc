@@ -11,6 +11,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "about.h"
 #include "channel.h"
 #include "shared.h"
 #include "signal_mask.h"
@@ -238,6 +239,7 @@ void Instance::load() {
   node::Environment* env = setup_->env();
   publish(env);
   node::SetProcessExitHandler(env, [this](node::Environment* ended, int code) { exiting(ended, code); });
+  if (options_.about != nullptr) tell_scripts(setup_->isolate(), setup_->context(), options_.about);
   // As in Node's own main, what it returns does not matter: an error has been dealt with by then.
   if (options_.channel == nullptr) {
     node::LoadEnvironment(env, node::StartExecutionCallback{});

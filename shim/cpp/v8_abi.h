@@ -20,6 +20,7 @@ class Context;
 class HighAllocationThroughputObserver;
 class Isolate;
 class IsolateGroup;
+class Name;
 class Object;
 class PageAllocator;
 class String;
@@ -203,9 +204,34 @@ class Context {
 };
 
 // v8-primitive.h
+enum class NewStringType { kNormal, kInternalized };
+
+// v8-primitive.h
 class String {
  public:
+  static MaybeLocal<String> NewFromUtf8(Isolate* isolate, const char* data, NewStringType type, int length);
   int WriteUtf8(Isolate* isolate, char* buffer, int length, int* nchars_ref, int options) const;
+};
+
+// v8-object.h
+enum PropertyAttribute { None = 0, ReadOnly = 1 << 0, DontEnum = 1 << 1, DontDelete = 1 << 2 };
+
+// v8-object.h
+enum class IntegrityLevel { kFrozen, kSealed };
+
+// v8-object.h
+class Object {
+ public:
+  MaybeLocal<Value> Get(Local<Context> context, Local<Value> key);
+  Maybe<bool> SetIntegrityLevel(Local<Context> context, IntegrityLevel level);
+  Maybe<bool> DefineOwnProperty(Local<Context> context, Local<Name> key, Local<Value> value,
+                                PropertyAttribute attributes);
+};
+
+// v8-json.h
+class JSON {
+ public:
+  static MaybeLocal<Value> Parse(Local<Context> context, Local<String> text);
 };
 
 // v8-debug.h
@@ -263,6 +289,7 @@ static_assert(sizeof(Local<Value>) == sizeof(void*), "v8-local-handle.h");
 static_assert(sizeof(MaybeLocal<Value>) == sizeof(void*), "v8-local-handle.h");
 static_assert(std::is_trivially_copyable<Local<Value>>::value, "passed in a register");
 static_assert(std::is_trivially_copyable<MaybeLocal<Value>>::value, "returned in a register");
+static_assert(sizeof(Maybe<bool>) == 2, "v8-maybe.h");
 static_assert(sizeof(Maybe<int>) == 8 && std::is_trivially_copyable<Maybe<int>>::value, "v8-maybe.h");
 static_assert(sizeof(HandleScope) == 3 * sizeof(void*), "v8-local-handle.h");
 static_assert(sizeof(Locker) == 2 * sizeof(void*), "v8-locker.h");

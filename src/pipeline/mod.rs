@@ -190,7 +190,7 @@ pub fn bind<T>(
         gate::shareable(&admitted, line, &provider.fingerprint)?;
     }
     companions = Companions::of(&note, &provider.fingerprint, ask)?;
-    lock(report).notes.extend(companions.lost());
+    lock(report).degraded.extend(companions.lost());
     let adapters = companions.adapters(ask);
     ours = companions.images(ask)?;
     parts.extend(Part::read_all(&ours)?);

@@ -61,8 +61,7 @@ impl Companions {
 
     /// What the guest cannot do on this host, for the report.
     pub fn lost(&self) -> impl Iterator<Item = String> + '_ {
-        let lost = self.unit.iter().flat_map(|(unit, _)| unit.lost);
-        lost.map(|what| format!("not to be had on this host's V8: {what}"))
+        self.unit.iter().flat_map(|(unit, _)| unit.lost).map(|what| (*what).to_owned())
     }
 
     /// Their files, read: the unit before the bridge, which calls it.

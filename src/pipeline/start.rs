@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::plan::StagedImage;
 use crate::report::log::{self, Level};
 use crate::report::{Outcome, Report};
-use crate::runtime::bridge::{self, Bridge, RunTimes};
+use crate::runtime::bridge::{self, Bridge, RunTimes, Start};
 use crate::runtime::channel::Channel;
 use crate::runtime::event_loop::EventLoop;
 use crate::runtime::host_slots::HostSlots;
@@ -65,8 +65,13 @@ pub(super) fn start(
     guards::enter_guest_thread();
     let brought_up = bring_up(&bound, config, report);
     let (bound, bridge, host_slots) = up(bound, brought_up)?;
-    let ended = bridge.run(&config.command_line(), channel);
+    let ended = bridge.run(&with(config, report), channel);
     over(ended, bridge, host_slots, bound.entered(), report)
+}
+
+fn with<'c>(config: &'c Config, report: &SharedReport) -> Start<'c> {
+    let about = lock(report).about().to_string();
+    Start { line: config.command_line(), about, shared: config.shared.as_ref() }
 }
 
 /// A guest that the host's own thread ticks. Everything is to be called on the thread that began it.
@@ -109,8 +114,7 @@ pub(super) fn begin(
     let (bound, bridge, host_slots) = up(bound, brought_up)?;
     // SAFETY: the guest is bound, and stays loaded as long as it is ticked.
     let event_loop = unsafe { EventLoop::find() }.map(Box::new);
-    let begin =
-        |found: &EventLoop| bridge.begin(&config.command_line(), &channel, found, config.shared.as_ref());
+    let begin = |found: &EventLoop| bridge.begin(&with(config, report), &channel, found);
     let begun = event_loop.and_then(|found| begin(&found).map(|()| found));
     match begun {
         Ok(event_loop) => Ok(Ticked {

@@ -33,6 +33,17 @@ impl Report {
         }
     }
 
+    /// What scripts of the guest are told of it.
+    pub(crate) fn about(&self) -> serde_json::Value {
+        serde_json::json!({
+            "version": self.relink,
+            "host": { "v8": self.host_v8, "provider": self.provider },
+            "guest": { "node": self.node, "v8": self.guest_v8, "file": self.guest },
+            "verdict": self.verdict,
+            "degraded": self.degraded,
+        })
+    }
+
     fn count(&mut self, binding: &Binding) {
         *self.slots.entry(format!("{:?}", binding.slot.kind)).or_default() += 1;
         let why = match binding.why {

@@ -60,6 +60,9 @@ pub struct Report {
     pub flags_set: Vec<String>,
     /// V8 flags that were dropped because the host's V8 does not know them.
     pub flags_dropped: Vec<String>,
+    /// What the guest cannot do on this host's V8.
+    #[serde(default)]
+    pub degraded: Vec<String>,
     /// Other notable things.
     pub notes: Vec<String>,
     /// Time per stage in microseconds, in order.

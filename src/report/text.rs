@@ -63,6 +63,9 @@ pub fn render(report: &Report) -> String {
             let _ = writeln!(text, "flags     {what}: {}", flags.join(" "));
         }
     }
+    for lost in &report.degraded {
+        let _ = writeln!(text, "degraded  {lost}");
+    }
     for note in &report.notes {
         let _ = writeln!(text, "note      {note}");
     }

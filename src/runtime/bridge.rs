@@ -20,6 +20,17 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 /// `RELINK_HOST_GUEST_ADAPTED`: the guest's slots of all adapters are bound.
 const GUEST_ADAPTED: u32 = 1;
 
+/// With what Node starts.
+#[derive(Clone, Debug)]
+pub struct Start<'a> {
+    /// Its command line.
+    pub line: Vec<String>,
+    /// What scripts find in `process.relink`: a JSON text.
+    pub about: String,
+    /// The host's isolate for it to be in.
+    pub shared: Option<&'a SharedIsolate>,
+}
+
 /// What is known of the host's platform.
 #[derive(Clone, Copy, Debug)]
 pub struct Platform {
@@ -178,9 +189,9 @@ impl Bridge {
         }
     }
 
-    /// Runs Node on the calling thread until it ends. `line` is its command line.
-    pub fn run(&self, line: &[String], channel: Option<&Channel>) -> Result<(Outcome, RunTimes), Error> {
-        let options = Options::new(line, channel, None);
+    /// Runs Node on the calling thread until it ends.
+    pub fn run(&self, start: &Start, channel: Option<&Channel>) -> Result<(Outcome, RunTimes), Error> {
+        let options = Options::new(start, channel, None);
         let mut result = RunResult::default();
         match (self.run)(&raw const options, &raw mut result) {
             0 => Ok((outcome(&result), times(&result))),
@@ -190,15 +201,8 @@ impl Bridge {
 
     /// Brings Node up on the calling thread, to be ticked, in an isolate of its own or the host's. `channel` and `event_loop`
     /// must live until [`Bridge::end`].
-    pub fn begin(
-        &self,
-        line: &[String],
-        channel: &Channel,
-        event_loop: &EventLoop,
-        shared: Option<&SharedIsolate>,
-    ) -> Result<(), Error> {
-        let mut options = Options::new(line, Some(channel), Some(event_loop));
-        options.shared = shared.map_or(std::ptr::null(), |shared| &raw const *shared.raw());
+    pub fn begin(&self, start: &Start, channel: &Channel, event_loop: &EventLoop) -> Result<(), Error> {
+        let options = Options::new(start, Some(channel), Some(event_loop));
         match guards::as_guest(|| (self.begin)(&raw const options)) {
             0 => Ok(()),
             code => Err(refusal(code)),

@@ -1,6 +1,6 @@
 //! Structures of shim/cpp/bridge.h, mirrored by hand.
 
-use super::bridge::RunTimes;
+use super::bridge::{RunTimes, Start};
 use super::channel::{Channel, RawChannel};
 use super::event_loop::EventLoop;
 use super::shared::RawShared;
@@ -34,9 +34,10 @@ pub(super) struct Options {
     pub(super) context: *mut c_void,
     pub(super) channel: *const RawChannel,
     pub(super) event_loop: *const EventLoop,
+    pub(super) about: *const c_char,
     pub(super) shared: *const RawShared,
 }
-const _: () = assert!(size_of::<Options>() == 64);
+const _: () = assert!(size_of::<Options>() == 72);
 
 /// `relink_bridge_result`.
 #[repr(C)]
@@ -54,8 +55,10 @@ pub(super) struct RunResult {
 const _: () = assert!(size_of::<RunResult>() == 568);
 
 impl Options {
-    pub(super) fn new(line: &[String], channel: Option<&Channel>, event_loop: Option<&EventLoop>) -> Self {
-        let (argc, argv) = kept_for_ever(line.iter().cloned());
+    /// `start` is kept for ever.
+    pub(super) fn new(start: &Start, channel: Option<&Channel>, event_loop: Option<&EventLoop>) -> Self {
+        let (argc, argv) = kept_for_ever(start.line.iter().cloned());
+        let about = CString::new(&*start.about).map_or(std::ptr::null(), |text| text.into_raw().cast_const());
         Self {
             size: size_of::<Self>() as u32,
             flags: 0,
@@ -65,7 +68,8 @@ impl Options {
             context: std::ptr::null_mut(),
             channel: channel.map_or(std::ptr::null(), |c| &raw const *c.raw()),
             event_loop: event_loop.map_or(std::ptr::null(), |l| &raw const *l),
-            shared: std::ptr::null(),
+            about,
+            shared: start.shared.map_or(std::ptr::null(), |shared| &raw const *shared.raw()),
         }
     }
 }

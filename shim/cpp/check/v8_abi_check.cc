@@ -54,6 +54,13 @@ TAKE(23, &Context::Global, Local<Object> (Context::*)());
 TAKE(24, &Context::SetSecurityToken, void (Context::*)(Local<Value>));
 TAKE(25, &Context::GetSecurityToken, Local<Value> (Context::*)());
 TAKE(26, &Isolate::CancelTerminateExecution, void (Isolate::*)());
+TAKE(44, &String::NewFromUtf8, MaybeLocal<String> (*)(Isolate*, const char*, NewStringType, int));
+TAKE(45, static_cast<MaybeLocal<Value> (Object::*)(Local<Context>, Local<Value>)>(&Object::Get),
+     MaybeLocal<Value> (Object::*)(Local<Context>, Local<Value>));
+TAKE(46, &Object::DefineOwnProperty,
+     Maybe<bool> (Object::*)(Local<Context>, Local<Name>, Local<Value>, PropertyAttribute));
+TAKE(48, &Object::SetIntegrityLevel, Maybe<bool> (Object::*)(Local<Context>, IntegrityLevel));
+TAKE(47, &JSON::Parse, MaybeLocal<Value> (*)(Local<Context>, Local<String>));
 #if RELINK_V8 < 1103
 TAKE(27, &Context::AllowCodeGenerationFromStrings, void (Context::*)(bool));
 TAKE(28, &Isolate::Initialize, void (*)(Isolate*, const Isolate::CreateParams&));
@@ -115,6 +122,12 @@ const relink_check::Number kNumbers[] = {
     SIZE(Local<Value>),
     SIZE(MaybeLocal<Value>),
     SIZE(Maybe<int>),
+    SIZE(Maybe<bool>),
+    VALUE(NewStringType::kNormal),
+    VALUE(IntegrityLevel::kFrozen),
+    VALUE(PropertyAttribute::ReadOnly),
+    VALUE(PropertyAttribute::DontEnum),
+    VALUE(PropertyAttribute::DontDelete),
     SIZE(HandleScope),
     SIZE(Locker),
     SIZE(BackingStore),

@@ -1,0 +1,36 @@
+// about.cc: process.relink, by which scripts learn where they are.
+#include "about.h"
+
+namespace relink {
+namespace {
+
+constexpr int kWhole = -1;  // NewFromUtf8: up to the NUL
+
+v8::MaybeLocal<v8::String> string(v8::Isolate* isolate, const char* text) {
+  return v8::String::NewFromUtf8(isolate, text, v8::NewStringType::kNormal, kWhole);
+}
+
+// V8's own casts from strings to names and values check nothing and are inline.
+template <class To, class From>
+v8::Local<To> as(v8::MaybeLocal<From> from) {
+  v8::Local<To> to;
+  static_assert(sizeof to == sizeof from, "one word");
+  memcpy(static_cast<void*>(&to), &from, sizeof to);
+  return to;
+}
+
+}  // namespace
+
+void tell_scripts(v8::Isolate* isolate, v8::Local<v8::Context> context, const char* json) {
+  using namespace v8;
+  MaybeLocal<String> process_name = string(isolate, "process"), name = string(isolate, "relink"), text = string(isolate, json);
+  if (process_name.IsEmpty() || name.IsEmpty() || text.IsEmpty()) return;
+  MaybeLocal<Value> process = context->Global()->Get(context, as<Value>(process_name));
+  MaybeLocal<Value> about = JSON::Parse(context, as<String>(text));
+  if (process.IsEmpty() || about.IsEmpty()) return;
+  (void)as<Object>(about)->SetIntegrityLevel(context, IntegrityLevel::kFrozen);
+  auto fixed = static_cast<PropertyAttribute>(ReadOnly | DontEnum | DontDelete);
+  (void)as<Object>(process)->DefineOwnProperty(context, as<Name>(name), as<Value>(about), fixed);
+}
+
+}  // namespace relink

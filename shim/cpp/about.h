@@ -1,0 +1,17 @@
+// about.h: what scripts are told.
+#ifndef RELINK_ABOUT_H_
+#define RELINK_ABOUT_H_
+
+#include <cstring>
+
+#include "internal.h"
+
+namespace relink {
+
+// Sets process.relink, of the environment whose context this is and that is entered, to what the JSON text says. Without an effect
+// where that is not to be had.
+void tell_scripts(v8::Isolate* isolate, v8::Local<v8::Context> context, const char* json);
+
+}  // namespace relink
+
+#endif  // RELINK_ABOUT_H_
