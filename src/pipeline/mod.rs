@@ -141,7 +141,7 @@ fn ask<'a>(config: &'a Config, bridges: Bridges<'a>) -> Ask<'a> {
         bridges,
         provider: config.provider.as_deref(),
         adapters: adapters::beside_a_host,
-        guards: [guards::all(), unpacked::guards(&config.guest), addons::guards()].concat(),
+        guards: [unpacked::guards(&config.guest), guards::all(), addons::guards()].concat(),
         units: config.adapters.as_deref().map_or(Units::Kits, Units::In),
         audit: config.audit,
         probe: Some(&config.probe),

@@ -8,6 +8,7 @@
 //! that libc would accept. Variadic libc functions are replaced by functions with a fixed third argument: the psABIs
 //! of x86-64 and AArch64 Linux pass it in the same register.
 
+use super::descriptors;
 use super::lifecycle;
 use super::remains;
 use super::signals::{self, Effect};
@@ -35,7 +36,7 @@ pub fn all() -> Vec<Guard> {
         address: RunAddr(function as usize as u64),
         keeps,
     };
-    vec![
+    let others = vec![
         guard("exit", exit as *const (), "exit() ends the guest, not the host"),
         guard("_exit", exit_now as *const (), "_exit() ends the guest, not the host"),
         guard("abort", abort as *const (), "abort() ends the guest, not the host"),
@@ -87,7 +88,8 @@ pub fn all() -> Vec<Guard> {
             remains::pthread_create as *const (),
             "threads of the guest are known as such",
         ),
-    ]
+    ];
+    [others, descriptors::guards()].concat()
 }
 
 /// Whether the calling thread belongs to the guest.

@@ -4,6 +4,7 @@ pub mod addons;
 pub mod bridge;
 pub mod channel;
 mod codes;
+pub mod descriptors;
 pub mod event_loop;
 pub mod guards;
 pub mod host_slots;
