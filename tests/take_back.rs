@@ -91,8 +91,9 @@ fn cycles_of(guest: &Path, count: usize, script: &str, options: &[&str], addons:
 /// What the host had after the first guest: nobody's thread or descriptor is left of this one.
 fn check_one(cycle: &Cycle, first: &Cycle) {
     assert_eq!((cycle.start, cycle.unload), (OK, OK), "{cycle:?}");
-    assert_eq!(cycle.threads, first.threads, "{cycle:?}");
-    assert_eq!(cycle.descriptors, first.descriptors, "{:?}: {:?}", first.links, cycle);
+    // Fewer, where the host itself had one for a moment when it counted for the first time.
+    assert!(cycle.threads <= first.threads, "{cycle:?}");
+    assert!(cycle.descriptors <= first.descriptors, "{:?}: {cycle:?}", first.links);
 }
 
 /// Every guest came and went, and the host has what it had after the first one, within bounds.

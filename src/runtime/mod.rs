@@ -3,6 +3,7 @@
 pub mod addons;
 pub mod bridge;
 pub mod channel;
+mod children;
 mod codes;
 pub mod descriptors;
 pub mod event_loop;
