@@ -12,7 +12,8 @@ use crate::guest::stage::{self, Staged};
 use crate::patch::live::LiveMemory;
 use crate::patch::{apply, by_page, Applied, Memory};
 use crate::plan::{is_run_time, place, Placement, Plan, StagedImage};
-use crate::runtime::{addons, bridge as entered, guards, remains};
+use crate::report::log::{self, Level};
+use crate::runtime::{addons, bridge as entered, descriptors, guards, remains};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -152,6 +153,9 @@ impl Images {
         }
         match remains::threads_left(LIMIT) {
             0 => {
+                // SAFETY: its threads are gone, and its finalisers have run.
+                let left_open = unsafe { descriptors::close_left() };
+                log::tell(Level::Debug, &format!("descriptors that the guest left open: {left_open}"));
                 addons.into_iter().for_each(Staged::discard);
                 addons::forget();
                 // First: its handlers lie in what is unloaded next.

@@ -143,7 +143,7 @@ fn ask<'a>(config: &'a Config, bridges: Bridges<'a>) -> Ask<'a> {
         bridges,
         provider: config.provider.as_deref(),
         adapters: if config.shared.is_some() { adapters::inside_an_isolate } else { adapters::beside_a_host },
-        guards: [guards::all(), unpacked::guards(&config.guest), addons::guards()].concat(),
+        guards: [unpacked::guards(&config.guest), guards::all(), addons::guards()].concat(),
         units: config.adapters.as_deref().map_or(Units::Kits, Units::In),
         audit: config.audit,
         shared: config.shared.is_some(),

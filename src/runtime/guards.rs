@@ -8,6 +8,8 @@
 //! that libc would accept. Variadic libc functions are replaced by functions with a fixed third argument: the psABIs
 //! of x86-64 and AArch64 Linux pass it in the same register.
 
+use super::children;
+use super::descriptors;
 use super::lifecycle;
 use super::remains;
 use super::signals::{self, Effect};
@@ -35,34 +37,26 @@ pub fn all() -> Vec<Guard> {
         address: RunAddr(function as usize as u64),
         keeps,
     };
-    vec![
+    let others = vec![
         guard("exit", exit as *const (), "exit() ends the guest, not the host"),
         guard("_exit", exit_now as *const (), "_exit() ends the guest, not the host"),
         guard("abort", abort as *const (), "abort() ends the guest, not the host"),
         guard("__assert_fail", assert_fail as *const (), "a failed assertion ends the guest, not the host"),
         guard("kill", kill as *const (), "a signal that the guest sends to itself reaches the guest only"),
+        guard(
+            "killpg",
+            killpg as *const (),
+            "a signal to the host's group of processes does not reach the host",
+        ),
         guard("raise", raise as *const (), "a signal that the guest sends to itself reaches the guest only"),
         guard("sigaction", sigaction as *const (), "the host's signal dispositions stay as they are"),
         guard("signal", signal as *const (), "the host's signal dispositions stay as they are"),
-        guard("fork", fork as *const (), "the guest learns of its children without the host's SIGCHLD"),
-        guard("vfork", fork as *const (), "the guest learns of its children without the host's SIGCHLD"),
-        guard(
-            "posix_spawn",
-            posix_spawn as *const (),
-            "the guest learns of its children without the host's SIGCHLD",
-        ),
-        guard(
-            "posix_spawnp",
-            posix_spawnp as *const (),
-            "the guest learns of its children without the host's SIGCHLD",
-        ),
         guard("ioctl", streams::ioctl as *const (), "the host's standard streams keep their blocking mode"),
         guard("read", streams::read as *const (), "the host's standard streams keep their blocking mode"),
         guard("dup2", streams::dup2 as *const (), "the host's standard streams stay what they are"),
         guard("dup3", streams::dup3 as *const (), "the host's standard streams stay what they are"),
         guard("close", streams::close as *const (), "the host's standard streams stay open"),
         guard("syscall", streams::syscall as *const (), "the host's standard streams stay open"),
-        guard("execve", execve as *const (), "the host's program stays the process's"),
         guard("getenv", getenv as *const (), "a channel that a parent opened to the host stays the host's"),
         guard(
             "secure_getenv",
@@ -87,7 +81,8 @@ pub fn all() -> Vec<Guard> {
             remains::pthread_create as *const (),
             "threads of the guest are known as such",
         ),
-    ]
+    ];
+    [others, children::guards(), descriptors::guards()].concat()
 }
 
 /// Whether the calling thread belongs to the guest.
@@ -126,6 +121,11 @@ pub fn disallow(names: &[String]) {
 /// Whether the guest may load add-ons.
 pub fn may_load_add_ons() -> bool {
     DISALLOWED.load(Ordering::Relaxed) & ADD_ONS == 0
+}
+
+/// Whether the guest may start other programs.
+pub(super) fn may_start_children() -> bool {
+    DISALLOWED.load(Ordering::Relaxed) & CHILDREN == 0
 }
 
 /// Runs `work` as a thread of the guest's: what V8 posts meanwhile is the guest's.
@@ -198,20 +198,6 @@ extern "C" fn assert_fail(what: *const c_char, file: *const c_char, line: c_uint
     );
 }
 
-/// The guest's own children become other programs; the host does not.
-extern "C" fn execve(
-    path: *const c_char,
-    arguments: *const *const c_char,
-    environment: *const *const c_char,
-) -> c_int {
-    if !in_child() {
-        set_errno(libc::EPERM);
-        return -1;
-    }
-    // SAFETY: passed on as the guest called it, in its own child.
-    unsafe { libc::execve(path, arguments, environment) }
-}
-
 extern "C" fn kill(process: libc::pid_t, number: c_int) -> c_int {
     if number != 0 && !in_child() && includes_the_host(process) {
         set_errno(if signals::exchange(number, None).is_some() { libc::EPERM } else { libc::EINVAL });
@@ -224,10 +210,23 @@ extern "C" fn kill(process: libc::pid_t, number: c_int) -> c_int {
     to_the_guest(number)
 }
 
+extern "C" fn killpg(group: libc::pid_t, number: c_int) -> c_int {
+    if group < 0 {
+        set_errno(libc::EINVAL);
+        return -1;
+    }
+    // So POSIX has it; libc's does the same.
+    kill(-group, number)
+}
+
 /// Whether kill(2) with this first argument means several processes, the host among them.
 fn includes_the_host(process: libc::pid_t) -> bool {
+    process == 0 || process == -1 || process == -own_group()
+}
+
+fn own_group() -> i32 {
     // SAFETY: getpgrp has no preconditions.
-    process == 0 || process == -1 || process == -unsafe { libc::getpgrp() }
+    unsafe { libc::getpgrp() }
 }
 
 extern "C" fn raise(number: c_int) -> c_int {
@@ -282,103 +281,6 @@ extern "C" fn signal(number: c_int, handler: libc::sighandler_t) -> libc::sighan
         return libc::SIG_ERR;
     }
     signals::exchange(number, Some(wanted)).map_or(libc::SIG_ERR, |before| before.sa_sigaction)
-}
-
-extern "C" fn fork() -> libc::pid_t {
-    if DISALLOWED.load(Ordering::Relaxed) & CHILDREN != 0 {
-        set_errno(libc::EPERM);
-        return -1;
-    }
-    streams::remember();
-    // SAFETY: as the guest asked; libuv calls only async-signal-safe functions in the child.
-    let child = unsafe { libc::fork() };
-    if child > 0 {
-        watch_child(child);
-    }
-    child
-}
-
-/// `posix_spawn(3)` or `posix_spawnp(3)`.
-type Spawn = unsafe extern "C" fn(
-    *mut libc::pid_t,
-    *const c_char,
-    *const libc::posix_spawn_file_actions_t,
-    *const libc::posix_spawnattr_t,
-    *const *mut c_char,
-    *const *mut c_char,
-) -> c_int;
-
-/// libuv starts children so from 1.53 on.
-extern "C" fn posix_spawn(
-    child: *mut libc::pid_t,
-    path: *const c_char,
-    actions: *const libc::posix_spawn_file_actions_t,
-    attributes: *const libc::posix_spawnattr_t,
-    arguments: *const *mut c_char,
-    environment: *const *mut c_char,
-) -> c_int {
-    // SAFETY: passed on as the guest called it.
-    spawned(child, |child| unsafe {
-        (libc::posix_spawn as Spawn)(child, path, actions, attributes, arguments, environment)
-    })
-}
-
-/// The same, where the program is looked for in `PATH`.
-extern "C" fn posix_spawnp(
-    child: *mut libc::pid_t,
-    file: *const c_char,
-    actions: *const libc::posix_spawn_file_actions_t,
-    attributes: *const libc::posix_spawnattr_t,
-    arguments: *const *mut c_char,
-    environment: *const *mut c_char,
-) -> c_int {
-    // SAFETY: passed on as the guest called it.
-    spawned(child, |child| unsafe {
-        (libc::posix_spawnp as Spawn)(child, file, actions, attributes, arguments, environment)
-    })
-}
-
-/// Unlike fork(), these return the error, and 0 for none.
-fn spawned(child: *mut libc::pid_t, spawn: impl FnOnce(*mut libc::pid_t) -> c_int) -> c_int {
-    if DISALLOWED.load(Ordering::Relaxed) & CHILDREN != 0 {
-        return libc::EPERM;
-    }
-    streams::remember();
-    let mut number = 0;
-    let error = spawn(&raw mut number);
-    if error == 0 {
-        watch_child(number);
-        if !child.is_null() {
-            // SAFETY: the caller's variable, as posix_spawn(3) wants it.
-            unsafe { *child = number };
-        }
-    }
-    error
-}
-
-/// Delivers SIGCHLD to the guest when its child has ended, which leaves the child to be reaped by the guest.
-fn watch_child(child: libc::pid_t) {
-    const STACK: usize = 64 * 1024;
-    let watcher = std::thread::Builder::new().name("relink-child".into()).stack_size(STACK);
-    let spawned = watcher.spawn(move || {
-        loop {
-            // SAFETY: all zeroes is a valid siginfo_t.
-            let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-            let options = libc::WEXITED | libc::WNOWAIT;
-            // SAFETY: `info` is filled; WNOWAIT leaves the child as it is.
-            let result = unsafe { libc::waitid(libc::P_PID, child as libc::id_t, &raw mut info, options) };
-            if result == 0 || errno() != libc::EINTR {
-                break;
-            }
-        }
-        signals::deliver(libc::SIGCHLD);
-    });
-    if spawned.is_err() {
-        crate::report::log::tell(
-            crate::report::log::Level::Warn,
-            &format!("no thread to watch the guest's child {child}: its end will not be seen"),
-        );
-    }
 }
 
 /// Which of the two names of a channel were looked for.
@@ -441,7 +343,7 @@ pub(super) fn set_errno(value: c_int) {
     unsafe { *libc::__errno_location() = value };
 }
 
-fn errno() -> c_int {
+pub(super) fn errno() -> c_int {
     // SAFETY: the address of this thread's errno.
     unsafe { *libc::__errno_location() }
 }
@@ -449,14 +351,6 @@ fn errno() -> c_int {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_program_stays() {
-        all();
-        let arguments = [c"/bin/false".as_ptr(), std::ptr::null()];
-        assert_eq!(execve(arguments[0], arguments.as_ptr(), arguments[1..].as_ptr()), -1);
-        assert_eq!(errno(), libc::EPERM);
-    }
 
     #[test]
     fn a_channel_of_the_hosts_is_found_at_the_second_look() {
@@ -488,6 +382,11 @@ mod tests {
         assert_eq!(kill(own_process(), 0), 0);
         assert_eq!(kill(0, libc::SIGTERM), -1);
         assert_eq!(errno(), libc::EPERM);
+        for group in [0, 1, own_group()] {
+            assert_eq!((killpg(group, libc::SIGTERM), errno()), (-1, libc::EPERM), "{group}");
+        }
+        assert_eq!((killpg(-1, libc::SIGTERM), errno()), (-1, libc::EINVAL));
+        assert_eq!(killpg(own_group(), 0), 0, "an existence check");
         assert_eq!(kill(0, 999), -1);
         assert_eq!(errno(), libc::EINVAL);
         assert_eq!(signal(libc::SIGKILL, libc::SIG_IGN), libc::SIG_ERR);

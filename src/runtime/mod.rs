@@ -3,7 +3,9 @@
 pub mod addons;
 pub mod bridge;
 pub mod channel;
+mod children;
 mod codes;
+pub mod descriptors;
 pub mod event_loop;
 pub mod guards;
 pub mod host_slots;

@@ -3,6 +3,7 @@
 //! # Safety
 //! As for the other guards ([`super::guards`]): signatures and arguments are those of the libc functions they replace.
 
+use super::descriptors::{closing, opened};
 use super::guards::{in_child, set_errno};
 use std::ffi::{c_int, c_long, c_ulong, c_void};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -79,7 +80,11 @@ pub(super) extern "C" fn fcntl(fd: c_int, command: c_int, argument: c_long) -> c
         return 0;
     }
     // SAFETY: passed on as the guest called it.
-    unsafe { libc::fcntl(fd, command, argument) }
+    let result = unsafe { libc::fcntl(fd, command, argument) };
+    if matches!(command, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) {
+        opened(result);
+    }
+    result
 }
 
 /// Whether the guest believes to have made this standard stream non-blocking.
@@ -110,7 +115,7 @@ pub(super) extern "C" fn dup2(from: c_int, to: c_int) -> c_int {
         return to;
     }
     // SAFETY: passed on as the guest called it.
-    unsafe { libc::dup2(from, to) }
+    copied(from, unsafe { libc::dup2(from, to) })
 }
 
 pub(super) extern "C" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int {
@@ -118,13 +123,23 @@ pub(super) extern "C" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int {
         return to;
     }
     // SAFETY: passed on as the guest called it.
-    unsafe { libc::dup3(from, to, flags) }
+    copied(from, unsafe { libc::dup3(from, to, flags) })
+}
+
+/// A copy of itself it is not.
+fn copied(from: c_int, to: c_int) -> c_int {
+    if from == to {
+        to
+    } else {
+        opened(to)
+    }
 }
 
 pub(super) extern "C" fn close(fd: c_int) -> c_int {
     if stays_open(fd) {
         return 0;
     }
+    closing(fd);
     // SAFETY: passed on as the guest called it.
     unsafe { libc::close(fd) }
 }
@@ -144,8 +159,11 @@ pub(super) extern "C" fn syscall(
     fifth: c_long,
     sixth: c_long,
 ) -> c_long {
-    if number == libc::SYS_close && stays_open(first as c_int) {
-        return 0;
+    if number == libc::SYS_close {
+        if stays_open(first as c_int) {
+            return 0;
+        }
+        closing(first as c_int);
     }
     // SAFETY: passed on as the guest called it.
     unsafe { libc::syscall(number, first, second, third, fourth, fifth, sixth) }

@@ -7,6 +7,7 @@
 //! The guard has the signature of open(2) with its mode as a fixed third argument, which the psABIs of x86-64 and AArch64
 //! Linux pass in the same register, and passes the call on.
 
+use super::descriptors::opened;
 use crate::address::RunAddr;
 use crate::plan::Guard;
 use std::ffi::{c_char, c_int, c_uint, CStr, CString};
@@ -45,11 +46,11 @@ extern "C" fn open(path: *const c_char, flags: c_int, mode: c_uint) -> c_int {
         let text = unsafe { CStr::from_ptr(path) };
         if let Some(moved) = moved(text) {
             // SAFETY: a NUL-terminated path that lives for the call.
-            return unsafe { libc::open(moved.as_ptr(), flags, mode) };
+            return opened(unsafe { libc::open(moved.as_ptr(), flags, mode) });
         }
     }
     // SAFETY: passed on as the guest called it.
-    unsafe { libc::open(path, flags, mode) }
+    opened(unsafe { libc::open(path, flags, mode) })
 }
 
 fn moved(path: &CStr) -> Option<CString> {
