@@ -55,6 +55,40 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// A guest on a thread of its own, without a script, that stays until it is taken out.
+    pub fn staying(guest: PathBuf, node_args: Vec<String>, provider: Option<String>) -> Result<Self, No> {
+        let settings =
+            json!({ "version": env!("CARGO_PKG_VERSION"), "script": null, "cwd": null, "env": null });
+        Ok(Self {
+            config: Config { node_args, provider, ..Self::config(guest)? },
+            ticked: false,
+            stay: true,
+            cwd: None,
+            disallow: Vec::new(),
+            settings: settings.to_string(),
+        })
+    }
+
+    /// What is not asked for.
+    fn config(guest: PathBuf) -> Result<Config, No> {
+        let get = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        Ok(Config {
+            guest,
+            script: PathBuf::new(),
+            args: Vec::new(),
+            node_args: Vec::new(),
+            report: None,
+            log: Level::Error,
+            provider: None,
+            wait: Duration::ZERO,
+            inherit: false,
+            host: None,
+            audit: false,
+            adapters: get(config::ADAPTERS).map(PathBuf::from),
+            probe: config::probe(get)?,
+        })
+    }
+
     /// Reads and checks the options.
     ///
     /// # Safety
@@ -106,19 +140,13 @@ impl Wanted {
         Ok(Self {
             stay: script.is_none() || options.flags & STAY != 0,
             config: Config {
-                guest,
                 script: script.unwrap_or_default(),
                 args,
                 node_args,
                 report: path(options.report)?,
-                log: Level::Error,
                 provider,
                 wait: Duration::from_millis(u64::from(options.wait_ms)),
-                inherit: false,
-                host: None,
-                audit: false,
-                adapters: std::env::var_os(config::ADAPTERS).filter(|v| !v.is_empty()).map(PathBuf::from),
-                probe: config::probe(|name| std::env::var_os(name).filter(|value| !value.is_empty()))?,
+                ..Self::config(guest)?
             },
             ticked: options.mode == 1,
             cwd,
