@@ -4,7 +4,7 @@
 //! Functions and values of the core are kept as it allows: each is copied before it is kept, and destroyed once.
 
 use super::abi::{Core, Opaque, Settle};
-use super::values::{decode, encode, Owned};
+use super::values::{decode, encode, failed, Owned};
 use crate::answer::Answer;
 use crate::embed::{self, Runtime};
 use serde_json::{json, Value as Json};
@@ -230,16 +230,13 @@ impl Session {
     }
 
     fn call_host(self: &Arc<Self>, number: u64, args: &[Json]) -> Result<Json, String> {
-        let function = self.host_function(number)?.give();
+        let function = self.host_function(number)?;
         let args: Vec<Owned> = args.iter().map(|it| decode(self, it)).collect::<Result<_, _>>()?;
-        let given: Vec<Opaque> = args.into_iter().map(Owned::give).collect();
-        // SAFETY: a function that is kept by its value until the end, and so many values; both are destroyed here.
+        let given: Vec<Opaque> = args.iter().map(Owned::get).collect();
+        // SAFETY: a function that its value keeps alive, and so many values; the result is ours.
         unsafe {
-            let core = self.core;
-            let result =
-                (core.function_call)((core.value_to_function)(function), given.as_ptr(), given.len());
-            given.iter().chain([&function]).for_each(|value| (core.value_type_destroy)(*value));
-            self.taken(result)
+            let callee = (self.core.value_to_function)(function.get());
+            self.taken((self.core.function_call)(callee, given.as_ptr(), given.len()))
         }
     }
 
@@ -265,12 +262,7 @@ impl Session {
         };
         let value = decode(self, value)?;
         // SAFETY: the callback and its context are the caller's, who expects them here; the value stays ours.
-        unsafe {
-            let value = value.give();
-            let result = callback(value, wait.context);
-            (self.core.value_type_destroy)(value);
-            self.taken(result)
-        }
+        unsafe { self.taken(callback(value.get(), wait.context)) }
     }
 
     // --- the end --------------------------------------------------------------------------------------------------------
@@ -326,17 +318,11 @@ impl Session {
             (std::mem::take(&mut state.awaits), std::mem::take(&mut state.functions))
         };
         for (_, wait) in awaits {
-            let (Some(reject), Ok(error)) = (wait.reject, super::values::failed(self.core, "Node has ended"))
-            else {
+            let (Some(reject), Ok(error)) = (wait.reject, failed(self.core, "Node has ended")) else {
                 continue;
             };
             // SAFETY: as in `settle`.
-            unsafe {
-                let error = error.give();
-                let result = reject(error, wait.context);
-                (self.core.value_type_destroy)(error);
-                (self.core.value_type_destroy)(result);
-            }
+            unsafe { (self.core.value_type_destroy)(reject(error.get(), wait.context)) };
         }
         for (_, kept) in functions {
             // SAFETY: kept once, and no longer.

@@ -24,6 +24,11 @@ impl<'a> Owned<'a> {
         (!value.is_null()).then_some(Self(core, value)).ok_or_else(none)
     }
 
+    /// The value, which stays ours.
+    pub fn get(&self) -> Opaque {
+        self.1
+    }
+
     /// Gives the value away.
     pub fn give(self) -> Opaque {
         let value = self.1;
