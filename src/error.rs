@@ -299,6 +299,12 @@ pub enum Error {
     /// Node has ended in an isolate of the host's.
     #[error("the heap of the host's isolate still refers to the guest's code: that stays loaded")]
     StaysShared,
+    /// The core that loads `librelink_loader.so` is not the one that its interface is of.
+    #[error("the process has no core for the loader interface, or one of another version: {} {} missing; load MetaCall's core 0.9 with its symbols visible", names.join(", "), if names.len() == 1 { "is" } else { "are" })]
+    LoaderCore {
+        /// The functions that were not found.
+        names: Vec<String>,
+    },
     /// A panic of Relink's own code was caught.
     #[error("internal error: {0}; please report it")]
     Internal(String),
@@ -348,6 +354,7 @@ impl Error {
             Self::NodeStart(_) => "E0603",
             Self::StillRuns { .. } => "E0604",
             Self::StaysShared => "E0605",
+            Self::LoaderCore { .. } => "E0610",
             Self::Internal(_) => "E0901",
         }
     }

@@ -63,7 +63,7 @@ enum relink_flag {
 
 /* Set `size` and what is wanted, all else to 0. Lists end with a null pointer and may be null themselves. */
 typedef struct relink_options {
-  unsigned int size;              /* sizeof(relink_options) */
+  unsigned int size;              /* sizeof(relink_options); an earlier version is taken, too */
   unsigned int mode;              /* enum relink_mode */
   const char *guest;              /* the libnode to bring in; needed */
   const char *script;             /* Node's main script; may be null */
@@ -78,6 +78,7 @@ typedef struct relink_options {
   unsigned int wait_ms;           /* how long to wait for the host's V8 to be initialised; 0: not at all */
   unsigned int flags;             /* RELINK_STAY */
   unsigned int reserved;          /* 0 */
+  /* The first version ends here. */
   void *isolate;                  /* shared only: the v8::Isolate * */
   const void *context;            /* shared only: a v8::Local<v8::Context> *, that of the scripts that use Node */
   const char *expose;             /* shared only: that context's global object gets { require, process, global } by this name */

@@ -176,7 +176,7 @@ pub fn r(progress: &dyn Progress) -> Result<R> {
 }
 
 /// Packages of Debian's, unpacked into one folder. They are fetched once: what a host is made of need not be the newest.
-fn debian(kind: &str, packages: &[&str], progress: &dyn Progress) -> Result<PathBuf> {
+pub(super) fn debian(kind: &str, packages: &[&str], progress: &dyn Progress) -> Result<PathBuf> {
     let cache = Cache::locate()?;
     let key = KeyBuilder::new().add("packages", packages.join(" ")).finish();
     let dir = cache.get_or_make(kind, &key, progress, |work| {

@@ -16,6 +16,7 @@ mod files;
 pub mod guest;
 pub mod headers;
 pub mod hosts;
+pub mod java;
 pub mod matrix;
 pub mod neutral;
 pub mod npm;

@@ -1,4 +1,5 @@
 //! Hosts written in C (fixtures/capi), linked with librelink.so and a real V8.
+#![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use crate::support::parts;
 use std::path::{Path, PathBuf};

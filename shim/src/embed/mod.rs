@@ -7,15 +7,16 @@ mod calls;
 mod options;
 mod runtime;
 
-pub use runtime::current;
+pub use calls::HostFunction;
+pub use options::Wanted;
+pub use runtime::{current, Runtime};
 
 use crate::answer::{answer, hand_out, Answer, No};
 use crate::{api, bridge, new_report};
-use calls::HostFunction;
-use options::{text, Options, Wanted};
+use options::{text, Options};
 use relink_core::pipeline::{self, lock};
 use relink_core::report::Failure;
-use runtime::{c_text, Runtime};
+use runtime::c_text;
 use std::ffi::{c_char, c_int, c_uint, c_ulonglong, c_void, CStr, CString};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -93,27 +94,32 @@ pub unsafe extern "C" fn relink_probe(options: *const Options, result: *mut *mut
 /// As the header says.
 #[no_mangle]
 pub unsafe extern "C" fn relink_create(options: *const Options, runtime: *mut Handle) -> c_int {
-    static NUMBER: AtomicUsize = AtomicUsize::new(0);
     answer(|| {
         if runtime.is_null() {
             return Err(Answer::Argument.because("there is no place for the handle"));
         }
         // SAFETY: promised by the caller.
-        let wanted = unsafe { Wanted::read(options) }?;
-        let other = || {
-            let why = "Node's per-process part is set up once: one guest at a time; destroy the other first, or use Workers";
-            Answer::Busy.because(why)
-        };
-        let free = api::reserve().ok_or_else(other)?;
-        // Never a null pointer, nor one that was used before.
-        let id = (NUMBER.fetch_add(1, Ordering::Relaxed) + 1) * 16;
-        let created = Arc::new(Runtime::create(wanted, id)?);
-        *current() = Some(created);
-        drop(free);
+        let created = create(unsafe { Wanted::read(options) }?)?;
         // SAFETY: not null, and the caller's to be written.
-        unsafe { *runtime = id as Handle };
+        unsafe { *runtime = created.id as Handle };
         Ok(())
     })
+}
+
+/// The guest that is wanted, and from now on the one that there is.
+pub fn create(wanted: Wanted) -> Result<Arc<Runtime>, No> {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let other = || {
+        let why = "Node's per-process part is set up once: one guest at a time; destroy the other first, or use Workers";
+        Answer::Busy.because(why)
+    };
+    let free = api::reserve().ok_or_else(other)?;
+    // Never a null pointer, nor one that was used before.
+    let id = (NUMBER.fetch_add(1, Ordering::Relaxed) + 1) * 16;
+    let created = Arc::new(Runtime::create(wanted, id)?);
+    *current() = Some(Arc::clone(&created));
+    drop(free);
+    Ok(created)
 }
 
 /// Loads a script.
@@ -135,8 +141,7 @@ pub unsafe extern "C" fn relink_run(
         let kind = usize::try_from(kind).ok().and_then(|kind| KINDS.get(kind)).ok_or_else(unknown)?;
         // SAFETY: promised by the caller.
         let (what, name) = unsafe { (needed("what", what)?, needed("name", name)?) };
-        let request = serde_json::json!({ "kind": kind, "what": what, "as": name }).to_string();
-        let done = find(runtime)?.call(c"", &c_text(request)?, timeout_ms)?;
+        let done = find(runtime)?.run(kind, &what, &name, timeout_ms)?;
         // SAFETY: promised by the caller.
         unsafe { told(done, result) }
     })
@@ -302,12 +307,14 @@ pub unsafe extern "C" fn relink_report(runtime: Handle, result: *mut *mut c_char
 /// Ends Node and takes the guest out of the process.
 #[no_mangle]
 pub extern "C" fn relink_destroy(runtime: Handle, timeout_ms: c_uint) -> c_int {
-    answer(|| {
-        let guest = find(runtime)?;
-        let done = guest.destroy(timeout_ms);
-        if done.as_ref().map_or_else(|no| no.answer == Answer::Stays, |()| true) {
-            *current() = None;
-        }
-        done
-    })
+    answer(|| destroy(&*find(runtime)?, timeout_ms))
+}
+
+/// Takes a guest out, after which there is none.
+pub fn destroy(guest: &Runtime, timeout_ms: u32) -> Result<(), No> {
+    let done = guest.destroy(timeout_ms);
+    if done.as_ref().map_or_else(|no| no.answer == Answer::Stays, |()| true) {
+        *current() = None;
+    }
+    done
 }

@@ -38,6 +38,10 @@ pub struct Options {
 }
 const _: () = assert!(size_of::<Options>() == 120);
 
+/// The structure's first version, without what comes from `isolate` on.
+const FIRST_SIZE: usize = 96;
+const _: () = assert!(std::mem::offset_of!(Options, isolate) == FIRST_SIZE);
+
 /// `RELINK_TICKED`.
 const TICKED: c_uint = 1;
 /// `RELINK_SHARED`.
@@ -64,6 +68,41 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// A guest on a thread of its own, without a script, that stays until it is taken out.
+    pub fn staying(guest: PathBuf, node_args: Vec<String>, provider: Option<String>) -> Result<Self, No> {
+        let settings =
+            json!({ "version": env!("CARGO_PKG_VERSION"), "script": null, "cwd": null, "env": null });
+        Ok(Self {
+            config: Config { node_args, provider, ..Self::config(guest)? },
+            ticked: false,
+            stay: true,
+            cwd: None,
+            disallow: Vec::new(),
+            settings: settings.to_string(),
+        })
+    }
+
+    /// What is not asked for.
+    fn config(guest: PathBuf) -> Result<Config, No> {
+        let get = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        Ok(Config {
+            guest,
+            script: PathBuf::new(),
+            args: Vec::new(),
+            node_args: Vec::new(),
+            report: None,
+            log: Level::Error,
+            provider: None,
+            wait: Duration::ZERO,
+            inherit: false,
+            host: None,
+            audit: false,
+            adapters: get(config::ADAPTERS).map(PathBuf::from),
+            probe: config::probe(get)?,
+            shared: None,
+        })
+    }
+
     /// Reads and checks the options.
     ///
     /// # Safety
@@ -74,14 +113,17 @@ impl Wanted {
         }
         // SAFETY: the size comes first in every version of the structure.
         let size = unsafe { options.cast::<c_uint>().read() };
-        if size as usize != size_of::<Options>() {
+        let size = size as usize;
+        if ![FIRST_SIZE, size_of::<Options>()].contains(&size) {
             let why = format!("relink_options.size is {size}, this library's is {}", size_of::<Options>());
             return Err(Answer::Argument.because(why));
         }
-        // SAFETY: promised by the caller; it has the whole size.
-        let options = unsafe { *options };
-        // SAFETY: as above.
-        unsafe { options.wanted() }
+        // SAFETY: integers and pointers may all be zero, which is what is not asked for.
+        let mut whole: Options = unsafe { std::mem::zeroed() };
+        // SAFETY: the caller's structure has this size (promised), and ours no less.
+        unsafe { options.cast::<u8>().copy_to_nonoverlapping((&raw mut whole).cast(), size) };
+        // SAFETY: promised by the caller.
+        unsafe { whole.wanted() }
     }
 
     /// # Safety
@@ -116,21 +158,15 @@ impl Wanted {
         Ok(Self {
             stay: script.is_none() || options.flags & STAY != 0,
             config: Config {
-                guest,
                 script: script.unwrap_or_default(),
                 args,
                 node_args,
                 report: path(options.report)?,
-                log: Level::Error,
                 provider,
                 wait: Duration::from_millis(u64::from(options.wait_ms)),
-                inherit: false,
-                host: None,
-                audit: false,
                 // SAFETY: as above.
                 shared: unsafe { options.shared() }?,
-                adapters: std::env::var_os(config::ADAPTERS).filter(|v| !v.is_empty()).map(PathBuf::from),
-                probe: config::probe(|name| std::env::var_os(name).filter(|value| !value.is_empty()))?,
+                ..Self::config(guest)?
             },
             ticked: matches!(options.mode, TICKED | SHARED),
             cwd,

@@ -87,7 +87,7 @@ impl Runtime {
     }
 
     /// Whether the calling thread is the guest's.
-    fn is_here(&self) -> bool {
+    pub fn is_here(&self) -> bool {
         self.thread.load(Ordering::Relaxed) == here()
     }
 
@@ -115,7 +115,8 @@ impl Runtime {
         }
     }
 
-    fn has_ended(&self) -> bool {
+    /// Whether nothing can be called any more.
+    pub fn has_ended(&self) -> bool {
         self.session().is_some_and(|session| match &*session {
             Session::Thread(thread) => thread.is_finished(),
             Session::Ticked(_) => false,
@@ -149,6 +150,12 @@ impl Runtime {
             *session = Session::Ended(Some(entered?));
         }
         Ok(())
+    }
+
+    /// Loads a script and waits until it has run. `kind` is `file`, `string` or `package`.
+    pub fn run(&self, kind: &str, what: &str, name: &str, timeout_ms: u32) -> Result<(Answer, String), No> {
+        let request = serde_json::json!({ "kind": kind, "what": what, "as": name }).to_string();
+        self.call(c"", &c_text(request)?, timeout_ms)
     }
 
     /// Calls a function, or with an empty name has a script loaded, and waits for the answer.

@@ -1,0 +1,27 @@
+package relink;
+
+/** Any answer of relink.h but OK. */
+public class RelinkException extends RuntimeException {
+    private static final long serialVersionUID = 1;
+
+    /** What the library answered: {@code enum relink_answer}. */
+    public enum Answer {
+        OK, NOTHING, BUSY, TIMEOUT, REFUSED, STAYS, ARGUMENT, ENDED, THREW, UNKNOWN, WRONG_THREAD, INTERNAL;
+
+        static Answer of(int number) {
+            return number >= 0 && number < values().length ? values()[number] : INTERNAL;
+        }
+    }
+
+    private final Answer answer;
+
+    RelinkException(int answer, String why) {
+        super(why);
+        this.answer = Answer.of(answer);
+    }
+
+    /** Which answer. For {@code THREW} the message is the error as JSON: name, message, code and stack. */
+    public Answer answer() {
+        return answer;
+    }
+}

@@ -1,0 +1,244 @@
+package relink;
+
+import com.sun.jna.Pointer;
+import com.sun.jna.ptr.PointerByReference;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.Map;
+import java.util.Queue;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Supplier;
+
+/** A guest: Node on this process's V8. One at a time. */
+public final class Runtime implements AutoCloseable {
+    /** For callers that name no time: a call ends when it ends, or with Node. */
+    private static final int FOREVER_MS = -1;
+    private static final int FILE = 0;
+    private static final int STRING = 1;
+    private static final int PACKAGE = 2;
+    private static final int BUSY = 2;
+    private static final int TIMEOUT = 3;
+    private static final int ENDED = 7;
+    private static final int WRONG_THREAD = 10;
+
+    private final Library library = Library.INSTANCE;
+    private volatile Pointer handle;
+
+    private final AtomicLong last = new AtomicLong();
+    private final Map<Long, CompletableFuture<String>> pending = new ConcurrentHashMap<>();
+    private final Map<Long, Supplier<String>> work = new ConcurrentHashMap<>();
+    /** Functions that scripts may be in stay alive as long as the guest. */
+    private final Queue<Library.Function> functions = new ConcurrentLinkedQueue<>();
+    private final Library.Done done = this::settled;
+    private final Library.Posted posted = this::runPosted;
+
+    /** Brings Node in. */
+    public Runtime(Options options) {
+        PointerByReference made = new PointerByReference();
+        check(library.relink_create(options.read(), made));
+        handle = made.getValue();
+    }
+
+    /** The version of librelink.so. */
+    public static String version() {
+        return Library.INSTANCE.relink_version();
+    }
+
+    /**
+     * Says whether Node could be brought in, changing nothing.
+     *
+     * @return the report, JSON, whether it could or not: in {@code error} it says why not
+     */
+    public static String probe(Options options) {
+        PointerByReference place = new PointerByReference();
+        Library.INSTANCE.relink_probe(options.read(), place);
+        return taken(place);
+    }
+
+    // --- scripts
+
+    /** Loads a script, CommonJS or ES module; its exports can be called as "name.function" from then on. Says what they are (JSON). */
+    public String runFile(String path, String name) {
+        return run(FILE, path, name);
+    }
+
+    /** Loads the source of a CommonJS module. */
+    public String runString(String source, String name) {
+        return run(STRING, source, name);
+    }
+
+    /** Loads a package or built-in module. */
+    public String require(String what, String name) {
+        return run(PACKAGE, what, name);
+    }
+
+    private String run(int kind, String what, String name) {
+        PointerByReference place = new PointerByReference();
+        return text(library.relink_run(handle, kind, what, name, FOREVER_MS, place), place);
+    }
+
+    // --- calls
+
+    /** Calls "name.function" of a script, or of the global object, and waits for what it returns or its promise becomes. */
+    public String call(String function, String args) {
+        return call(function, args, null);
+    }
+
+    /** The same, waiting no longer than {@code limit}. */
+    public String call(String function, String args, Duration limit) {
+        PointerByReference place = new PointerByReference();
+        return text(library.relink_call(handle, function, args, milliseconds(limit), place), place);
+    }
+
+    /** The same without waiting. */
+    public CompletableFuture<String> callAsync(String function, String args) {
+        CompletableFuture<String> future = new CompletableFuture<>();
+        long number = last.incrementAndGet();
+        pending.put(number, future);
+        unless(library.relink_call_async(handle, function, args, done, new Pointer(number)), number);
+        return future;
+    }
+
+    /** Has something done on Node's thread. */
+    public CompletableFuture<String> post(Supplier<String> it) {
+        CompletableFuture<String> future = new CompletableFuture<>();
+        long number = last.incrementAndGet();
+        pending.put(number, future);
+        work.put(number, it);
+        unless(library.relink_post(handle, posted, new Pointer(number)), number);
+        return future;
+    }
+
+    private void unless(int answer, long number) {
+        if (answer != 0) {
+            pending.remove(number);
+            work.remove(number);
+            check(answer);
+        }
+    }
+
+    private void settled(Pointer context, int answer, String result) {
+        CompletableFuture<String> future = pending.remove(Pointer.nativeValue(context));
+        if (answer == 0) {
+            future.complete(result);
+        } else {
+            future.completeExceptionally(new RelinkException(answer, result));
+        }
+    }
+
+    private void runPosted(Pointer context, int run) {
+        long number = Pointer.nativeValue(context);
+        CompletableFuture<String> future = pending.remove(number);
+        Supplier<String> it = work.remove(number);
+        if (run == 0) {
+            future.completeExceptionally(new RelinkException(ENDED, "Node has ended"));
+            return;
+        }
+        try {
+            future.complete(it.get());
+        } catch (Throwable thrown) { // whoever waits for it gets it
+            future.completeExceptionally(thrown);
+        }
+    }
+
+    /** Lets scripts call {@code relink.host.NAME(...)}; null takes it away again. */
+    public void register(String name, HostFunction function) {
+        Library.Function called = function == null ? null : (context, args, reply) -> answer(function, args, reply);
+        check(library.relink_register(handle, name, called, null));
+        if (called != null) {
+            functions.add(called);
+        }
+    }
+
+    /** Nothing is thrown through C: it is thrown in the script instead. */
+    private int answer(HostFunction function, String args, Pointer reply) {
+        try {
+            String result = function.call(args);
+            library.relink_reply_set(reply, result == null ? "null" : result);
+            return 0;
+        } catch (Throwable thrown) {
+            library.relink_reply_set(reply, thrown.toString());
+            return 1;
+        }
+    }
+
+    // --- life
+
+    /** Does what is due in a ticked guest: false when Node has ended. */
+    public boolean tick(Duration budget) {
+        int answer = library.relink_tick(handle, budget.toNanos() / 1000);
+        if (answer == ENDED) {
+            return false;
+        }
+        check(answer);
+        return true;
+    }
+
+    /** The report so far, JSON. */
+    public String report() {
+        PointerByReference place = new PointerByReference();
+        return text(library.relink_report(handle, place), place);
+    }
+
+    /** Waits until Node has ended by itself. */
+    public void join(Duration limit) {
+        check(library.relink_join(handle, milliseconds(limit)));
+    }
+
+    /** Ends Node, whatever it is doing. */
+    public void stop(Duration limit) {
+        check(library.relink_stop(handle, milliseconds(limit)));
+    }
+
+    /** Takes the guest out of the process; nothing if it is out already. */
+    @Override
+    public void close() {
+        Pointer it = handle;
+        handle = null;
+        if (it == null) {
+            return;
+        }
+        int answer = library.relink_destroy(it, 10_000);
+        if (answer == BUSY || answer == TIMEOUT || answer == WRONG_THREAD) {
+            handle = it; // it is still there
+        }
+        check(answer);
+        functions.clear();
+    }
+
+    static int milliseconds(Duration time) {
+        return time == null ? FOREVER_MS : (int) Math.max(0, Math.min(Integer.MAX_VALUE, time.toMillis()));
+    }
+
+    /** Right after the call, on the same thread. */
+    private void check(int answer) {
+        if (answer != 0) {
+            throw new RelinkException(answer, library.relink_last_error());
+        }
+    }
+
+    private String text(int answer, PointerByReference place) {
+        String why = answer == 0 ? null : library.relink_last_error();
+        String result = taken(place);
+        if (answer != 0) {
+            throw new RelinkException(answer, why);
+        }
+        return result;
+    }
+
+    /** Copies a text and gives it back to the library. */
+    private static String taken(PointerByReference place) {
+        Pointer text = place.getValue();
+        if (text == null) {
+            return null;
+        }
+        try {
+            return text.getString(0, StandardCharsets.UTF_8.name());
+        } finally {
+            Library.INSTANCE.relink_free(text);
+        }
+    }
+}
