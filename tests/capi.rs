@@ -4,7 +4,7 @@
 mod c_hosts;
 mod support;
 
-use c_hosts::{checked, host, object, program, root};
+use c_hosts::{checked, command, host, object, program, root, scripts};
 use relink::abi::line;
 use relink::kit::guest::{self, BuildOptions};
 use relink::kit::{hosts, progress};
@@ -16,25 +16,6 @@ use tempfile::TempDir;
 
 /// How the guest runs.
 const MODES: [&str; 2] = ["own", "ticked"];
-
-/// A folder with the scripts that the hosts load.
-fn scripts() -> TempDir {
-    let folder = TempDir::new().expect("a folder");
-    let write = |name, text| std::fs::write(folder.path().join(name), text).expect("written");
-    write("module.mjs", "export const twice = (x) => 2 * x;\n");
-    write("common.js", "module.exports = (x) => `hello ${x}`;\n");
-    folder
-}
-
-/// A host, in an environment without anything of Relink's or Node's.
-fn command(program: &Path) -> Command {
-    let mut command = Command::new(program);
-    for name in relink::config::VARIABLES.iter().chain(&["LD_PRELOAD", "NODE_OPTIONS", "NODE_EXTRA_CA_CERTS"])
-    {
-        command.env_remove(name);
-    }
-    command
-}
 
 #[test]
 fn the_header_is_strict_c_and_cpp_and_needs_no_other() {
@@ -148,8 +129,6 @@ const SHARED: [(&str, &str, i32); 9] = [
 #[test]
 fn scripts_of_the_host_and_nodes_share_an_isolate() {
     let folder = scripts();
-    let takes = "module.exports = (mine) => { mine.seen.push(1, 2); mine.answer = mine.add(40, 2); return { mine, list: [1, 2, 3] }; };\n";
-    std::fs::write(folder.path().join("takes.js"), takes).expect("written");
     let source = root().join("fixtures/capi/shared.cc");
     let shared = program("shared", &[object(&source, folder.path())], folder.path());
     for (way, how, code) in SHARED {

@@ -104,6 +104,27 @@ pub fn jemalloc(progress: &dyn Progress) -> Result<PathBuf> {
     Ok(libraries(&dir).join("libjemalloc.so.2"))
 }
 
+/// Debian's valgrind with the symbols of its C library, without which it does not start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Valgrind {
+    /// The program.
+    pub executable: PathBuf,
+    /// `VALGRIND_LIB`.
+    pub tools: PathBuf,
+    /// For `--extra-debuginfo-path`.
+    pub symbols: PathBuf,
+}
+
+/// Valgrind, to be run from the cache.
+pub fn valgrind(progress: &dyn Progress) -> Result<Valgrind> {
+    let dir = debian("valgrind", &["valgrind", "libc6-dbg"], progress)?;
+    Ok(Valgrind {
+        executable: dir.join("usr/bin/valgrind.bin"),
+        tools: dir.join("usr/libexec/valgrind"),
+        symbols: dir.join("usr/lib/debug"),
+    })
+}
+
 /// R with its V8 package, which loads libnode.so.108 when it is attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct R {

@@ -4,6 +4,7 @@
 use crate::support::parts;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use tempfile::TempDir;
 
 /// This tree.
 pub fn root() -> &'static Path {
@@ -20,6 +21,11 @@ pub fn checked(command: &mut Command) -> Output {
 
 /// Compiles `source` as strict C99 (or C++, by its name) to an object file.
 pub fn object(source: &Path, folder: &Path) -> PathBuf {
+    object_with(&[], source, folder)
+}
+
+/// The same with more options.
+pub fn object_with(options: &[&str], source: &Path, folder: &Path) -> PathBuf {
     let output = folder.join(source.file_name().expect("a name")).with_extension("o");
     let is_c = source.extension().is_some_and(|e| e == "c");
     let mut command = if is_c { Command::new("gcc") } else { Command::new("g++") };
@@ -29,13 +35,18 @@ pub fn object(source: &Path, folder: &Path) -> PathBuf {
     command.arg("-DHOST");
     command.args(["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-isystem"]).arg(&parts().headers);
     command.arg("-I").arg(root().join("shim/include")).arg("-I").arg(root().join("fixtures/capi"));
-    checked(command.arg("-c").arg(source).arg("-o").arg(&output));
+    checked(command.args(options).arg("-c").arg(source).arg("-o").arg(&output));
     output
 }
 
 /// Links object files with fixtures/hosts/v8_main.cc to the program `name`.
 pub fn program(name: &str, objects: &[PathBuf], folder: &Path) -> PathBuf {
-    let main = object(&root().join("fixtures/hosts/v8_main.cc"), folder);
+    program_with(&[], name, objects, folder)
+}
+
+/// The same with more options for compiler and linker.
+pub fn program_with(options: &[&str], name: &str, objects: &[PathBuf], folder: &Path) -> PathBuf {
+    let main = object_with(options, &root().join("fixtures/hosts/v8_main.cc"), folder);
     let program = folder.join(name);
     let of = |file: &Path| file.parent().expect("a folder").display().to_string();
     let (v8, relink) = (of(&parts().libv8), of(&parts().library));
@@ -43,7 +54,7 @@ pub fn program(name: &str, objects: &[PathBuf], folder: &Path) -> PathBuf {
         format!("-Wl,--disable-new-dtags,-rpath,{v8},-rpath-link,{v8},-rpath,{relink},-rpath-link,{relink}");
     let mut command = Command::new("g++");
     command.args(objects).arg(main).arg(&parts().libv8).arg(&parts().library);
-    checked(command.args(["-pthread", &paths]).arg("-o").arg(&program));
+    checked(command.args(options).args(["-pthread", &paths]).arg("-o").arg(&program));
     program
 }
 
@@ -51,4 +62,26 @@ pub fn program(name: &str, objects: &[PathBuf], folder: &Path) -> PathBuf {
 pub fn host(name: &str, folder: &Path) -> PathBuf {
     let source = root().join("fixtures/capi").join(format!("{name}.c"));
     program(name, &[object(&source, folder)], folder)
+}
+
+/// A folder with the scripts that the hosts load.
+pub fn scripts() -> TempDir {
+    let folder = TempDir::new().expect("a folder");
+    let write = |name, text| std::fs::write(folder.path().join(name), text).expect("written");
+    write("module.mjs", "export const twice = (x) => 2 * x;\n");
+    write("common.js", "module.exports = (x) => `hello ${x}`;\n");
+    let takes = "module.exports = (mine) => {\n  mine.seen.push(1, 2);\n  mine.answer = mine.add(40, 2);\n  \
+                 return { mine, list: [1, 2, 3] };\n};\n";
+    write("takes.js", takes);
+    folder
+}
+
+/// A host, in an environment without anything of Relink's or Node's.
+pub fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for name in relink::config::VARIABLES.iter().chain(&["LD_PRELOAD", "NODE_OPTIONS", "NODE_EXTRA_CA_CERTS"])
+    {
+        command.env_remove(name);
+    }
+    command
 }
