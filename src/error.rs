@@ -305,6 +305,12 @@ pub enum Error {
         /// The functions that were not found.
         names: Vec<String>,
     },
+    /// Unloading the guest does not come to an end.
+    #[error("the guest cannot be unloaded: {why}; it stays loaded")]
+    Unload {
+        /// What holds it.
+        why: String,
+    },
     /// A panic of Relink's own code was caught.
     #[error("internal error: {0}; please report it")]
     Internal(String),
@@ -354,6 +360,7 @@ impl Error {
             Self::NodeStart(_) => "E0603",
             Self::StillRuns { .. } => "E0604",
             Self::StaysShared => "E0605",
+            Self::Unload { .. } => "E0606",
             Self::LoaderCore { .. } => "E0610",
             Self::Internal(_) => "E0901",
         }

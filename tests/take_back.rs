@@ -31,7 +31,9 @@ struct End {
 }
 
 const OK: i32 = 0;
+const BUSY: i32 = 2;
 const TIMEOUT: i32 = 3;
+const STAYS: i32 = 5;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -65,6 +67,19 @@ fn cycles(guest: &Path, count: usize) -> (Vec<Cycle>, End) {
 
 /// The same with this script and these options of the host's; `addons` are for the script.
 fn cycles_of(guest: &Path, count: usize, script: &str, options: &[&str], addons: &str) -> (Vec<Cycle>, End) {
+    let (told, end, errors) = all_of(guest, count, script, options, addons);
+    assert_eq!(errors, "");
+    (told, end)
+}
+
+/// The same with what is on standard error.
+fn all_of(
+    guest: &Path,
+    count: usize,
+    script: &str,
+    options: &[&str],
+    addons: &str,
+) -> (Vec<Cycle>, End, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let script = root().join(script);
     let output = Command::new(compile(folder.path()))
@@ -80,12 +95,12 @@ fn cycles_of(guest: &Path, count: usize, script: &str, options: &[&str], addons:
         .expect("the host runs");
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}: {errors}\n{text}", output.status);
-    assert_eq!(errors, "");
     // What guests print goes to the same place.
     let own = text.lines().filter(|line| line.starts_with('{'));
     let (told, end): (Vec<_>, Vec<_>) = own.partition(|line| line.contains("\"cycle\""));
     let read = |line: &&str| serde_json::from_str(line).expect("a cycle");
-    (told.iter().map(read).collect(), serde_json::from_str(end[0]).expect("the end"))
+    let end = serde_json::from_str(end[0]).expect("the end");
+    (told.iter().map(read).collect(), end, errors.into_owned())
 }
 
 /// What the host had after the first guest: nobody's thread or descriptor is left of this one.
@@ -150,5 +165,67 @@ fn add_ons_go_with_their_guest() {
         check_one(cycle, &told[0]);
         assert_eq!(cycle.wait, OK, "{cycle:?}");
     }
+    assert!(end.runs > 0 && end.wrong == 0, "{end:?}");
+}
+
+/// What `relink_start`, `relink_wait` and `relink_unload` answered.
+fn answers(cycle: &Cycle) -> [i32; 3] {
+    [cycle.start, cycle.wait, cycle.unload]
+}
+
+/// A guest that aborted stays, and so does everything else: the host goes on and ends as ever.
+#[test]
+fn an_aborted_guest_stays_and_its_host_goes_on() {
+    let (told, end, errors) = all_of(&parts().guest, 2, "fixtures/scripts/guest_that_aborts.js", &[], "{}");
+    assert_eq!(
+        told.iter().map(answers).collect::<Vec<_>>(),
+        [[OK, OK, STAYS], [BUSY, OK, STAYS]],
+        "{told:?}"
+    );
+    assert!(errors.contains("the guest is abandoned: Node aborted"), "{errors}");
+    assert!(end.runs > 0 && end.wrong == 0, "{end:?}");
+}
+
+/// Compiles the add-on whose destructor aborts; gives back what the script is told of it.
+fn leaving(folder: &Path, options: &[&str]) -> String {
+    let out = folder.join("leaves.node");
+    let mut command = Command::new("gcc");
+    command.args(options).args(["-O1", "-Wall", "-Werror", "-fPIC", "-shared", "-pthread", "-o"]).arg(&out);
+    let output = command.arg(root().join("fixtures/addons/leaves.c")).output().expect("gcc runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::json!({ "one": out }).to_string()
+}
+
+/// The caller's thread comes back, and is told.
+#[test]
+fn a_destructor_that_aborts_holds_no_thread_of_the_hosts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let addons = leaving(folder.path(), &[]);
+    let (told, end, errors) = all_of(&parts().guest, 1, "fixtures/addons/use_one.js", &[], &addons);
+    assert_eq!(answers(&told[0]), [OK, OK, STAYS], "{errors}");
+    assert!(errors.contains("the guest is abandoned") && errors.contains("E0606"), "{errors}");
+    assert!(end.runs > 0 && end.wrong == 0, "{end:?}");
+}
+
+/// A thread that goes on finds nothing destroyed: no destructor has run.
+#[test]
+fn nothing_is_destroyed_while_a_thread_of_the_guests_lives() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let addons = leaving(folder.path(), &["-DTHREAD"]);
+    let (told, end, errors) = all_of(&parts().guest, 1, "fixtures/addons/use_one.js", &[], &addons);
+    assert_eq!(answers(&told[0]), [OK, OK, STAYS], "{errors}");
+    assert!(errors.contains("E0604") && !errors.contains("abandoned"), "{errors}");
+    assert!(end.runs > 0 && end.wrong == 0, "{end:?}");
+}
+
+/// A guest that was refused after its initialisers had run leaves its bridge to the next one.
+#[test]
+fn a_guest_comes_after_one_that_could_not_be_attached() {
+    let (told, end, errors) =
+        all_of(&parts().guest, 5, "fixtures/scripts/guest_of_a_cycle.js", &["--hide"], "{}");
+    assert_eq!(told.len(), 5);
+    assert!(told.iter().all(|cycle| answers(cycle) == [OK, OK, OK]), "{told:?}: {errors}");
+    assert!(errors.contains("an initialised V8") && errors.lines().count() == 1, "{errors}");
+    told[1..].iter().for_each(|cycle| check_one(cycle, &told[1]));
     assert!(end.runs > 0 && end.wrong == 0, "{end:?}");
 }

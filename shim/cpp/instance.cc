@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <mutex>
@@ -25,8 +26,10 @@ constexpr int kHeapExtensions = 16;
 constexpr uintptr_t kStackForJavaScript = 984 * 1024;  // V8's own default
 constexpr uintptr_t kStackForNative = 128 * 1024;      // what V8's checks do not see
 
+constexpr std::chrono::milliseconds kStopLimit(500);
+
 std::atomic<bool> g_stop_requested{false};
-std::mutex g_environment_lock;  // held while g_environment is used by another thread
+std::timed_mutex g_environment_lock;  // held while g_environment is used by another thread
 node::Environment* g_environment = nullptr;
 
 // uv_loop_configure(loop, UV_METRICS_IDLE_TIME), as Node's own main calls it: performance.eventLoopUtilization() needs it.
@@ -49,7 +52,7 @@ bool ended_by_error(v8::Isolate* isolate) {
 
 // From here on other threads may stop the environment; with null no more.
 void publish(node::Environment* env) {
-  std::lock_guard<std::mutex> guard(g_environment_lock);
+  std::lock_guard<std::timed_mutex> guard(g_environment_lock);
   g_environment = env;
   if (env != nullptr && g_stop_requested.load()) node::Stop(env);
 }
@@ -104,10 +107,14 @@ void fail(relink_bridge_result* result, int exit_code, const std::string& why) {
   snprintf(result->message, sizeof result->message, "%s", why.c_str());
 }
 
-void stop_environment() {
-  std::lock_guard<std::mutex> guard(g_environment_lock);
+bool stop_environment() {
+  // First: an environment that is published from here on is stopped by that.
   g_stop_requested.store(true);
+  // A thread of the guest's that was parked may hold it for ever.
+  std::unique_lock<std::timed_mutex> guard(g_environment_lock, kStopLimit);
+  if (!guard.owns_lock()) return false;
   if (g_environment != nullptr) node::Stop(g_environment);
+  return true;
 }
 
 bool stop_requested() { return g_stop_requested.load(); }

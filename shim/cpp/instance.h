@@ -37,7 +37,7 @@ class Stopwatch {
 };
 
 // Asks the environment that lives to end, or the next one if there is none yet. Any thread.
-void stop_environment();
+bool stop_environment();
 bool stop_requested();
 void forget_stop();
 

@@ -32,9 +32,18 @@ constexpr uint32_t kPrefix = 2;
 
 std::atomic<Platform*> g_node_platform{nullptr};
 std::atomic<bool> g_attached{false};
-std::atomic<bool> g_installing{false};  // serialises attach and detach
+std::atomic<pid_t> g_installing{0};  // serialises attach and detach: the process of the thread that does; 0: none
 Platform* g_host_platform = nullptr;
 uint32_t g_slots = 0;  // slots in the shadow
+
+// Lets one thread attach or detach. A forked child takes over what a thread held that it does not have.
+bool try_lock() {
+  pid_t own = getpid(), holder = 0;
+  while (!g_installing.compare_exchange_strong(holder, own)) {
+    if (holder == own) return false;
+  }
+  return true;
+}
 
 // The host destroys its platform: it is leaving, and after this V8 must not be used.
 template <uint32_t slot>
@@ -43,10 +52,10 @@ void destroy(Platform* self) {
     logf(RELINK_LOG_WARN, "the guest still runs: the host's platform is left standing instead of being destroyed");
     return;
   }
-  while (g_installing.exchange(true)) sched_yield();  // not while the guest's thread puts the vtable back
+  while (!try_lock()) sched_yield();  // not while the guest's thread puts the vtable back
   g_attached.store(false);
   g_host_platform = nullptr;
-  g_installing.store(false);
+  g_installing.store(0);
   original<void (*)(Platform*)>(slot)(self);
 }
 
@@ -146,9 +155,9 @@ int uninstall() {
 // Runs `action` while no other thread attaches or detaches.
 template <class Action>
 int exclusively(Action action) {
-  if (g_installing.exchange(true)) return RELINK_BRIDGE_E_BUSY;
+  if (!try_lock()) return RELINK_BRIDGE_E_BUSY;
   int outcome = action();
-  g_installing.store(false);
+  g_installing.store(0);
   return outcome;
 }
 

@@ -346,8 +346,7 @@ extern "C" void relink_bridge_escape(void) { relink::escape::leave(); }
 extern "C" int relink_bridge_stop(void) {
   using namespace relink;
   if (!is_running()) return RELINK_BRIDGE_E_NOT_RUNNING;
-  stop_environment();
-  return 0;
+  return stop_environment() ? 0 : RELINK_BRIDGE_E_TIMEOUT;
 }
 
 extern "C" int relink_bridge_release(void) {

@@ -337,7 +337,7 @@ fn arguments() -> (c_int, *const *const i8, *const *const i8) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::elf::arch::Arch;
     use crate::guest::copy::plan_copy;
@@ -346,7 +346,7 @@ mod tests {
     use std::os::fd::FromRawFd;
 
     /// A private copy of a library that every program of Rust's has, with all of its bytes in memory.
-    fn staged() -> Staged {
+    pub(crate) fn staged() -> Staged {
         let modules = Modules::observe();
         let library =
             modules.0.iter().find(|m| m.name() == "libgcc_s.so.1").expect("this program unwinds by it");

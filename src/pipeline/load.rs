@@ -12,18 +12,51 @@ use crate::guest::stage::{self, Staged};
 use crate::patch::live::LiveMemory;
 use crate::patch::{apply, by_page, Applied, Memory};
 use crate::plan::{is_run_time, place, Placement, Plan, StagedImage};
+use crate::process::room;
 use crate::report::log::{self, Level};
-use crate::runtime::{addons, bridge as entered, descriptors, guards, remains};
+use crate::runtime::{addons, bridge as entered, descriptors, event_loop, guards, remains};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The bridge of guests that were unloaded. The bridge itself never is: a thread of the host's may be on its way through the
 /// platform hook when the guest ends. The next guest gets the same one, bound anew.
-static BRIDGE: Mutex<Option<Staged>> = Mutex::new(None);
+static BRIDGE: Mutex<Kept> = Mutex::new(Kept { build: String::new(), staged: None });
 
-fn bridge() -> MutexGuard<'static, Option<Staged>> {
+fn bridge() -> MutexGuard<'static, Kept> {
     BRIDGE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The bridge of this process.
+struct Kept {
+    /// Its build, also while it serves a guest.
+    build: String,
+    /// Itself, while it serves none.
+    staged: Option<Staged>,
+}
+
+impl Kept {
+    /// The bridge that served before, if it is of this build: one for another line of V8 would misread this guest. A new one
+    /// where none was ever entered.
+    fn serve(
+        &mut self,
+        build: String,
+        is_entered: bool,
+        load: impl FnOnce() -> Result<Staged, Error>,
+    ) -> Result<Staged, Error> {
+        if self.staged.is_some() && self.build != build {
+            return Err(entered::taken());
+        }
+        match self.staged.take() {
+            Some(kept) => Ok(kept),
+            None if is_entered => Err(entered::taken()),
+            None => {
+                let staged = load()?;
+                self.build = build;
+                Ok(staged)
+            }
+        }
+    }
 }
 
 /// Images that are loaded, in the order in which they were given.
@@ -32,11 +65,17 @@ pub struct Images(Vec<(StagedImage, Staged)>);
 
 impl Images {
     /// Loads private copies of all parts, or of none.
+    ///
+    /// # Errors
+    /// There is no room for them and for an isolate, or ld.so refuses one.
     pub fn load(parts: &[Part], verified: &VerifiedPlan) -> Result<Self, Error> {
+        room::try_it().map_err(|source| Error::NoRoom { mib: room::NEEDED.get() >> 20, source })?;
         let mut images = Self::default();
         for part in parts {
             let loaded = match part.image {
-                StagedImage::Bridge => bridge_for(part, verified),
+                StagedImage::Bridge => {
+                    bridge().serve(part.build(), entered::is_entered(), || load(part, verified))
+                }
                 _ => load(part, verified),
             };
             match loaded {
@@ -104,26 +143,27 @@ impl Images {
 
     /// Leaves them loaded for ever, but for the bridge, which the next guest gets.
     pub fn leave(self) {
-        for (image, staged) in self.0 {
-            if image == StagedImage::Bridge {
-                *bridge() = Some(staged);
-            } else {
-                staged.keep();
-            }
-        }
+        self.end(hand_on, Staged::keep);
     }
 
     /// Leaves them loaded for ever.
     pub fn keep(self) {
-        self.0.into_iter().for_each(|(_, staged)| staged.keep());
+        self.end(Staged::keep, Staged::keep);
     }
 
     fn discard(self) {
+        let bridge =
+            |bridge: Staged| if bridge.is_initialised() { hand_on(bridge) } else { bridge.discard() };
+        self.end(bridge, Staged::discard);
+    }
+
+    /// What becomes of the bridge and of the others, the last one first.
+    fn end(self, bridge: fn(Staged), other: fn(Staged)) {
         for (image, staged) in self.0.into_iter().rev() {
-            if image == StagedImage::Bridge && staged.is_initialised() {
-                *bridge() = Some(staged);
+            if image == StagedImage::Bridge {
+                bridge(staged)
             } else {
-                staged.discard();
+                other(staged)
             }
         }
     }
@@ -139,6 +179,14 @@ impl Images {
     pub unsafe fn unload(self, order: &[StagedImage]) -> Result<(), usize> {
         /// For threads that were told to end.
         const LIMIT: Duration = Duration::from_secs(2);
+        // SAFETY: promised by the caller.
+        let pool_ended = unsafe { event_loop::end_pool() };
+        // A thread that goes on must not find destroyed what it uses.
+        if pool_ended {
+            if let alive @ 1.. = remains::threads_left(LIMIT) {
+                return Err(self.stay(addons::take(), alive));
+            }
+        }
         // SAFETY: promised by the caller.
         unsafe { remains::run_exit_functions() };
         let addons = addons::take();
@@ -163,22 +211,21 @@ impl Images {
                 self.discard();
                 Ok(())
             }
-            alive => {
-                addons.into_iter().for_each(Staged::keep);
-                self.keep();
-                Err(alive)
-            }
+            alive => Err(self.stay(addons, alive)),
         }
+    }
+
+    /// So many threads of the guest are alive, and everything stays.
+    fn stay(self, addons: Vec<Staged>, threads: usize) -> usize {
+        addons.into_iter().for_each(Staged::keep);
+        self.keep();
+        threads
     }
 }
 
-/// The bridge that served before, or a new one where there was none.
-fn bridge_for(part: &Part, verified: &VerifiedPlan) -> Result<Staged, Error> {
-    match bridge().take() {
-        Some(kept) => Ok(kept),
-        None if entered::is_entered() => Err(entered::taken()),
-        None => load(part, verified),
-    }
+/// The next guest gets this bridge.
+fn hand_on(staged: Staged) {
+    bridge().staged = Some(staged);
 }
 
 fn load(part: &Part, verified: &VerifiedPlan) -> Result<Staged, Error> {
@@ -196,4 +243,33 @@ fn load(part: &Part, verified: &VerifiedPlan) -> Result<Staged, Error> {
     }
     // SAFETY: the copy was planned for this image.
     unsafe { stage::load(source, &copy) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::stage::tests::staged;
+
+    fn nothing_is_loaded() -> Result<Staged, Error> {
+        Err(Error::Internal("loaded".into()))
+    }
+
+    #[test]
+    fn a_bridge_serves_again_but_no_guest_of_another_line() {
+        let mut kept = Kept { build: String::new(), staged: None };
+        let loaded = |answer| matches!(answer, Err(Error::Internal(_)));
+        let taken = |answer: &Result<Staged, Error>| answer.as_ref().is_err_and(|e| e.code() == "E0601");
+        assert!(loaded(kept.serve("10.2".into(), false, nothing_is_loaded)), "a first one is loaded");
+        assert!(
+            taken(&kept.serve("10.2".into(), true, nothing_is_loaded)),
+            "one serves, or stays with a guest"
+        );
+        let first = kept.serve("10.2".into(), false, || Ok(staged())).expect("loaded");
+        let bias = first.bias;
+        kept.staged = Some(first);
+        assert!(taken(&kept.serve("11.3".into(), true, nothing_is_loaded)), "of another line");
+        let again = kept.serve("10.2".into(), true, nothing_is_loaded).expect("the same");
+        assert_eq!(again.bias, bias);
+        again.discard();
+    }
 }

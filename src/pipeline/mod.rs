@@ -28,7 +28,7 @@ use crate::host::{detect, Exports, Provider};
 use crate::patch::live::LiveMemory;
 use crate::patch::{Applied, Memory};
 use crate::plan::{plan, Binding, Guard, Request, StagedImage};
-use crate::process::{room, LiveModule, Maps, Modules};
+use crate::process::{LiveModule, Maps, Modules};
 use crate::report::log::{self, Level};
 use crate::report::{Report, Witness};
 use crate::runtime::addons::{Known, World};
@@ -78,6 +78,8 @@ pub struct Bound<'b, 'd> {
     parts: &'b [Part<'b, 'd>],
     order: Vec<StagedImage>,
     exports: &'b Exports<'b, 'b>,
+    /// The module that provides the host's V8: held, for the host may let go of it before it asks for the guest's end.
+    provider: LiveModule,
     verified: &'b VerifiedPlan<'d>,
     /// The line of the host.
     line: &'static Line,
@@ -214,7 +216,6 @@ pub fn bind<T>(
     lock(report).planned(&verified, &parts);
 
     clock.time("wait", || wait(&exports, &provider))?;
-    room::try_it().map_err(|source| Error::NoRoom { mib: room::NEEDED.get() >> 20, source })?;
     let images = clock.time("load", || Images::load(&parts, &verified))?;
     let (images, applied) = clock.time("apply", || images.bind(verified.plan()))?;
     let order = files.initialisation_order();
@@ -224,6 +225,7 @@ pub fn bind<T>(
         parts: &parts,
         order,
         exports: &exports,
+        provider: provider.module.clone(),
         verified: &verified,
         line,
         adapters,
@@ -354,11 +356,11 @@ impl Bound<'_, '_> {
 
     /// The images have been entered and stay.
     fn keep(self) {
-        self.images.keep();
+        self.entered().keep();
     }
 
     fn entered(self) -> Entered {
-        Entered { images: self.images, order: self.order }
+        Entered { images: self.images, order: self.order, provider: self.provider }
     }
 
     fn spans(&self) -> impl Iterator<Item = std::ops::Range<RunAddr>> + '_ {

@@ -10,16 +10,18 @@ use crate::address::RunAddr;
 use crate::config::Config;
 use crate::error::Error;
 use crate::plan::StagedImage;
+use crate::process::LiveModule;
 use crate::report::log::{self, Level};
 use crate::report::{Outcome, Report};
 use crate::runtime::bridge::{self, Bridge, RunTimes, Start};
 use crate::runtime::channel::Channel;
 use crate::runtime::event_loop::EventLoop;
 use crate::runtime::host_slots::HostSlots;
-use crate::runtime::{guards, lifecycle, platform};
+use crate::runtime::{guards, lifecycle, platform, signals};
 use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Once};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A guest that has ended. It stays loaded until it is unloaded.
 #[derive(Debug)]
@@ -27,31 +29,81 @@ use std::time::Duration;
 pub struct Entered {
     pub(super) images: Images,
     pub(super) order: Vec<StagedImage>,
+    /// What the images are bound to, held.
+    pub(super) provider: LiveModule,
 }
 
 impl Entered {
-    /// Leaves it loaded for ever.
+    /// Leaves it loaded for ever, and what it is bound to.
     pub fn keep(self) {
+        std::mem::forget(self.provider);
         self.images.keep();
     }
 
     /// Takes the guest out of the process: its destructors and finalisers run, its images are unloaded, and another guest
-    /// may come. Not on the thread that it ran on, for what is thread-local there ends with that thread.
+    /// may come. Its thread has ended, for what is thread-local there ends with that thread. A destructor that aborts or
+    /// does not return holds a thread of ours and not the caller's.
     ///
     /// # Errors
     /// Something of it can never end, so it stays loaded.
     pub fn unload(self) -> Result<(), Error> {
+        let (sender, result) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("relink-unload".into()).stack_size(UNLOADING_STACK);
+        let spawned = signals::blocked(|| {
+            thread.spawn(move || {
+                // The receiver is gone only where the caller has given up.
+                let _ = sender.send(lifecycle::unloading(|| self.take_out()));
+            })
+        });
+        let thread = spawned.map_err(|e| Error::Unload { why: format!("no thread for it: {e}") })?;
+        let result = await_unloading(&result)?;
+        // What it leaves to be destroyed with it is destroyed before the caller goes on.
+        let joined = thread.join().map_err(|_| Error::Internal("a panic after a guest was unloaded".into()));
+        result.and(joined)
+    }
+
+    fn take_out(self) -> Result<(), Error> {
         if let Err(error) = bridge::release() {
             self.keep();
             return Err(error);
         }
         // SAFETY: Node has ended and was taken down, and its thread with it.
-        unsafe { self.images.unload(&self.order) }.map_err(|threads| Error::StillRuns { threads })?;
+        if let Err(threads) = unsafe { self.images.unload(&self.order) } {
+            std::mem::forget(self.provider);
+            return Err(Error::StillRuns { threads });
+        }
         if lifecycle::renew() {
             Ok(())
         } else {
             Err(Error::Internal("a guest runs that was unloaded".into()))
         }
+    }
+}
+
+/// Destructors may need as much stack as Node's main thread has, in bytes.
+const UNLOADING_STACK: usize = 8 * 1024 * 1024;
+
+/// Waits for the thread that unloads a guest.
+fn await_unloading(result: &mpsc::Receiver<Result<(), Error>>) -> Result<Result<(), Error>, Error> {
+    /// Far more than destructors take.
+    const LIMIT: Duration = Duration::from_secs(30);
+    const PAUSE: Duration = Duration::from_millis(5);
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let why = match result.recv_timeout(PAUSE) {
+            Ok(result) => return Ok(result),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::Internal("a panic while a guest was unloaded".into()))
+            }
+            Err(RecvTimeoutError::Timeout) if lifecycle::is_parked() => {
+                "one of its destructors ended in exit() or abort()".into()
+            }
+            Err(RecvTimeoutError::Timeout) if Instant::now() >= deadline => {
+                format!("its destructors have not returned for {} s", LIMIT.as_secs())
+            }
+            Err(RecvTimeoutError::Timeout) => continue,
+        };
+        return Err(Error::Unload { why });
     }
 }
 
@@ -159,13 +211,17 @@ fn bring_up(bound: &Bound, config: &Config, report: &SharedReport) -> BroughtUp 
     clock.time("initialise", || bound.initialise());
     // SAFETY: the functions are looked for in the staged bridge, which was bound and initialised just now.
     let bridge = unsafe { Bridge::find(&|name| bound.function(StagedImage::Bridge, name)) }?;
-    let host_slots = clock.time("attach", || attach(bridge, bound))?;
+    // Before the hook is in: a host that leaves meanwhile waits for what comes of it.
     at_exit_of_the_host();
     let told = Arc::clone(report);
     let file = config.report.clone();
-    let begun = lifecycle::begin(bridge::stop, move |outcome| finish(&told, file.as_deref(), Some(outcome)));
+    if !lifecycle::begin(bridge::stop, move |outcome| finish(&told, file.as_deref(), Some(outcome))) {
+        return Ok(None);
+    }
+    let attached = clock.time("attach", || attach(bridge, bound));
+    let host_slots = attached.inspect_err(|_| lifecycle::cancel())?;
     log::tell(Level::Info, "Node starts");
-    Ok(begun.then_some((bridge, host_slots)))
+    Ok(Some((bridge, host_slots)))
 }
 
 /// Node has ended, or never began.

@@ -244,4 +244,25 @@ mod tests {
         let here = RunAddr(executable as *const () as usize as u64);
         assert!(modules.0[0].contains(here));
     }
+
+    #[test]
+    fn what_is_held_stays_when_its_owner_lets_go() {
+        use std::time::{Duration, Instant};
+        let image = crate::guest::stage::tests::staged();
+        let at = image.span.start;
+        let held = Modules::observe().containing(at).expect("the image").clone();
+        image.discard();
+        assert!(
+            Modules::observe().containing(at).is_some_and(|m| m.path == held.path),
+            "let go of, and held"
+        );
+        let path = held.path.clone();
+        drop(held);
+        // An observer in another thread may hold it for a moment.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while Modules::observe().containing(at).is_some_and(|m| m.path == path) {
+            assert!(Instant::now() < deadline, "nobody holds it");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }

@@ -21,6 +21,20 @@ pub struct EventLoop {
 }
 const _: () = assert!(size_of::<EventLoop>() == 48);
 
+/// Ends the threads of libuv's pool, which `uv_library_shutdown` does; it does nothing when it is called again. `false`: the guest
+/// was stripped of that name, and the pool ends with libuv's finaliser only.
+///
+/// # Safety
+/// The guest is loaded, and none of its event loops runs any more.
+pub unsafe fn end_pool() -> bool {
+    let found = addons::find(&["uv_library_shutdown"]).unwrap_or_default();
+    let Some(shutdown) = found.first().copied().flatten() else { return false };
+    // SAFETY: the address of libuv's function of that name, which takes nothing (uv.h).
+    let shutdown = unsafe { std::mem::transmute::<usize, extern "C" fn()>(shutdown.0 as usize) };
+    shutdown();
+    true
+}
+
 impl EventLoop {
     /// Finds the functions of the guest that is loaded; a guest may export them, hide them, or have libuv as a library.
     ///

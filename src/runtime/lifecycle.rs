@@ -47,6 +47,14 @@ pub fn on_own_thread() {
     THREAD.store(own_thread(), Ordering::Relaxed);
 }
 
+/// Does this on a thread of ours that takes the guest out: where the guest's code parks it, [`is_parked`] says so.
+pub fn unloading<T>(work: impl FnOnce() -> T) -> T {
+    THREAD.store(own_thread(), Ordering::Relaxed);
+    let done = work();
+    THREAD.store(0, Ordering::Relaxed);
+    done
+}
+
 /// The number of the calling thread.
 pub(super) fn own_thread() -> i32 {
     // SAFETY: gettid has no preconditions.
@@ -96,6 +104,14 @@ pub fn renew() -> bool {
     // Until the next one is on its way there is nothing to be told.
     *state = State { host_leaves, begun: true, ..State::default() };
     true
+}
+
+/// What was begun came to nothing: its end is told as the refusal that it is.
+pub fn cancel() {
+    let mut state = state();
+    (state.finish, state.decided, state.stopper, state.running) = (None, None, None, false);
+    drop(state);
+    CHANGED.notify_all();
 }
 
 /// The way in has ended without a guest: there is nothing to be told at the host's end.
