@@ -19,7 +19,8 @@ const SOURCES: [&str; 8] = [
 ];
 
 /// Files that the sources include, and the version script; besides, everything in the lines' folders.
-const INCLUDED: [&str; 12] = [
+const INCLUDED: [&str; 13] = [
+    "../adapters/slot_of.h",
     "../adapters/unit.h",
     "bridge.h",
     "bridge.map",

@@ -17,8 +17,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Sources of the units, by name. A unit is compiled from those that [`Parts::of`] names.
-const FILES: [(&str, &str); 12] = [
+const FILES: [(&str, &str); 13] = [
     ("guest_10_2.h", include_str!("../../shim/adapters/guest_10_2.h")),
+    ("slot_of.h", include_str!("../../shim/adapters/slot_of.h")),
     ("unit.h", include_str!("../../shim/adapters/unit.h")),
     ("unit.map", include_str!("../../shim/adapters/unit.map")),
     ("unit_map.h", include_str!("../../shim/adapters/unit_map.h")),
