@@ -33,7 +33,7 @@ pub fn key() -> KeyBuilder {
 pub fn write(dir: &Path, plain: &Path, guest: &Path, inside: &Inside) -> Result<PathBuf> {
     let places = [
         ("here", dir),
-        ("plain", plain),
+        ("node", plain),
         ("host", inside.host.as_deref().unwrap_or(plain)),
         ("relink", &inside.relink),
         ("library", &inside.library),
