@@ -40,21 +40,31 @@ fn cpp() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("shim/cpp")
 }
 
-/// A private copy of the bridge's sources, to be spoilt at will.
-fn copy_of_cpp() -> Result<TempDir, Box<dyn Error>> {
-    let copy = TempDir::new()?;
-    let lines = LINES.iter().map(|line| format!("lines/{}", line.name));
-    for folder in ["", "check"].map(String::from).into_iter().chain(lines) {
-        std::fs::create_dir_all(copy.path().join(&folder))?;
-        for entry in std::fs::read_dir(cpp().join(&folder))? {
-            let path = entry?.path();
-            let name = path.file_name().ok_or("a file without a name")?;
-            if path.is_file() {
-                std::fs::copy(&path, copy.path().join(&folder).join(name))?;
+/// A private copy of the bridge's sources, to be spoilt at will, with what they share with the adapters beside it.
+struct Copy(TempDir);
+
+impl Copy {
+    fn of_cpp() -> Result<Self, Box<dyn Error>> {
+        let copy = Self(TempDir::new()?);
+        let lines = LINES.iter().map(|line| format!("cpp/lines/{}", line.name));
+        for folder in ["adapters", "cpp", "cpp/check"].map(String::from).into_iter().chain(lines) {
+            let to = copy.0.path().join(&folder);
+            std::fs::create_dir_all(&to)?;
+            for entry in std::fs::read_dir(cpp().with_file_name(&folder))? {
+                let path = entry?.path();
+                let name = path.file_name().ok_or("a file without a name")?;
+                if path.is_file() {
+                    std::fs::copy(&path, to.join(name))?;
+                }
             }
         }
+        Ok(copy)
     }
-    Ok(copy)
+
+    /// The copy of the folder `cpp`.
+    fn cpp(&self) -> PathBuf {
+        self.0.path().join("cpp")
+    }
 }
 
 /// Which view of an interface is compiled.
@@ -251,8 +261,8 @@ fn adapted_functions_exist() -> Outcome {
 }
 
 /// Replaces `from` by `to` in a file of a spoilt copy.
-fn spoil(copy: &TempDir, file: &str, from: &str, to: &str) -> Outcome {
-    let path = copy.path().join(file);
+fn spoil(copy: &Copy, file: &str, from: &str, to: &str) -> Outcome {
+    let path = copy.cpp().join(file);
     let text = std::fs::read_to_string(&path)?;
     assert!(text.contains(from), "{file} has no {from:?}");
     std::fs::write(path, text.replacen(from, to, 1))?;
@@ -264,13 +274,13 @@ fn spoil(copy: &TempDir, file: &str, from: &str, to: &str) -> Outcome {
 fn wrong_numbers_are_noticed() -> Outcome {
     let line = line::oldest();
     let real = real(line)?;
-    let copy = copy_of_cpp()?;
+    let copy = Copy::of_cpp()?;
     spoil(&copy, "lines/10.2/platform.h", "virtual int NumberOfWorkerThreads() = 0;", "")?;
     spoil(&copy, "check/v8_abi_check.cc", "SLOT(Platform, NumberOfWorkerThreads),", "")?;
     spoil(&copy, "node_abi.h", "kNoInitializeV8 = 1 << 6", "kNoInitializeV8 = 1 << 8")?;
     for name in ["v8", "node"] {
-        let ours = numbers_of(copy.path(), name, line, View::Ours)?;
-        assert_ne!(ours, numbers_of(copy.path(), name, line, View::Theirs(&real.include))?, "{name}");
+        let ours = numbers_of(&copy.cpp(), name, line, View::Ours)?;
+        assert_ne!(ours, numbers_of(&copy.cpp(), name, line, View::Theirs(&real.include))?, "{name}");
     }
     Ok(())
 }
@@ -279,9 +289,9 @@ fn wrong_numbers_are_noticed() -> Outcome {
 #[test]
 fn wrong_functions_are_noticed() -> Outcome {
     let line = line::oldest();
-    let copy = copy_of_cpp()?;
+    let copy = Copy::of_cpp()?;
     spoil(&copy, "v8_abi.h", "void LowMemoryNotification();", "void LowMemoryNotification(int);")?;
-    assert!(symbols_of(copy.path(), "v8", line, View::Ours).is_err());
+    assert!(symbols_of(&copy.cpp(), "v8", line, View::Ours).is_err());
     spoil(
         &copy,
         "node_abi.h",
@@ -289,7 +299,7 @@ fn wrong_functions_are_noticed() -> Outcome {
         "class IsolateDatum;\nusing IsolateData = IsolateDatum;",
     )?;
     let real = real(line)?;
-    let theirs = symbols_of(copy.path(), "node", line, View::Theirs(&real.include))?;
-    assert_ne!(symbols_of(copy.path(), "node", line, View::Ours)?, theirs);
+    let theirs = symbols_of(&copy.cpp(), "node", line, View::Theirs(&real.include))?;
+    assert_ne!(symbols_of(&copy.cpp(), "node", line, View::Ours)?, theirs);
     Ok(())
 }

@@ -139,11 +139,15 @@ fn what_has_no_rule_is_named_with_file_and_line() {
 }
 
 /// The interfaces of the guest's that adapters declare by hand, and what they are called in V8.
-const BY_HAND: [(&str, &str); 7] = [
+const BY_HAND: [(&str, &str); 11] = [
     ("TaskRunner", "v8::TaskRunner"),
     ("Platform", "v8::Platform"),
     ("SerializerDelegate", "v8::ValueSerializer::Delegate"),
     ("DeserializerDelegate", "v8::ValueDeserializer::Delegate"),
+    ("Allocator", "v8::ArrayBuffer::Allocator"),
+    ("ExternalString", "v8::String::ExternalStringResource"),
+    ("ExternalOneByteString", "v8::String::ExternalOneByteStringResource"),
+    ("EmbedderGraph", "v8::EmbedderGraph"),
     ("InspectorClient", "v8_inspector::V8InspectorClient"),
     ("InspectorSession", "v8_inspector::V8InspectorSession"),
     ("Inspector", "v8_inspector::V8Inspector"),
@@ -184,8 +188,12 @@ fn neutral_guest() -> PathBuf {
     guest::build(&options, &Silent).unwrap_or_else(|e| panic!("{} {e}", e.code())).library
 }
 
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/scripts").join(name)
+}
+
 fn features() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/scripts/features.js")
+    script("features.js")
 }
 
 /// The official node of a version with a guest in it; the host counts, and ends with 5 when the guest has ended.
@@ -233,6 +241,25 @@ fn one_node_18_has_all_features_on_every_v8_with_adapters() {
         assert_eq!(ended.code(), 5, "{} {}", unit.name(), ended.stderr);
         let own = ended.stdout.lines().enumerate().all(|(n, line)| line == format!("host {}", n + 1));
         assert!(own && !ended.stdout.is_empty(), "{}", ended.stdout);
+    }
+}
+
+/// What the adapters stand for, one by one: the same as in plain Node, on each V8.
+#[test]
+#[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
+fn what_adapters_stand_for_is_as_in_plain_node() {
+    let plain = hosts::plain_node(&Silent).expect("plain Node");
+    let plain = Command::new(plain).arg(script("adapted.js")).output().expect("plain Node");
+    let expected = String::from_utf8_lossy(&plain.stdout).into_owned();
+    assert!(expected.ends_with("\nadapted: 13 ok, 0 failed\n"), "{expected}");
+    for version in std::iter::once(hosts::NODE_VERSION).chain(UNITS.iter().map(|unit| {
+        adapter::build(unit, &Silent).unwrap_or_else(|e| panic!("{} {e}", e.code()));
+        hosts::version_of(unit.host_line().expect("a line"))
+    })) {
+        let ended = in_node(version, &script("adapted.js"));
+        assert!(ended.report().error.is_none(), "{version} {:?}", ended.report().error);
+        assert_eq!(ended.guest_output(), expected, "{version} {}", ended.stderr);
+        assert_eq!((ended.outcome(), ended.code()), (("finished", 0), 5), "{version} {}", ended.stderr);
     }
 }
 

@@ -7,6 +7,7 @@
 #define RELINK_GUEST_10_2_H_
 
 #include <v8-platform.h>
+#include <v8-profiler.h>
 #include <v8.h>
 
 #include <memory>
@@ -87,6 +88,78 @@ class DeserializerDelegate {
   virtual bool SupportsSharedValues() const = 0;
   virtual v8::MaybeLocal<v8::Value> GetSharedValueFromId(v8::Isolate* isolate, uint32_t shared_value_id) = 0;
 };
+
+// v8-array-buffer.h: ArrayBuffer::Allocator
+class Allocator {
+ public:
+  virtual ~Allocator() = default;
+  virtual void* Allocate(size_t length) = 0;
+  virtual void* AllocateUninitialized(size_t length) = 0;
+  virtual void Free(void* data, size_t length) = 0;
+  virtual void* Reallocate(void* data, size_t old_length, size_t new_length) = 0;
+};
+
+// v8-primitive.h: String::ExternalStringResource
+class ExternalString {
+ public:
+  virtual ~ExternalString() = default;
+  virtual bool IsCacheable() const = 0;
+  virtual void Dispose() = 0;
+  virtual void Lock() const = 0;
+  virtual void Unlock() const = 0;
+  virtual const uint16_t* data() const = 0;
+  virtual size_t length() const = 0;
+};
+
+// v8-primitive.h: String::ExternalOneByteStringResource
+class ExternalOneByteString {
+ public:
+  virtual ~ExternalOneByteString() = default;
+  virtual bool IsCacheable() const = 0;
+  virtual void Dispose() = 0;
+  virtual void Lock() const = 0;
+  virtual void Unlock() const = 0;
+  virtual const char* data() const = 0;
+  virtual size_t length() const = 0;
+};
+
+// v8-profiler.h: EmbedderGraph. Its nodes are the host's.
+class EmbedderGraph {
+ public:
+  using Node = v8::EmbedderGraph::Node;
+  virtual Node* V8Node(const v8::Local<v8::Value>& value) = 0;
+  virtual Node* AddNode(std::unique_ptr<Node> node) = 0;
+  virtual void AddEdge(Node* from, Node* to, const char* name) = 0;
+  virtual ~EmbedderGraph() = default;
+};
+
+// v8-template.h: NamedPropertyHandlerConfiguration, and with numbers as keys IndexedPropertyHandlerConfiguration. (What setter
+// and definer are told of the call was of another type, with the same words.)
+template <class Key>
+struct PropertyHandlers {
+  template <class Answer>
+  using Info = v8::PropertyCallbackInfo<Answer>;
+  void (*getter)(Key, const Info<v8::Value>&);
+  void (*setter)(Key, v8::Local<v8::Value>, const Info<void>&);
+  void (*query)(Key, const Info<v8::Integer>&);
+  void (*deleter)(Key, const Info<v8::Boolean>&);
+  void (*enumerator)(const Info<v8::Array>&);
+  void (*definer)(Key, const v8::PropertyDescriptor&, const Info<void>&);
+  void (*descriptor)(Key, const Info<v8::Value>&);
+  v8::Local<v8::Value> data;
+  v8::PropertyHandlerFlags flags;
+};
+
+#if RELINK_HOST >= 1204
+
+// v8-template.h: PropertyHandlerFlags. The bit that 12.4 has no more, kAllCanRead, was the lowest.
+inline v8::PropertyHandlerFlags hosts_flags(v8::PropertyHandlerFlags guests) {
+  static_assert(static_cast<int>(v8::PropertyHandlerFlags::kHasNoSideEffect) == 4, "8 in 10.2");
+  static_assert(static_cast<int>(v8::PropertyHandlerFlags::kNonMasking) == 1, "2 in 10.2");
+  return static_cast<v8::PropertyHandlerFlags>(static_cast<int>(guests) >> 1);
+}
+
+#endif
 
 #ifdef RELINK_INSPECTOR
 

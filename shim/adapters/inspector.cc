@@ -42,9 +42,21 @@ class Client final : public V8InspectorClient {
   MaybeLocal<Value> memoryInfo(v8::Isolate* isolate, Local<Context> context) override {
     return guest_->memoryInfo(isolate, context);
   }
+#if RELINK_HOST < 1209
   void consoleTime(const StringView& title) override { guest_->consoleTime(title); }
   void consoleTimeEnd(const StringView& title) override { guest_->consoleTimeEnd(title); }
   void consoleTimeStamp(const StringView& title) override { guest_->consoleTimeStamp(title); }
+#else
+  void consoleTime(v8::Isolate* isolate, Local<v8::String> title) override {
+    told(isolate, title, &guest::InspectorClient::consoleTime);
+  }
+  void consoleTimeEnd(v8::Isolate* isolate, Local<v8::String> title) override {
+    told(isolate, title, &guest::InspectorClient::consoleTimeEnd);
+  }
+  void consoleTimeStamp(v8::Isolate* isolate, Local<v8::String> title) override {
+    told(isolate, title, &guest::InspectorClient::consoleTimeStamp);
+  }
+#endif
   void consoleClear(int group) override { guest_->consoleClear(group); }
   double currentTimeMS() override { return guest_->currentTimeMS(); }
   void startRepeatingTimer(double interval, TimerCallback callback, void* data) override {
@@ -62,6 +74,14 @@ class Client final : public V8InspectorClient {
   }
 
  private:
+#if RELINK_HOST >= 1209
+  // A title is a string of V8's, and was its characters before.
+  void told(v8::Isolate* isolate, Local<v8::String> title, void (guest::InspectorClient::*function)(const StringView&)) {
+    v8::String::Value text(isolate, title);
+    (guest_->*function)(StringView(*text, text.length()));
+  }
+#endif
+
   guest::InspectorClient* guest_;
 };
 

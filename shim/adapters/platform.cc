@@ -5,9 +5,9 @@
 #include <libplatform/libplatform.h>
 
 #include <atomic>
-#include <cstring>
 #include <utility>
 
+#include "slot_of.h"
 #include "unit.h"
 
 namespace relink {
@@ -159,20 +159,6 @@ Platform* guest_platform(v8::Isolate* isolate) {
 }
 
 Platform* worker_platform() { return as_hosts(static_cast<guest::Platform*>(g_services->worker_platform())); }
-
-// Itanium C++ ABI 2.3: a pointer to a virtual member function holds the offset of its slot: plus one on x86-64, alone (the
-// mark is in the adjustment) on AArch64.
-template <class Function>
-uint32_t slot_of(Function function) {
-  static_assert(sizeof function == 2 * sizeof(uintptr_t), "pointer to member function");
-  uintptr_t words[2];
-  std::memcpy(words, &function, sizeof words);
-#if defined(__aarch64__)
-  return static_cast<uint32_t>(words[0] / sizeof(void*));
-#else
-  return static_cast<uint32_t>((words[0] - 1) / sizeof(void*));
-#endif
-}
 
 // Hooks for a function of v8::Platform. They have its calling convention: `this` comes first.
 template <auto kFunction, class Signature>

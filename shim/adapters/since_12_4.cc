@@ -25,15 +25,6 @@ v8::ScriptOrigin* as_hosts(ScriptOrigin* origin) {
   return origin == nullptr ? nullptr : reinterpret_cast<v8::ScriptOrigin*>(origin->rest);
 }
 
-// v8-template.h: PropertyHandlerFlags. The bit that 12.4 has no more, kAllCanRead, was the lowest.
-template <class Configuration>
-Configuration with_hosts_flags(Configuration configuration) {
-  static_assert(static_cast<int>(v8::PropertyHandlerFlags::kHasNoSideEffect) == 4, "8 in 10.2");
-  static_assert(static_cast<int>(v8::PropertyHandlerFlags::kNonMasking) == 1, "2 in 10.2");
-  configuration.flags = static_cast<v8::PropertyHandlerFlags>(static_cast<int>(configuration.flags) >> 1);
-  return configuration;
-}
-
 }  // namespace guest
 
 namespace {
@@ -116,6 +107,7 @@ RELINK_UNIT_API v8::Local<v8::FixedArray> relink_unit_import_assertions(const v8
 
 // Accessors: who may use them is not asked any more. A name that is a string is a name.
 
+#if RELINK_HOST < 1209  // see handlers.cc
 RELINK_UNIT_API void relink_unit_set_accessor(v8::ObjectTemplate* self, v8::Local<v8::Name> name,
                                               v8::AccessorNameGetterCallback getter,
                                               v8::AccessorNameSetterCallback setter, v8::Local<v8::Value> data, int,
@@ -124,20 +116,25 @@ RELINK_UNIT_API void relink_unit_set_accessor(v8::ObjectTemplate* self, v8::Loca
   self->SetAccessor(name, getter, setter, data, attributes, getter_effect, setter_effect);
 }
 
+RELINK_UNIT_API void relink_unit_named_handler(v8::ObjectTemplate* self,
+                                               const v8::NamedPropertyHandlerConfiguration& guests) {
+  v8::NamedPropertyHandlerConfiguration own(guests);
+  own.flags = guest::hosts_flags(guests.flags);
+  self->SetHandler(own);
+}
+RELINK_UNIT_API void relink_unit_indexed_handler(v8::ObjectTemplate* self,
+                                                 const v8::IndexedPropertyHandlerConfiguration& guests) {
+  v8::IndexedPropertyHandlerConfiguration own(guests);
+  own.flags = guest::hosts_flags(guests.flags);
+  self->SetHandler(own);
+}
+#endif
+
 RELINK_UNIT_API void relink_unit_set_accessor_property(v8::Template* self, v8::Local<v8::Name> name,
                                                        v8::Local<v8::FunctionTemplate> getter,
                                                        v8::Local<v8::FunctionTemplate> setter,
                                                        v8::PropertyAttribute attributes, int) {
   self->SetAccessorProperty(name, getter, setter, attributes);
-}
-
-RELINK_UNIT_API void relink_unit_named_handler(v8::ObjectTemplate* self,
-                                               const v8::NamedPropertyHandlerConfiguration& guests) {
-  self->SetHandler(guest::with_hosts_flags(guests));
-}
-RELINK_UNIT_API void relink_unit_indexed_handler(v8::ObjectTemplate* self,
-                                                 const v8::IndexedPropertyHandlerConfiguration& guests) {
-  self->SetHandler(guest::with_hosts_flags(guests));
 }
 
 // Origins of scripts.

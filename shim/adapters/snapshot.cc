@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "guest_10_2.h"
+#include "since_13_6.h"
 #include "unit.h"
 
 // src/node_snapshot_builder.h of the host; weak, for not every host is a node.
@@ -78,5 +78,8 @@ extern "C" RELINK_UNIT_API void relink_unit_isolate_initialize(v8::Isolate* isol
     own.snapshot_blob = hosts;
     own.external_references = node::SnapshotBuilder::CollectExternalReferences().data();
   }
+#if RELINK_HOST >= 1306
+  relink::hosts_allocator(&own);
+#endif
   v8::Isolate::Initialize(isolate, own);
 }

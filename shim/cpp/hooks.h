@@ -3,9 +3,9 @@
 #ifndef RELINK_HOOKS_H_
 #define RELINK_HOOKS_H_
 
-#include <cstring>
 #include <utility>
 
+#include "../adapters/slot_of.h"
 #include "internal.h"
 
 namespace relink {
@@ -19,20 +19,6 @@ v8::Platform* guest_platform(v8::Isolate* isolate);
 // Worker tasks and jobs carry no isolate: the thread that posts them tells whose they are. Node must have its own, or
 // its loop ends while they still run. Null: they are the host's.
 v8::Platform* worker_platform();
-
-// Itanium C++ ABI 2.3: a pointer to a virtual member function holds the offset of its slot: plus one on x86-64, alone (the
-// mark is in the adjustment) on AArch64.
-template <class Function>
-uint32_t slot_of(Function function) {
-  static_assert(sizeof function == 2 * sizeof(uintptr_t), "pointer to member function");
-  uintptr_t words[2];
-  std::memcpy(words, &function, sizeof words);
-#if defined(__aarch64__)
-  return static_cast<uint32_t>(words[0] / sizeof(void*));
-#else
-  return static_cast<uint32_t>((words[0] - 1) / sizeof(void*));
-#endif
-}
 
 // How many slots v8::Platform has: the one of a function that is declared behind all of its.
 inline uint32_t platform_slots() {

@@ -52,6 +52,15 @@ pub const BRIDGED: &[Bridged] = &[
     of_18("vtable v8::EmbedderGraph::Node", "the rewritten headers have the function that was added at the end", None),
     of_18("vtable v8::MeasureMemoryDelegate", "Node has V8 make it", None),
     of_18("enum v8::PropertyHandlerFlags::", "adapter unit: flags of property handlers", None),
+    of_18("layout v8::FunctionCallbackInfo<v8::Value>", "the length is longer, and the guest reads the lower half of it", None),
+    of_18("layout v8::PropertyCallbackInfo<", "the layout table says where its words are", None),
+    of_18("layout v8::String::Utf8Value", "the length is longer, and the guest reads the lower half of it", None),
+    of_18("vtable v8::EmbedderGraph", "adapter unit: graphs of heap snapshots", None),
+    of_18("vtable v8::ArrayBuffer::Allocator", "adapter unit: allocators of array buffers", None),
+    of_18("vtable v8::String::External", "adapter unit: external strings", None),
+    of_18("constant v8::internal::kExternalPointerTagShift", "read with the sandbox only", None),
+    unused("layout cppgc::HeapStatistics"),
+    unused("vtable cppgc::Platform"),
     unused("layout v8::EmbedderRootsHandler"),
     unused("vtable v8::EmbedderRootsHandler"),
     unused("layout v8::SampleInfo"),
@@ -70,7 +79,7 @@ pub const BRIDGED: &[Bridged] = &[
 ];
 
 /// Hosts with an adapter unit for guests of V8 10.2.
-const HOSTS_OF_18: &[(u32, u32)] = &[(10, 8), (11, 3), (11, 8), (12, 4)];
+const HOSTS_OF_18: &[(u32, u32)] = &[(10, 8), (11, 3), (11, 8), (12, 4), (12, 9), (13, 6)];
 const FAST: &str = "adapter unit: V8 is given the slow function alone";
 
 const fn of_18(fact: &'static str, by: &'static str, lost: Option<&'static str>) -> Bridged {

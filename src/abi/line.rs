@@ -75,7 +75,7 @@ pub static LINES: [Line; 4] = [
 ];
 
 /// Lines without a guest and a bridge of their own: a neutral guest comes to them with the bridge of its line.
-pub static HOSTS: [Line; 2] = [
+pub static HOSTS: [Line; 3] = [
     Line {
         name: "10.8",
         v8: (10, 8),
@@ -93,6 +93,16 @@ pub static HOSTS: [Line; 2] = [
         platform_slots: 28,
         node_platform_slots: 34,
         unregister_isolate_slot: 32,
+        first_isolate: SHARED_READ_ONLY_HEAP,
+        adapters: &[],
+    },
+    Line {
+        name: "12.9",
+        v8: (12, 9),
+        node: 23,
+        platform_slots: 21,
+        node_platform_slots: 27,
+        unregister_isolate_slot: 25,
         first_isolate: SHARED_READ_ONLY_HEAP,
         adapters: &[],
     },
@@ -170,7 +180,7 @@ mod tests {
         assert_eq!(of("11.3.244.8"), Some(20));
         assert_eq!(of("12.4.254.21"), Some(22));
         assert_eq!(of("13.6.233.17"), Some(24));
-        for other in ["10.1.124.8", "11.4.1.1", "12.9.1.1", "1.2.3.4"] {
+        for other in ["10.1.124.8", "11.4.1.1", "12.8.1.1", "1.2.3.4"] {
             assert_eq!(of(other), None, "{other}");
         }
         let host_only = V8Version::parse("10.8.168.25").expect("a version");

@@ -17,19 +17,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Sources of the units, by name. A unit is compiled from those that [`Parts::of`] names.
-const FILES: [(&str, &str); 12] = [
+const FILES: [(&str, &str); 17] = [
     ("guest_10_2.h", include_str!("../../shim/adapters/guest_10_2.h")),
+    ("slot_of.h", include_str!("../../shim/adapters/slot_of.h")),
     ("unit.h", include_str!("../../shim/adapters/unit.h")),
     ("unit.map", include_str!("../../shim/adapters/unit.map")),
     ("unit_map.h", include_str!("../../shim/adapters/unit_map.h")),
     ("platform.h", include_str!("../../shim/adapters/platform.h")),
     ("platform.cc", include_str!("../../shim/adapters/platform.cc")),
     ("inspector.cc", include_str!("../../shim/adapters/inspector.cc")),
+    ("handlers.cc", include_str!("../../shim/adapters/handlers.cc")),
     ("snapshot.cc", include_str!("../../shim/adapters/snapshot.cc")),
     ("since_10_8.cc", include_str!("../../shim/adapters/since_10_8.cc")),
     ("since_11_3.cc", include_str!("../../shim/adapters/since_11_3.cc")),
     ("since_11_8.cc", include_str!("../../shim/adapters/since_11_8.cc")),
     ("since_12_4.cc", include_str!("../../shim/adapters/since_12_4.cc")),
+    ("since_12_9.cc", include_str!("../../shim/adapters/since_12_9.cc")),
+    ("since_13_6.h", include_str!("../../shim/adapters/since_13_6.h")),
+    ("since_13_6.cc", include_str!("../../shim/adapters/since_13_6.cc")),
 ];
 
 /// Which headers each unit is compiled against.

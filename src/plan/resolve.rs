@@ -189,9 +189,16 @@ impl<'d> Planner<'_, '_, 'd> {
         let found = self.request.provider.find(slot.symbol, version).map_err(unreadable)?;
         let adapter = self.request.adapters.iter().copied().find(|a| a.symbol == slot.symbol);
         let adapter = adapter.filter(|a| a.when == When::Always || found.is_none());
-        // The bridge itself must reach the real function that its adapter stands before.
-        if let (Some(adapter), StagedImage::Guest | StagedImage::AddOn) = (adapter, image) {
-            return self.adapted(adapter);
+        match (adapter, image) {
+            (Some(adapter), StagedImage::Guest | StagedImage::AddOn) => return self.adapted(adapter),
+            // The bridge itself must reach the real function that its adapter stands before. Where there is none it has what a
+            // unit has instead.
+            (Some(adapter), StagedImage::Bridge) if found.is_none() => {
+                if let Some(target) = self.staged(StagedImage::Unit, adapter.stands_in)? {
+                    return Ok((target, Why::Adapter(adapter)));
+                }
+            }
+            _ => {}
         }
         Ok(match found {
             Some(definition) => (Target::Provider(definition), Why::HostsV8),

@@ -4,7 +4,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+
+#include "../../adapters/slot_of.h"
 
 namespace relink_check {
 
@@ -13,20 +14,6 @@ struct Number {
   const char* what;
   uint64_t value;
 };
-
-// Itanium C++ ABI 2.3: a pointer to a virtual member function holds the offset of its slot: plus one on x86-64, twice
-// with the mark in the adjustment on AArch64.
-template <class Function>
-uint64_t slot(Function function) {
-  static_assert(sizeof function == 2 * sizeof(uintptr_t), "pointer to member function");
-  uintptr_t words[2];
-  std::memcpy(words, &function, sizeof words);
-#if defined(__aarch64__)
-  return words[0] / sizeof(void*);
-#else
-  return (words[0] - 1) / sizeof(void*);
-#endif
-}
 
 template <class Type>
 using As = Type;
@@ -43,9 +30,9 @@ using As = Type;
 #define VALUE(enumerator) \
   relink_check::Number { #enumerator, static_cast<uint64_t>(enumerator) }
 #define SLOT(type, function) \
-  relink_check::Number { #type "::" #function, relink_check::slot(&type::function) }
+  relink_check::Number { #type "::" #function, relink::slot_of(&type::function) }
 // One of several functions of the name, or one whose whole type matters.
 #define OVERLOAD(type, function, ...) \
-  relink_check::Number { #type "::" #function, relink_check::slot(static_cast<__VA_ARGS__>(&type::function)) }
+  relink_check::Number { #type "::" #function, relink::slot_of(static_cast<__VA_ARGS__>(&type::function)) }
 
 #endif  // RELINK_CHECK_SYMBOLS_H_

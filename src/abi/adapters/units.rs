@@ -21,7 +21,7 @@ pub struct Unit {
 }
 
 /// All units. One goes in when Node was seen to run through it.
-pub static UNITS: [Unit; 4] = [
+pub static UNITS: [Unit; 6] = [
     Unit { guest: (10, 2), host: (10, 8), changes: &[&SINCE_10_8], lost: &[] },
     Unit { guest: (10, 2), host: (11, 3), changes: &[&SINCE_10_8, &SINCE_11_3], lost: &[NO_FAST_CALLS] },
     Unit {
@@ -36,10 +36,25 @@ pub static UNITS: [Unit; 4] = [
         changes: &[&SINCE_10_8, &SINCE_11_3, &SINCE_11_8, &SINCE_12_4],
         lost: &[NO_FAST_CALLS],
     },
+    Unit {
+        guest: (10, 2),
+        host: (12, 9),
+        changes: &[&SINCE_10_8, &SINCE_11_3, &SINCE_11_8, &SINCE_12_4, &SINCE_12_9],
+        lost: &[NO_FAST_CALLS],
+    },
+    Unit {
+        guest: (10, 2),
+        host: (13, 6),
+        changes: &[&SINCE_10_8, &SINCE_11_3, &SINCE_11_8, &SINCE_12_4, &SINCE_12_9, &SINCE_13_6],
+        lost: &[NO_FAST_CALLS, NO_ATOMICS_TRACE],
+    },
 ];
 
 /// Since 11.3.
 const NO_FAST_CALLS: &str = "fast API calls: every call of a built-in function takes the slow way";
+/// Since 13.6.
+const NO_ATOMICS_TRACE: &str =
+    "--trace-atomics-wait: V8 does not tell any more when Atomics.wait() is called";
 
 impl Unit {
     /// `10.2-on-11.3`: the name of its file and of the command that builds it.
@@ -253,3 +268,36 @@ const TERMINATION: &str = "V8 12.4: the scope is gone; executions may always be 
 const ACCESS: &str = "V8 12.4: access control of accessors is gone";
 const ORIGIN: &str = "V8 12.4: a ScriptOrigin has lost its first field";
 const FLAGS: &str = "V8 12.4: flags of property handlers have other numbers";
+
+/// What changed from V8 12.4 to 12.9.
+const SINCE_12_9: [Adapter; 11] = [
+    always("_ZN2v814ObjectTemplate10SetHandlerERKNS_33NamedPropertyHandlerConfigurationE", "relink_unit_named_interceptors", INTERCEPT),
+    always("_ZN2v814ObjectTemplate10SetHandlerERKNS_35IndexedPropertyHandlerConfigurationE", "relink_unit_indexed_interceptors", INTERCEPT),
+    missing("_ZN2v814ObjectTemplate11SetAccessorENS_5LocalINS_4NameEEEPFvS3_RKNS_20PropertyCallbackInfoINS_5ValueEEEEPFvS3_NS1_IS5_EERKNS4_IvEEESB_NS_13AccessControlENS_17PropertyAttributeENS_14SideEffectTypeESJ_", "relink_unit_template_accessor", ACCESSORS),
+    missing("_ZN2v814ObjectTemplate11SetAccessorENS_5LocalINS_6StringEEEPFvS3_RKNS_20PropertyCallbackInfoINS_5ValueEEEEPFvS3_NS1_IS5_EERKNS4_IvEEESB_NS_13AccessControlENS_17PropertyAttributeENS_14SideEffectTypeESJ_", "relink_unit_template_accessor", ACCESSORS),
+    missing("_ZN2v86Object11SetAccessorENS_5LocalINS_7ContextEEENS1_INS_4NameEEEPFvS5_RKNS_20PropertyCallbackInfoINS_5ValueEEEEPFvS5_NS1_IS7_EERKNS6_IvEEENS_10MaybeLocalIS7_EENS_13AccessControlENS_17PropertyAttributeENS_14SideEffectTypeESN_", "relink_unit_object_accessor", ACCESSORS),
+    missing("_ZN2v811ArrayBuffer3NewEPNS_7IsolateEm", "relink_unit_array_buffer", MODE),
+    missing("_ZN2v811ArrayBuffer15NewBackingStoreEPNS_7IsolateEm", "relink_unit_backing_store", MODE),
+    missing("_ZN2v811ArrayBuffer25NewBackingStoreForNodeLTSEPNS_7IsolateEm", "relink_unit_backing_store_or_null", MODE),
+    missing("_ZN2v86String9Utf8ValueC1EPNS_7IsolateENS_5LocalINS_5ValueEEE", "relink_unit_utf8_value", "V8 12.9: the constructor has more arguments, which have defaults in its headers"),
+    always("_ZN2v812HeapProfiler29AddBuildEmbedderGraphCallbackEPFvPNS_7IsolateEPNS_13EmbedderGraphEPvES5_", "relink_unit_add_graph_builder", GRAPH),
+    always("_ZN2v812HeapProfiler32RemoveBuildEmbedderGraphCallbackEPFvPNS_7IsolateEPNS_13EmbedderGraphEPvES5_", "relink_unit_remove_graph_builder", GRAPH),
+];
+const INTERCEPT: &str = "V8 12.9: an interceptor says by its result whether it intercepts";
+const ACCESSORS: &str =
+    "V8 12.9: objects have properties that look like data, and templates have pairs of functions";
+const MODE: &str = "V8 12.9: whether memory is made zero is an argument";
+const GRAPH: &str = "V8 12.9: graphs of heap snapshots have one virtual function more";
+
+/// What changed from V8 12.9 to 13.6.
+const SINCE_13_6: [Adapter; 8] = [
+    always("_ZN2v811ArrayBuffer9Allocator19NewDefaultAllocatorEv", "relink_unit_default_allocator", "V8 13.6: allocators have other virtual functions"),
+    missing("_ZN2v812BackingStore10ReallocateEPNS_7IsolateESt10unique_ptrIS0_St14default_deleteIS0_EEm", "relink_unit_reallocate", "V8 13.6: a backing store keeps its size; another one is made"),
+    always("_ZN2v86String18NewExternalOneByteEPNS_7IsolateEPNS0_29ExternalOneByteStringResourceE", "relink_unit_one_byte_string", EXTERNAL),
+    always("_ZN2v86String18NewExternalTwoByteEPNS_7IsolateEPNS0_22ExternalStringResourceE", "relink_unit_two_byte_string", EXTERNAL),
+    always("_ZNK2v86String32GetExternalOneByteStringResourceEv", "relink_unit_one_byte_resource", EXTERNAL),
+    always("_ZNK2v86String29GetExternalStringResourceSlowEv", "relink_unit_two_byte_resource", EXTERNAL),
+    missing("_ZN2v86Module17InstantiateModuleENS_5LocalINS_7ContextEEEPFNS_10MaybeLocalIS0_EES3_NS1_INS_6StringEEENS1_INS_10FixedArrayEEENS1_IS0_EEE", "relink_unit_instantiate", "V8 13.6: modules may import sources, by one more callback"),
+    missing("_ZN2v87Isolate22SetAtomicsWaitCallbackEPFvNS0_16AtomicsWaitEventENS_5LocalINS_17SharedArrayBufferEEEmldPNS0_21AtomicsWaitWakeHandleEPvES7_", "relink_unit_nothing", NO_ATOMICS_TRACE),
+];
+const EXTERNAL: &str = "V8 13.6: external strings have other virtual functions";

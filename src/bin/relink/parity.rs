@@ -48,6 +48,9 @@ pub struct Options {
     /// Compare Node as a guest inside this host, instead of `relink node`, with plain Node
     #[arg(long, value_enum, value_name = "HOST")]
     inside: Option<Host>,
+    /// With --inside: the node executable that is the host, if it is not plain Node's: a neutral guest runs in others, too
+    #[arg(long, value_name = "FILE", requires = "inside")]
+    host: Option<PathBuf>,
 }
 
 /// Hosts that Node's own tests can be run inside.
@@ -85,14 +88,14 @@ fn settings(options: &Options, progress: &dyn Progress) -> Result<parity::Option
         resume: !options.fresh,
         plain: options.plain.clone(),
         relinked,
-        inside: options.inside.map(|Host::Node| inside(progress)).transpose()?,
+        inside: options.inside.map(|Host::Node| inside(options, progress)).transpose()?,
     })
 }
 
-fn inside(progress: &dyn Progress) -> Result<Inside, Failure> {
+fn inside(options: &Options, progress: &dyn Progress) -> Result<Inside, Failure> {
     let unknown = |e| Failure::Library(format!("the command's own path is unknown: {e}"));
     let relink = std::env::current_exe().map_err(unknown)?;
-    Ok(Inside { relink, library: library::find(None, progress)? })
+    Ok(Inside { relink, library: library::find(None, progress)?, host: options.host.clone() })
 }
 
 fn write(file: &Path, summary: &Summary) -> Result<(), Failure> {

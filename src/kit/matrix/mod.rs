@@ -135,8 +135,7 @@ fn one(
     Ok(cell)
 }
 
-/// Runs Node's own tests in plain Node and in the guest inside it: there are some for Node 18, inside its own official
-/// executables.
+/// Runs Node's own tests in plain Node 18 and in the guest inside a host: an official node 18, or any for the neutral guest.
 fn own_tests(
     options: &Options,
     guest: &Guest,
@@ -145,15 +144,15 @@ fn own_tests(
     progress: &dyn Progress,
 ) -> Result<Option<Tests>> {
     let works = matches!(cell.result, Outcome::Identical | Outcome::Bridgeable);
-    let (Some(run), Some(version), true) =
-        (options.tests, host.node().filter(|v| v.starts_with("18.")), works)
-    else {
+    let fits = |version: &&str| match guest.name.as_str() {
+        "18" => version.starts_with("18."),
+        name => name == "18-neutral",
+    };
+    let (Some(run), Some(version), true) = (options.tests, host.node().filter(fits), works) else {
         return Ok(None);
     };
-    if guest.name != "18" {
-        return Ok(None);
-    }
     let node = super::hosts::official_node(version, progress)?;
+    let plain = if version.starts_with("18.") { node.clone() } else { super::hosts::plain_node(progress)? };
     let summary = parity::run(
         &parity::Options {
             suites: vec!["parallel".into()],
@@ -161,9 +160,17 @@ fn own_tests(
             only: None,
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
             resume: options.resume,
-            plain: Some(node.clone()),
-            relinked: Relinked { program: options.relink.clone(), v8: node, guest: guest.library.clone() },
-            inside: Some(Inside { relink: options.relink.clone(), library: options.library.clone() }),
+            plain: Some(plain),
+            relinked: Relinked {
+                program: options.relink.clone(),
+                v8: node.clone(),
+                guest: guest.library.clone(),
+            },
+            inside: Some(Inside {
+                relink: options.relink.clone(),
+                library: options.library.clone(),
+                host: Some(node),
+            }),
         },
         progress,
     )?;

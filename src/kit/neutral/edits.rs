@@ -21,7 +21,7 @@ const fn once(file: &'static str, find: &'static str, replace: &'static str, why
 }
 
 /// The edits for headers of V8 10.2.
-pub static EDITS: [Edit; 14] = [
+pub static EDITS: [Edit; 15] = [
     once(
         "v8-internal.h",
         "#include \"v8-version.h\"  // NOLINT(build/include_directory)\n",
@@ -118,6 +118,12 @@ pub static EDITS: [Edit; 14] = [
         "13.6 has a property callback's words in the structure",
     ),
     once(
+        "v8-primitive.h",
+        "  if (I::IsExternalTwoByteString(I::GetInstanceType(obj))) {\n",
+        "  if (false) {  // the function has an adapter where the resource is of another V8's making\n",
+        "13.6 has other virtual functions in a string's resource",
+    ),
+    once(
         "v8-script.h",
         "    std::unique_ptr<ConsumeCodeCacheTask> consume_cache_task;\n  };\n",
         "    std::unique_ptr<ConsumeCodeCacheTask> consume_cache_task;\n    char relink_room_[96] = {};\n  };\n",
@@ -168,9 +174,9 @@ mod tests {
     fn a_text_that_is_not_there_is_told() {
         let edit = apply("v8-isolate.h", "struct CreateParams {};").expect_err("no rule");
         assert!(edit.find.contains("experimental_attach_to_shared_isolate"));
-        let twice = EDITS[13].find.repeat(2);
+        let twice = EDITS[14].find.repeat(2);
         assert!(apply("v8-isolate.h", &twice).is_err());
-        assert!(apply("v8-isolate.h", EDITS[13].find).expect("found").contains("relink_room_[64]"));
+        assert!(apply("v8-isolate.h", EDITS[14].find).expect("found").contains("relink_room_[64]"));
         assert_eq!(apply("v8-date.h", "x").expect("nothing to do"), "x");
     }
 }

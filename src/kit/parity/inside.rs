@@ -20,6 +20,8 @@ pub struct Inside {
     pub relink: PathBuf,
     /// librelink.so.
     pub library: PathBuf,
+    /// The host, an official node executable; plain Node's if `None`.
+    pub host: Option<PathBuf>,
 }
 
 /// A key with what the program is made of, besides the parts.
@@ -28,10 +30,11 @@ pub fn key() -> KeyBuilder {
 }
 
 /// Writes the program into a folder; returns its path.
-pub fn write(dir: &Path, host: &Path, guest: &Path, inside: &Inside) -> Result<PathBuf> {
+pub fn write(dir: &Path, plain: &Path, guest: &Path, inside: &Inside) -> Result<PathBuf> {
     let places = [
         ("here", dir),
-        ("host", host),
+        ("node", plain),
+        ("host", inside.host.as_deref().unwrap_or(plain)),
         ("relink", &inside.relink),
         ("library", &inside.library),
         ("guest", guest),

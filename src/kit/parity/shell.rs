@@ -65,19 +65,21 @@ impl Shell {
     /// The same guest as a guest of a host: scripts run on a thread of the official executable.
     pub fn inside(
         cache: &Cache,
-        host: &Path,
+        plain: &Path,
         parts: &Relinked,
         inside: &Inside,
         tests: &Tests,
     ) -> Result<Self> {
-        let [host, guest] = [absolute(host)?, absolute(&parts.guest)?];
-        let inside = Inside { relink: absolute(&inside.relink)?, library: absolute(&inside.library)? };
+        let [plain, guest] = [absolute(plain)?, absolute(&parts.guest)?];
+        let host = inside.host.as_deref().map_or_else(|| Ok(plain.clone()), absolute)?;
+        let [relink, library] = [absolute(&inside.relink)?, absolute(&inside.library)?];
+        let inside = Inside { relink, library, host: Some(host.clone()) };
         let mut key = inside::key();
-        for part in [&host, &guest, &inside.relink, &inside.library] {
+        for part in [&plain, &host, &guest, &inside.relink, &inside.library] {
             key = key.add("path", part.to_string_lossy().as_bytes()).add("part", sha256(part)?);
         }
         let dir = cache.folder(&format!("parity/shell-{}", &key.clone().finish().hex()[..20]))?;
-        let program = inside::write(&dir, &host, &guest, &inside)?;
+        let program = inside::write(&dir, &plain, &guest, &inside)?;
         Self::new("inside", program, cache, &with(key, tests))
     }
 

@@ -1,0 +1,127 @@
+// since_12_9.cc: what V8 12.9 changed since 12.4, for a guest compiled for 10.2. See handlers.cc for handlers and accessors.
+#include <algorithm>
+#include <mutex>
+#include <vector>
+
+#include "guest_10_2.h"
+#include "unit.h"
+
+namespace relink {
+namespace {
+
+using v8::Isolate;
+using v8::Local;
+
+// Memory of an isolate's allocator, lent to a backing store. The keeper shares the ownership of the allocator, which may
+// be needed after its isolate, a worker's, is gone.
+struct Loan {
+  v8::ArrayBuffer::Allocator* allocator;
+  std::unique_ptr<v8::BackingStore> keeper;
+};
+
+void give_back(void* data, size_t length, void* loan_pointer) {
+  std::unique_ptr<Loan> loan(static_cast<Loan*>(loan_pointer));
+  loan->allocator->Free(data, length);
+}
+
+void* allocate(Isolate* isolate, v8::ArrayBuffer::Allocator* allocator, size_t length) {
+  if (void* data = allocator->AllocateUninitialized(length)) return data;
+  isolate->LowMemoryNotification();
+  return allocator->AllocateUninitialized(length);
+}
+
+// Graphs of heap snapshots: a virtual function was put between those that the guest calls.
+class Graph final : public guest::EmbedderGraph {
+ public:
+  explicit Graph(v8::EmbedderGraph* host) : host_(host) {}
+  Node* V8Node(const Local<v8::Value>& value) override { return host_->V8Node(value); }
+  Node* AddNode(std::unique_ptr<Node> node) override { return host_->AddNode(std::move(node)); }
+  void AddEdge(Node* from, Node* to, const char* name) override { host_->AddEdge(from, to, name); }
+
+ private:
+  v8::EmbedderGraph* host_;
+};
+
+using GuestsBuilder = void (*)(Isolate*, guest::EmbedderGraph*, void*);
+struct Builder {
+  v8::HeapProfiler* profiler;
+  GuestsBuilder callback;
+  void* data;
+  bool operator==(const Builder&) const = default;
+};
+
+// V8 is given a builder of ours for each of the guest's.
+class Builders {
+ public:
+  Builder* add(const Builder& builder) {
+    std::lock_guard<std::mutex> guard(lock_);
+    return all_.emplace_back(std::make_unique<Builder>(builder)).get();
+  }
+  std::unique_ptr<Builder> take(const Builder& builder) {
+    std::lock_guard<std::mutex> guard(lock_);
+    auto found = std::find_if(all_.begin(), all_.end(), [&](const auto& own) { return *own == builder; });
+    if (found == all_.end()) return nullptr;
+    std::unique_ptr<Builder> own = std::move(*found);
+    all_.erase(found);
+    return own;
+  }
+
+ private:
+  std::mutex lock_;
+  std::vector<std::unique_ptr<Builder>> all_;
+};
+
+// Lives for ever: threads may still use it while the process ends.
+Builders& builders() {
+  static auto* all = new Builders;
+  return *all;
+}
+
+void build_graph(Isolate* isolate, v8::EmbedderGraph* host, void* builder_pointer) {
+  Graph graph(host);
+  auto* builder = static_cast<Builder*>(builder_pointer);
+  builder->callback(isolate, &graph, builder->data);
+}
+
+}  // namespace
+}  // namespace relink
+
+extern "C" {
+
+// Arguments that were added have defaults.
+
+RELINK_UNIT_API v8::Local<v8::ArrayBuffer> relink_unit_array_buffer(v8::Isolate* isolate, size_t length) {
+  return v8::ArrayBuffer::New(isolate, length);
+}
+RELINK_UNIT_API std::unique_ptr<v8::BackingStore> relink_unit_backing_store(v8::Isolate* isolate, size_t length) {
+  return v8::ArrayBuffer::NewBackingStore(isolate, length);
+}
+
+// Uninitialised, and nothing where there is no memory left.
+RELINK_UNIT_API std::unique_ptr<v8::BackingStore> relink_unit_backing_store_or_null(v8::Isolate* isolate,
+                                                                                  size_t length) {
+  auto keeper = v8::ArrayBuffer::NewBackingStore(isolate, 0);
+  if (length == 0) return keeper;
+  v8::ArrayBuffer::Allocator* allocator = isolate->GetArrayBufferAllocator();
+  void* data = relink::allocate(isolate, allocator, length);
+  if (data == nullptr) return nullptr;
+  auto* loan = new relink::Loan{allocator, std::move(keeper)};
+  return v8::ArrayBuffer::NewBackingStore(data, length, relink::give_back, loan);
+}
+
+// Its length may be longer now; the guest reads the lower half of it.
+RELINK_UNIT_API void relink_unit_utf8_value(void* self, v8::Isolate* isolate, v8::Local<v8::Value> value) {
+  static_assert(sizeof(v8::String::Utf8Value) == 2 * sizeof(void*), "v8-primitive.h: the guest has room for two words");
+  new (self) v8::String::Utf8Value(isolate, value);
+}
+
+RELINK_UNIT_API void relink_unit_add_graph_builder(v8::HeapProfiler* self, relink::GuestsBuilder callback, void* data) {
+  self->AddBuildEmbedderGraphCallback(relink::build_graph, relink::builders().add({self, callback, data}));
+}
+RELINK_UNIT_API void relink_unit_remove_graph_builder(v8::HeapProfiler* self, relink::GuestsBuilder callback,
+                                                      void* data) {
+  auto own = relink::builders().take({self, callback, data});
+  if (own != nullptr) self->RemoveBuildEmbedderGraphCallback(relink::build_graph, own.get());
+}
+
+}  // extern "C"

@@ -1,0 +1,170 @@
+// since_13_6.cc: what V8 13.6 changed since 12.9, for a guest compiled for 10.2.
+#include "since_13_6.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "unit.h"
+
+namespace relink {
+namespace {
+
+using v8::Isolate;
+using v8::Local;
+
+// Allocators of array buffers: the last virtual function is gone, others have its slot.
+
+class HostsAllocator final : public v8::ArrayBuffer::Allocator {
+ public:
+  explicit HostsAllocator(std::shared_ptr<guest::Allocator> guest) : guest_(std::move(guest)) {}
+  void* Allocate(size_t length) override { return guest_->Allocate(length); }
+  void* AllocateUninitialized(size_t length) override { return guest_->AllocateUninitialized(length); }
+  void Free(void* data, size_t length) override { guest_->Free(data, length); }
+
+ private:
+  std::shared_ptr<guest::Allocator> guest_;
+};
+
+class GuestsAllocator final : public guest::Allocator {
+ public:
+  explicit GuestsAllocator(v8::ArrayBuffer::Allocator* host) : host_(host) {}
+  void* Allocate(size_t length) override { return host_->Allocate(length); }
+  void* AllocateUninitialized(size_t length) override { return host_->AllocateUninitialized(length); }
+  void Free(void* data, size_t length) override { host_->Free(data, length); }
+  // As V8 10.2 did: what is added is zero.
+  void* Reallocate(void* data, size_t old_length, size_t new_length) override {
+    if (old_length == new_length) return data;
+    void* fresh = host_->Allocate(new_length);
+    if (fresh == nullptr) return nullptr;
+    std::memcpy(fresh, data, std::min(old_length, new_length));
+    host_->Free(data, old_length);
+    return fresh;
+  }
+
+ private:
+  std::unique_ptr<v8::ArrayBuffer::Allocator> host_;
+};
+
+// External strings: virtual functions were put between those of 10.2.
+
+template <class Host, class Guest>
+class HostsString final : public Host {
+ public:
+  explicit HostsString(Guest* guest) : guest_(guest) {}
+  bool IsCacheable() const override { return guest_->IsCacheable(); }
+  decltype(std::declval<Host>().data()) data() const override { return guest_->data(); }
+  size_t length() const override { return guest_->length(); }
+
+  // The guest's, if this is one of ours.
+  static Guest* guest_of(const Host* host) {
+    static const HostsString model(nullptr);
+    auto table = [](const Host* of) { return *reinterpret_cast<void* const*>(of); };
+    return table(host) == table(&model) ? static_cast<const HostsString*>(host)->guest_ : nullptr;
+  }
+
+ protected:
+  void Dispose() override {
+    guest_->Dispose();
+    delete this;
+  }
+  void Lock() const override { guest_->Lock(); }
+  void Unlock() const override { guest_->Unlock(); }
+
+ private:
+  Guest* guest_;
+};
+
+// A string of somebody else's, to be read at once.
+template <class Host, class Guest>
+class GuestsString final : public Guest {
+ public:
+  const Guest* show(const Host* host) {
+    host_ = host;
+    return this;
+  }
+  bool IsCacheable() const override { return host_->IsCacheable(); }
+  void Dispose() override {}
+  void Lock() const override {}
+  void Unlock() const override {}
+  decltype(std::declval<Guest>().data()) data() const override { return host_->data(); }
+  size_t length() const override { return host_->length(); }
+
+ private:
+  const Host* host_ = nullptr;
+};
+
+template <class Host, class Guest>
+const Guest* guests_string(const Host* host) {
+  if (host == nullptr) return nullptr;
+  if (const Guest* guest = HostsString<Host, Guest>::guest_of(host)) return guest;
+  static thread_local GuestsString<Host, Guest> shown;
+  return shown.show(host);
+}
+
+// If V8 does not take it, it stays the caller's.
+template <class Host, class Guest, class Make>
+v8::MaybeLocal<v8::String> hosts_string(Isolate* isolate, Guest* guest, Make make) {
+  auto* own = new HostsString<Host, Guest>(guest);
+  v8::MaybeLocal<v8::String> made = make(isolate, own);
+  if (made.IsEmpty()) delete own;
+  return made;
+}
+
+using OneByte = v8::String::ExternalOneByteStringResource;
+using TwoByte = v8::String::ExternalStringResource;
+
+}  // namespace
+
+void hosts_allocator(v8::Isolate::CreateParams* params) {
+  std::shared_ptr<guest::Allocator> guests;
+  if (params->array_buffer_allocator_shared != nullptr) {
+    auto* object = reinterpret_cast<guest::Allocator*>(params->array_buffer_allocator_shared.get());
+    guests = std::shared_ptr<guest::Allocator>(params->array_buffer_allocator_shared, object);
+  } else {
+    auto* object = reinterpret_cast<guest::Allocator*>(params->array_buffer_allocator);
+    guests = std::shared_ptr<guest::Allocator>(std::shared_ptr<void>(), object);
+  }
+  // Shared: V8 ends it with the last of its buffers.
+  params->array_buffer_allocator_shared = std::make_shared<HostsAllocator>(std::move(guests));
+  params->array_buffer_allocator = nullptr;
+}
+
+}  // namespace relink
+
+extern "C" {
+
+RELINK_UNIT_API guest::Allocator* relink_unit_default_allocator() {
+  return new relink::GuestsAllocator(v8::ArrayBuffer::Allocator::NewDefaultAllocator());
+}
+
+// V8 has no such function any more. What is added is zero.
+RELINK_UNIT_API std::unique_ptr<v8::BackingStore> relink_unit_reallocate(v8::Isolate* isolate,
+                                                                         std::unique_ptr<v8::BackingStore> store,
+                                                                         size_t length) {
+  if (store->ByteLength() == length) return store;
+  auto fresh = v8::ArrayBuffer::NewBackingStore(isolate, length);
+  if (size_t both = std::min(length, store->ByteLength())) std::memcpy(fresh->Data(), store->Data(), both);
+  return fresh;
+}
+
+RELINK_UNIT_API v8::MaybeLocal<v8::String> relink_unit_one_byte_string(v8::Isolate* isolate,
+                                                                       guest::ExternalOneByteString* resource) {
+  return relink::hosts_string<relink::OneByte>(isolate, resource, v8::String::NewExternalOneByte);
+}
+RELINK_UNIT_API v8::MaybeLocal<v8::String> relink_unit_two_byte_string(v8::Isolate* isolate,
+                                                                       guest::ExternalString* resource) {
+  return relink::hosts_string<relink::TwoByte>(isolate, resource, v8::String::NewExternalTwoByte);
+}
+RELINK_UNIT_API const guest::ExternalOneByteString* relink_unit_one_byte_resource(const v8::String* self) {
+  return relink::guests_string<relink::OneByte, guest::ExternalOneByteString>(self->GetExternalOneByteStringResource());
+}
+RELINK_UNIT_API const guest::ExternalString* relink_unit_two_byte_resource(const v8::String* self) {
+  return relink::guests_string<relink::TwoByte, guest::ExternalString>(self->GetExternalStringResource());
+}
+
+RELINK_UNIT_API v8::Maybe<bool> relink_unit_instantiate(v8::Module* self, v8::Local<v8::Context> context,
+                                                        v8::Module::ResolveModuleCallback callback) {
+  return self->InstantiateModule(context, callback);
+}
+
+}  // extern "C"
