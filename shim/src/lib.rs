@@ -11,6 +11,7 @@ mod answer;
 mod api;
 mod bridge;
 mod embed;
+mod plugin;
 
 use relink_core::config::{self, Config};
 use relink_core::error::Error;

@@ -7,15 +7,16 @@ mod calls;
 mod options;
 mod runtime;
 
-pub use runtime::current;
+pub use options::{Wanted, DISALLOWED};
+pub use runtime::{current, Runtime};
 
 use crate::answer::{answer, hand_out, Answer, No};
 use crate::{api, bridge, new_report};
 use calls::HostFunction;
-use options::{text, Options, Wanted};
+use options::{text, Options};
 use relink_core::pipeline::{self, lock};
 use relink_core::report::Failure;
-use runtime::{c_text, Runtime};
+use runtime::c_text;
 use std::ffi::{c_char, c_int, c_uint, c_ulonglong, c_void, CStr, CString};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -93,27 +94,42 @@ pub unsafe extern "C" fn relink_probe(options: *const Options, result: *mut *mut
 /// As the header says.
 #[no_mangle]
 pub unsafe extern "C" fn relink_create(options: *const Options, runtime: *mut Handle) -> c_int {
-    static NUMBER: AtomicUsize = AtomicUsize::new(0);
     answer(|| {
         if runtime.is_null() {
             return Err(Answer::Argument.because("there is no place for the handle"));
         }
         // SAFETY: promised by the caller.
-        let wanted = unsafe { Wanted::read(options) }?;
-        let other = || {
-            let why = "Node's per-process part is set up once: one guest at a time; destroy the other first, or use Workers";
-            Answer::Busy.because(why)
-        };
-        let free = api::reserve().ok_or_else(other)?;
-        // Never a null pointer, nor one that was used before.
-        let id = (NUMBER.fetch_add(1, Ordering::Relaxed) + 1) * 16;
-        let created = Arc::new(Runtime::create(wanted, id)?);
-        *current() = Some(created);
-        drop(free);
+        let created = create(unsafe { Wanted::read(options) }?)?;
         // SAFETY: not null, and the caller's to be written.
-        unsafe { *runtime = id as Handle };
+        unsafe { *runtime = created.id as Handle };
         Ok(())
     })
+}
+
+/// The one guest, brought in now.
+pub fn create(wanted: Wanted) -> Result<Arc<Runtime>, No> {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let other = || {
+        let why =
+            "Node's per-process part is set up once: one guest at a time; destroy the other first, or use Workers";
+        Answer::Busy.because(why)
+    };
+    let free = api::reserve().ok_or_else(other)?;
+    // Never a null pointer, nor one that was used before.
+    let id = (NUMBER.fetch_add(1, Ordering::Relaxed) + 1) * 16;
+    let created = Arc::new(Runtime::create(wanted, id)?);
+    *current() = Some(Arc::clone(&created));
+    drop(free);
+    Ok(created)
+}
+
+/// Ends a guest and takes it out of the process. After OK and STAYS there is none any more.
+pub fn destroy(guest: &Runtime, timeout_ms: u32) -> Result<(), No> {
+    let done = guest.destroy(timeout_ms);
+    if done.as_ref().map_or_else(|no| no.answer == Answer::Stays, |()| true) {
+        *current() = None;
+    }
+    done
 }
 
 /// Loads a script.
@@ -302,12 +318,5 @@ pub unsafe extern "C" fn relink_report(runtime: Handle, result: *mut *mut c_char
 /// Ends Node and takes the guest out of the process.
 #[no_mangle]
 pub extern "C" fn relink_destroy(runtime: Handle, timeout_ms: c_uint) -> c_int {
-    answer(|| {
-        let guest = find(runtime)?;
-        let done = guest.destroy(timeout_ms);
-        if done.as_ref().map_or_else(|no| no.answer == Answer::Stays, |()| true) {
-            *current() = None;
-        }
-        done
-    })
+    answer(|| destroy(&*find(runtime)?, timeout_ms))
 }

@@ -115,7 +115,8 @@ impl Runtime {
         }
     }
 
-    fn has_ended(&self) -> bool {
+    /// Whether Node has ended.
+    pub fn has_ended(&self) -> bool {
         self.session().is_some_and(|session| match &*session {
             Session::Thread(thread) => thread.is_finished(),
             Session::Ticked(_) => false,
