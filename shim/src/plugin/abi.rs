@@ -411,7 +411,11 @@ pub unsafe fn call_delegate(delegate: This, args: [usize; 5]) {
     unsafe { method::<Call>(delegate, 2)(delegate, a, b, c, d, e) }
 }
 
-/// `IHookManagerInfo::SetInfo`: tells SourceHook which function is hooked, by what.
+/// A function that stands in for one of the game's.
+pub type Hooked = unsafe extern "C-unwind" fn(This, usize, usize, usize, usize, usize);
+
+/// `IHookManagerInfo::SetInfo`: tells SourceHook which function is hooked, by what; the latter by a pointer to the word that has its
+/// address (`CHookManager::GetHookFunc`).
 ///
 /// # Safety
 /// `information` is what SourceHook gave to a hook manager; prototype and function live for ever.
@@ -419,11 +423,11 @@ pub unsafe fn set_information(
     information: This,
     index: c_int,
     prototype: &'static Prototype,
-    function: This,
+    hooked: &'static Hooked,
 ) {
-    type Set = unsafe extern "C" fn(This, c_int, c_int, c_int, *const Prototype, This);
+    type Set = unsafe extern "C" fn(This, c_int, c_int, c_int, *const Prototype, *const Hooked);
     // SAFETY: slot 0 of `IHookManagerInfo`; the table is at the object's beginning (offset 0).
-    unsafe { method::<Set>(information, 0)(information, HOOK_MANAGER, 0, index, prototype, function) }
+    unsafe { method::<Set>(information, 0)(information, HOOK_MANAGER, 0, index, prototype, hooked) }
 }
 
 /// A function of the game that it calls once per frame, without a result and with `bool`s alone.

@@ -65,6 +65,9 @@ extern "C-unwind" fn on_frame(_: This, _: usize, _: usize, _: usize, _: usize, _
     super::frame();
 }
 
+/// As in the table of a C++ object: SourceHook takes the function from there.
+static HOOKED: abi::Hooked = hooked;
+
 /// The hook manager: tells SourceHook what is hooked, and remembers its information.
 unsafe extern "C" fn manager(store: bool, information: This) -> c_int {
     if store {
@@ -74,7 +77,7 @@ unsafe extern "C" fn manager(store: bool, information: This) -> c_int {
         let prototype = &PROTOTYPES[BOOLS.load(Ordering::Relaxed).min(MOST)];
         let index = INDEX.load(Ordering::Relaxed) as c_int;
         // SAFETY: the information is SourceHook's own; the rest are constants of this library.
-        unsafe { abi::set_information(information, index, prototype, hooked as *mut std::ffi::c_void) };
+        unsafe { abi::set_information(information, index, prototype, &HOOKED) };
     }
     0
 }

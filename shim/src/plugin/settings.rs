@@ -105,7 +105,8 @@ pub struct Settings {
     pub scripts: PathBuf,
     /// Where Node runs.
     pub run: Run,
-    /// The budget of a frame, in microseconds.
+    /// How long Node may go on in a frame, in microseconds: a little less than its budget, which entering and leaving it and the
+    /// last round's rest are part of.
     pub budget_us: u64,
     /// A script that keeps a frame for longer is ended; 0: never.
     pub hang: Duration,
@@ -150,7 +151,7 @@ impl Settings {
         Ok(Self {
             scripts: folder.join(&file.scripts),
             run: file.run,
-            budget_us: file.budget_us,
+            budget_us: file.budget_us - file.budget_us / 8,
             hang: Duration::from_millis(file.hang_ms),
             frame: file.frame.as_ref().map(frame).transpose()?,
             reload: file.reload.then(|| Duration::from_millis(file.reload_ms.max(50))),
