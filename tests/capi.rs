@@ -8,7 +8,6 @@ use c_hosts::{checked, command, host, object, program, root, scripts};
 use relink::abi::line;
 use relink::kit::guest::{self, BuildOptions};
 use relink::kit::{hosts, progress};
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use support::parts;

@@ -12,6 +12,7 @@ mod api;
 mod bridge;
 mod embed;
 mod loader;
+mod plugin;
 
 use relink_core::config::{self, Config};
 use relink_core::error::Error;

@@ -5,11 +5,13 @@
 //! and the types let no stage be left out: only a [`VerifiedPlan`] is applied, only applied slots are entered.
 
 mod audit;
+mod await_v8;
 mod load;
 mod pair;
 pub mod parts;
 mod start;
 
+pub use await_v8::await_v8;
 pub use load::Images;
 pub use parts::{Files, ImageFile, Part};
 pub use start::{finish, Entered, Ticked};
@@ -133,7 +135,7 @@ fn beside_the_host<T>(
     }
     let ask = ask(config, bridges);
     if config.host.is_some() {
-        Clock(report).time("wait-for-V8", || wait_for_provider(config.wait, ask.provider))?;
+        Clock(report).time("wait-for-V8", || wait_for_provider(config.wait, ask.provider, &|| true))?;
     }
     let wait = |exports: &Exports, provider: &Provider| wait_until_ready(exports, provider, config);
     bind(&ask, report, wait, enter)
@@ -257,8 +259,8 @@ fn observe() -> Result<(Modules, Maps), Error> {
 }
 
 /// Waits until a module that provides V8 (the wanted one, if one is named) is loaded, or the time is over (then detection
-/// says what is missing). Costs one look at ld.so's counter every few milliseconds.
-fn wait_for_provider(limit: Duration, wanted: Option<&str>) -> Result<(), Error> {
+/// says what is missing), or nobody goes on waiting. Costs one look at ld.so's counter every few milliseconds.
+fn wait_for_provider(limit: Duration, wanted: Option<&str>, go_on: &dyn Fn() -> bool) -> Result<(), Error> {
     const PAUSE: Duration = Duration::from_millis(5);
     let start = Instant::now();
     let mut seen = 0;
@@ -271,7 +273,7 @@ fn wait_for_provider(limit: Duration, wanted: Option<&str>) -> Result<(), Error>
                 return Ok(());
             }
         }
-        if start.elapsed() >= limit {
+        if start.elapsed() >= limit || !go_on() {
             return Ok(());
         }
         std::thread::sleep(PAUSE);
@@ -286,12 +288,17 @@ fn find_provider(modules: &Modules, maps: &Maps, wanted: Option<&str>) -> Result
     Ok((chosen, because))
 }
 
-fn wait_until_ready(exports: &Exports, provider: &Provider, config: &Config) -> Result<(), Error> {
+/// What tells that a V8 is ready.
+fn ready_cells(exports: &Exports, provider: &Provider) -> Result<Cells, Error> {
     let names = [PLATFORM_CELL, line::of_host(&provider.fingerprint)?.first_isolate];
     let cells = names.map(|name| variable(exports, provider, "readiness", name));
     let cells = cells.into_iter().collect::<Result<Vec<_>, _>>()?;
     // SAFETY: both are variables of the provider, of four bytes or more, which stays loaded.
-    if unsafe { Cells::new(cells) }.wait(config.wait) {
+    Ok(unsafe { Cells::new(cells) })
+}
+
+fn wait_until_ready(exports: &Exports, provider: &Provider, config: &Config) -> Result<(), Error> {
+    if ready_cells(exports, provider)?.wait(config.wait) {
         return Ok(());
     }
     Err(Error::NotReady { provider: provider.module.name(), waited_ms: config.wait.as_millis() as u64 })

@@ -8,7 +8,7 @@ mod options;
 mod runtime;
 
 pub use calls::HostFunction;
-pub use options::Wanted;
+pub use options::{Wanted, DISALLOWED};
 pub use runtime::{current, Runtime};
 
 use crate::answer::{answer, hand_out, Answer, No};

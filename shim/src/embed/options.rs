@@ -47,6 +47,8 @@ const TICKED: c_uint = 1;
 /// `RELINK_SHARED`.
 const SHARED: c_uint = 2;
 
+/// What can be withheld from scripts.
+pub const DISALLOWED: [&str; 2] = ["child_process", "addons"];
 /// `RELINK_STAY`.
 const STAY: c_uint = 1;
 
@@ -201,14 +203,13 @@ impl Options {
     /// # Safety
     /// As for [`Wanted::read`].
     unsafe fn wanted(&self) -> Result<Wanted, No> {
-        const KNOWN: [&str; 2] = ["child_process", "addons"];
         if self.mode > SHARED || self.flags & !STAY != 0 || self.reserved != 0 {
             return Err(Answer::Argument.because("relink_options has a mode or flag that is unknown here"));
         }
         // SAFETY: promised by the caller.
         let wanted = unsafe { Wanted::of(self) }?;
-        if let Some(unknown) = wanted.disallow.iter().find(|name| !KNOWN.contains(&name.as_str())) {
-            let why = format!("disallow: \"{unknown}\" is none of {}", KNOWN.join(", "));
+        if let Some(unknown) = wanted.disallow.iter().find(|name| !DISALLOWED.contains(&name.as_str())) {
+            let why = format!("disallow: \"{unknown}\" is none of {}", DISALLOWED.join(", "));
             return Err(Answer::Argument.because(why));
         }
         if wanted.ticked && wanted.cwd.is_some() {

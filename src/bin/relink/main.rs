@@ -11,6 +11,7 @@ mod matrix;
 mod node;
 mod parity;
 mod plan;
+mod plugin;
 mod run;
 
 use clap::{Parser, Subcommand};
@@ -49,6 +50,9 @@ enum Command {
     Demo(demo::Options),
     /// Run Node's own tests in plain Node and relinked, and compare
     Parity(parity::Options),
+    /// The plugin for Metamod:Source
+    #[command(subcommand)]
+    Plugin(plugin::Command),
     /// Run every guest in every host, and write docs/COMPATIBILITY.md
     Matrix(matrix::Options),
 }
@@ -83,6 +87,9 @@ enum Failure {
     /// A pair of the matrix did not do what it should.
     #[error("E0806 {0}")]
     Matrix(String),
+    /// The plugin can't be laid out.
+    #[error("E0807 {0}; name the game's folder, which must be one that can be written")]
+    Install(String),
     /// No slot refers to the symbol.
     #[error("E0805 neither the guest nor its libraries have a slot for {0}: nothing of it is bound; `relink plan` lists all that is")]
     Unknown(String),
@@ -104,7 +111,7 @@ impl Failure {
             Self::Relink(_) | Self::Demo(_) | Self::Parity(_) | Self::Matrix(_) => 1,
             Self::Kit(error) => error.exit_code() as u8,
             Self::Host { status, .. } => *status,
-            Self::Library(_) | Self::Unknown(_) | Self::Inspect { .. } => 2,
+            Self::Library(_) | Self::Unknown(_) | Self::Install(_) | Self::Inspect { .. } => 2,
         }
     }
 }
@@ -144,6 +151,7 @@ fn main() -> ExitCode {
         Command::Kit(command) => relink::kit::cli::run(command).map_err(Failure::from),
         Command::Demo(options) => demo::run(&options),
         Command::Parity(options) => parity::run(&options),
+        Command::Plugin(command) => plugin::run(&command),
         Command::Matrix(options) => matrix::run(&options),
     };
     match result {

@@ -1,0 +1,349 @@
+//! librelink.so as a plugin of Metamod:Source (docs/GAME-SERVERS.md): what Metamod asks for by name, and the plugin's functions.
+//!
+//! # Safety
+//! Metamod calls each function with what its headers say (`abi.rs`), all of them on the game's thread, and its `ISmmAPI` is there as
+//! long as the plugin is loaded. Nothing of ours unwinds into it.
+
+mod abi;
+mod error;
+mod factories;
+mod frame;
+mod helper;
+mod journal;
+mod life;
+mod scripts;
+mod settings;
+
+use crate::{bridge, new_report};
+use abi::{Api, Ask, LoaderInfo, Object, PluginFunctions, Table, Text, This, Versions};
+use error::PluginError;
+use frame::FrameHook;
+use helper::{Helper, Shared};
+use journal::Journal;
+use life::Life;
+use relink_core::error::Error;
+use relink_core::pipeline;
+use settings::{Run, Settings};
+use std::ffi::{c_char, c_int, c_void, CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+/// The plugin while it is loaded.
+struct Loaded {
+    api: Api,
+    shared: Arc<Shared>,
+    journal: Arc<Journal>,
+    helper: Helper,
+    /// Hook and guest, where Node runs in the game's frames.
+    frames: Option<(FrameHook, Life)>,
+    paused: bool,
+}
+
+static LOADED: Mutex<Option<Loaded>> = Mutex::new(None);
+/// The library's file, as Metamod names it.
+static FILE: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// The interface that a Metamod is told which takes no plugin of ours, so that it asks for the reason.
+static OTHER_API: AtomicI32 = AtomicI32::new(abi::PLUGIN_API);
+
+static PLUGIN: Object<PluginFunctions> = Object::new(&FUNCTIONS);
+static FUNCTIONS: Table<PluginFunctions> = Table::new(functions(api_version));
+static REFUSING: Object<PluginFunctions> = Object::new(&REFUSING_FUNCTIONS);
+static REFUSING_FUNCTIONS: Table<PluginFunctions> = Table::new(functions(other_api_version));
+
+const fn functions(api_version: extern "C" fn(This) -> c_int) -> PluginFunctions {
+    const ASK: [Ask; 4] = [query, unload, pause, unpause];
+    const TEXTS: [Text; 8] = [author, name, description, url, license, version, date, log_tag];
+    PluginFunctions {
+        api_version,
+        destructors: [destroy; 2],
+        load,
+        all_loaded: destroy,
+        query: ASK[0],
+        unload: ASK[1],
+        pause: ASK[2],
+        unpause: ASK[3],
+        texts: TEXTS,
+    }
+}
+
+macro_rules! texts {
+    ($($name:ident: $text:expr;)*) => {$(
+        extern "C" fn $name(_: This) -> *const c_char {
+            concat!($text, "\0").as_ptr().cast()
+        }
+    )*};
+}
+
+texts! {
+    author: "The Relink project";
+    name: "Relink";
+    description: "Node.js on the V8 that the game already has";
+    url: env!("CARGO_PKG_REPOSITORY");
+    license: env!("CARGO_PKG_LICENSE");
+    version: env!("CARGO_PKG_VERSION");
+    date: "unreleased";
+    log_tag: "RELINK";
+}
+
+extern "C" fn api_version(_: This) -> c_int {
+    abi::PLUGIN_API
+}
+
+extern "C" fn other_api_version(_: This) -> c_int {
+    OTHER_API.load(Ordering::Relaxed)
+}
+
+/// The object is a static of this library: there is nothing to be destroyed, nor anything to do when all plugins are loaded.
+extern "C" fn destroy(_: This) {}
+
+/// What Metamod asks for first: the plugin, or one that refuses with the reason.
+///
+/// # Safety
+/// As Metamod calls it: both are null or what its header says.
+#[no_mangle]
+pub unsafe extern "C" fn CreateInterface_MMS(
+    versions: *const Versions,
+    info: *const LoaderInfo,
+) -> *mut c_void {
+    // SAFETY: promised by the caller.
+    let (versions, info) = unsafe { (versions.as_ref(), info.as_ref()) };
+    if let Some(info) = info.filter(|info| !info.file.is_null()) {
+        // SAFETY: a NUL-terminated string.
+        let file = unsafe { CStr::from_ptr(info.file) };
+        *unpoisoned(&FILE) = Some(PathBuf::from(OsStr::from_bytes(file.to_bytes())));
+    }
+    let fits = |v: &Versions| takes(v.pl_min, v.pl_max, v.api_major);
+    match versions {
+        Some(other) if !fits(other) => {
+            OTHER_API.store(other.pl_max, Ordering::Relaxed);
+            REFUSING.pointer()
+        }
+        _ => PLUGIN.pointer(),
+    }
+}
+
+/// What a Metamod that does not know `CreateInterface_MMS` asks for: `CreateInterface("ISmmPlugin", code)`.
+///
+/// # Safety
+/// `name` is null or a NUL-terminated string, `code` null or an `int`.
+#[no_mangle]
+pub unsafe extern "C" fn CreateInterface(name: *const c_char, code: *mut c_int) -> *mut c_void {
+    // SAFETY: promised by the caller.
+    let found = match (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) }) {
+        Some(name) if name == abi::PLUGIN_NAME => PLUGIN.pointer(),
+        // SAFETY: promised by the caller.
+        Some(_) => return unsafe { factories::ask_others(CreateInterface, name, code) },
+        None => std::ptr::null_mut(),
+    };
+    if !code.is_null() {
+        // SAFETY: promised by the caller.
+        unsafe { *code = if found.is_null() { abi::FAILED } else { abi::FOUND } };
+    }
+    found
+}
+
+fn takes(oldest: c_int, newest: c_int, major: c_int) -> bool {
+    (oldest..=newest).contains(&abi::PLUGIN_API) && major == abi::API_MAJOR
+}
+
+fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The plugin's state, unless it is in use further out on the stack of this thread.
+fn loaded() -> Result<MutexGuard<'static, Option<Loaded>>, PluginError> {
+    match LOADED.try_lock() {
+        Ok(loaded) => Ok(loaded),
+        Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => Err(PluginError::Not("a script is running; try again later".into())),
+    }
+}
+
+/// Answers Metamod: `true`, or the reason in `error`.
+///
+/// # Safety
+/// `error` is null or a buffer of so many bytes.
+unsafe fn answer(error: *mut c_char, size: usize, work: impl FnOnce() -> Result<(), PluginError>) -> bool {
+    let internal = |_| Err(Error::Internal("a panic, told on standard error".into()).into());
+    let Err(why) = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(internal) else { return true };
+    if !error.is_null() && size > 0 {
+        let text = why.to_string().replace('\0', " ");
+        let length = text.len().min(size - 1);
+        // SAFETY: the buffer has room for the text and its end.
+        unsafe {
+            error.cast::<u8>().copy_from_nonoverlapping(text.as_ptr(), length);
+            *error.add(length) = 0;
+        }
+    }
+    false
+}
+
+unsafe extern "C" fn load(
+    _: This,
+    id: c_int,
+    api: This,
+    error: *mut c_char,
+    size: usize,
+    _late: bool,
+) -> bool {
+    let work = || {
+        // SAFETY: Metamod's own.
+        let api = unsafe { Api::new(api) }.ok_or_else(|| PluginError::Not("no ISmmAPI was given".into()))?;
+        let versions = api.versions();
+        let (oldest, newest, major) = (versions.plugin_oldest, versions.plugin, versions.major);
+        if !takes(oldest, newest, major) {
+            return Err(PluginError::Metamod { oldest, newest, major });
+        }
+        let mut loaded = loaded()?;
+        if loaded.is_some() {
+            return Err(PluginError::Not("the plugin is loaded already".into()));
+        }
+        let settings = Settings::read(&own_file()?)?;
+        let journal = Arc::new(Journal::begin(&settings.log, settings.console));
+        let begun = begin(id, api, settings, &journal);
+        match &begun {
+            Ok(_) => journal.say(concat!("Relink ", env!("CARGO_PKG_VERSION"), " is loaded")),
+            Err(error) => journal.say(&error.to_string()),
+        }
+        journal.print(api);
+        *loaded = Some(begun?);
+        Ok(())
+    };
+    // SAFETY: Metamod's buffer.
+    unsafe { answer(error, size, work) }
+}
+
+/// Everything that can be said beforehand: whether the game's V8 and the guest fit, and whether there are frames.
+fn begin(id: c_int, api: Api, settings: Settings, journal: &Arc<Journal>) -> Result<Loaded, PluginError> {
+    match pipeline::probe(settings.config(), bridge::all(), &new_report()) {
+        Err(Error::NoProvider { .. }) if settings.late_v8 => {}
+        other => other?,
+    }
+    let shared = Arc::new(Shared::new(settings, Arc::clone(journal)));
+    let hook = match shared.settings.run {
+        Run::Frames => Some(FrameHook::add(api, id, shared.settings.frame.as_ref())?),
+        Run::Thread => None,
+    };
+    let (helper, hook) = match Helper::start(&shared) {
+        Ok(helper) => (helper, hook),
+        Err(error) => {
+            hook.into_iter().for_each(FrameHook::remove);
+            return Err(error);
+        }
+    };
+    let frames = hook.map(|hook| (hook, Life::new(Arc::clone(&shared))));
+    Ok(Loaded { api, journal: Arc::clone(journal), shared, helper, frames, paused: false })
+}
+
+/// Where this library lies: as Metamod said, or else as ld.so knows it.
+fn own_file() -> Result<PathBuf, PluginError> {
+    let told = unpoisoned(&FILE).clone();
+    let path = told.or_else(factories::own_file).unwrap_or_default();
+    let unknown = |e: std::io::Error| PluginError::Not(format!("the library's own folder is unknown: {e}"));
+    std::path::absolute(Path::new(&path)).map_err(unknown)
+}
+
+/// Called by the hook after each frame of the game.
+fn frame() {
+    let work = || {
+        let Ok(mut loaded) = loaded() else { return };
+        let Some(Loaded { api, shared, journal, frames: Some((_, life)), paused: false, .. }) = &mut *loaded
+        else {
+            return;
+        };
+        life.step(Some(shared.settings.budget_us));
+        journal.print(*api);
+    };
+    // The panic's message went to standard error; the game goes on.
+    let _ = catch_unwind(AssertUnwindSafe(work));
+}
+
+/// Does something with the plugin that is loaded.
+///
+/// # Safety
+/// As for [`answer`].
+unsafe fn with(
+    error: *mut c_char,
+    size: usize,
+    work: impl FnOnce(&mut Loaded) -> Result<(), PluginError>,
+) -> bool {
+    let work = || {
+        let mut loaded = loaded()?;
+        let loaded = loaded.as_mut().ok_or_else(|| PluginError::Not("the plugin is not loaded".into()))?;
+        let done = work(loaded);
+        loaded.journal.print(loaded.api);
+        done
+    };
+    // SAFETY: promised by the caller.
+    unsafe { answer(error, size, work) }
+}
+
+unsafe extern "C" fn query(_: This, error: *mut c_char, size: usize) -> bool {
+    let work = |loaded: &mut Loaded| {
+        let paused = loaded.paused.then(|| "paused".to_owned());
+        paused.or_else(|| loaded.shared.why_not()).map_or(Ok(()), |why| Err(PluginError::Not(why)))
+    };
+    // SAFETY: Metamod's buffer.
+    unsafe { with(error, size, work) }
+}
+
+unsafe extern "C" fn pause(_: This, error: *mut c_char, size: usize) -> bool {
+    let work = |loaded: &mut Loaded| {
+        if loaded.frames.is_none() {
+            let why =
+                "Node has a thread of its own (\"run\": \"thread\") and cannot be paused; unload the plugin";
+            return Err(PluginError::Not(why.into()));
+        }
+        loaded.paused = true;
+        loaded.journal.say("paused: Node is not ticked");
+        Ok(())
+    };
+    // SAFETY: Metamod's buffer.
+    unsafe { with(error, size, work) }
+}
+
+unsafe extern "C" fn unpause(_: This, error: *mut c_char, size: usize) -> bool {
+    let work = |loaded: &mut Loaded| {
+        loaded.paused = false;
+        loaded.journal.say("goes on");
+        Ok(())
+    };
+    // SAFETY: Metamod's buffer.
+    unsafe { with(error, size, work) }
+}
+
+unsafe extern "C" fn unload(_: This, error: *mut c_char, size: usize) -> bool {
+    let work = || {
+        let mut place = loaded()?;
+        let Some(loaded) = &mut *place else { return Ok(()) };
+        let done = end(loaded);
+        match &done {
+            Ok(()) => loaded.journal.say("unloaded"),
+            Err(error) => loaded.journal.say(&format!("not unloaded: {error}")),
+        }
+        loaded.journal.print(loaded.api);
+        if done.is_ok() {
+            *place = None;
+        }
+        done
+    };
+    // SAFETY: Metamod's buffer.
+    unsafe { answer(error, size, work) }
+}
+
+/// Ends Node, then hook and helper. A guest of which something stays in the process has ended, too.
+fn end(loaded: &mut Loaded) -> Result<(), PluginError> {
+    let stays = |error: PluginError| {
+        let told = error.stays().then(|| loaded.journal.say(&error.to_string()));
+        told.ok_or(error)
+    };
+    if let Some((_, life)) = &mut loaded.frames {
+        life.end().or_else(stays)?;
+    }
+    loaded.helper.end().or_else(stays)?;
+    loaded.frames.take().into_iter().for_each(|(hook, _)| hook.remove());
+    Ok(())
+}

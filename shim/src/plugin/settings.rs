@@ -1,0 +1,248 @@
+//! `relink.json`, and where everything of the plugin's lies.
+
+use super::abi::Frame;
+use super::error::PluginError;
+use crate::embed::Wanted;
+use relink_core::abi::probe::standing::Settings as Probing;
+use relink_core::config::{self, Config};
+use relink_core::report::log::Level;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The configuration's name.
+const FILE: &str = "relink.json";
+/// How far above the library it is looked for: `addons/relink/bin/linuxsteamrt64/relink.so` has it two folders above its own.
+const ABOVE: usize = 3;
+
+/// Where Node runs.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Run {
+    /// On the game's thread, within its frames.
+    #[default]
+    Frames,
+    /// On a thread of its own.
+    Thread,
+}
+
+/// The frame function of a game that is not known here.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FrameSetting {
+    interface: String,
+    index: usize,
+    #[serde(default = "one")]
+    bools: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// What the file says. Relative paths are looked for from its folder.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    enabled: bool,
+    guest: Option<PathBuf>,
+    scripts: PathBuf,
+    run: Run,
+    budget_us: u64,
+    hang_ms: u64,
+    frame: Option<FrameSetting>,
+    reload: bool,
+    reload_ms: u64,
+    disallow: Vec<String>,
+    node_args: Vec<String>,
+    env: Option<BTreeMap<String, String>>,
+    max_heap_mib: u32,
+    late_v8: bool,
+    wait_ms: u64,
+    provider: Option<String>,
+    adapters: Option<PathBuf>,
+    report: Option<PathBuf>,
+    log: PathBuf,
+    console: bool,
+    stop_ms: u32,
+}
+
+impl Default for File {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            guest: None,
+            scripts: "scripts".into(),
+            run: Run::Frames,
+            budget_us: 1000,
+            hang_ms: 10_000,
+            frame: None,
+            reload: true,
+            reload_ms: 1000,
+            disallow: Vec::new(),
+            node_args: Vec::new(),
+            env: None,
+            max_heap_mib: 0,
+            late_v8: false,
+            wait_ms: 600_000,
+            provider: None,
+            adapters: None,
+            report: None,
+            log: "relink.log".into(),
+            console: true,
+            stop_ms: 5000,
+        }
+    }
+}
+
+/// What was asked for, with whole paths.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The folder of the configuration.
+    pub folder: PathBuf,
+    /// The folder with the scripts.
+    pub scripts: PathBuf,
+    /// Where Node runs.
+    pub run: Run,
+    /// How long Node may go on in a frame, in microseconds: a little less than its budget, which entering and leaving it and the
+    /// last round's rest are part of.
+    pub budget_us: u64,
+    /// A script that keeps a frame for longer is ended; 0: never.
+    pub hang: Duration,
+    /// The game's frame function, where the configuration names one.
+    pub frame: Option<Frame>,
+    /// How often changes of the scripts are looked for; nothing: never.
+    pub reload: Option<Duration>,
+    /// Whether a V8 may come after the plugin.
+    pub late_v8: bool,
+    /// The log.
+    pub log: PathBuf,
+    /// Whether it goes to the server's console, too.
+    pub console: bool,
+    /// How long Node gets to end, in milliseconds.
+    pub stop_ms: u32,
+    config: Config,
+    disallow: Vec<String>,
+    env: Option<BTreeMap<String, String>>,
+}
+
+impl Settings {
+    /// Looks for the configuration beside and above `library`, and reads it.
+    pub fn read(library: &Path) -> Result<Self, PluginError> {
+        let looked: Vec<PathBuf> = library.ancestors().skip(1).take(ABOVE).map(Path::to_path_buf).collect();
+        let found = looked.iter().find(|folder| folder.join(FILE).is_file()).cloned();
+        let folder = found.ok_or(PluginError::NoConfiguration { name: FILE, looked })?;
+        let path = folder.join(FILE);
+        let wrong = |why: String| PluginError::Configuration { path: path.clone(), why };
+        let text = std::fs::read_to_string(&path).map_err(|e| wrong(e.to_string()))?;
+        let file: File = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+        if !file.enabled {
+            return Err(PluginError::Disabled { path });
+        }
+        Self::of(file, folder).map_err(wrong)
+    }
+
+    fn of(file: File, folder: PathBuf) -> Result<Self, String> {
+        let unknown = file.disallow.iter().find(|name| !crate::embed::DISALLOWED.contains(&name.as_str()));
+        if let Some(name) = unknown {
+            return Err(format!("disallow: \"{name}\" is none of {}", crate::embed::DISALLOWED.join(", ")));
+        }
+        Ok(Self {
+            scripts: folder.join(&file.scripts),
+            run: file.run,
+            budget_us: file.budget_us - file.budget_us / 8,
+            hang: Duration::from_millis(file.hang_ms),
+            frame: file.frame.as_ref().map(frame).transpose()?,
+            reload: file.reload.then(|| Duration::from_millis(file.reload_ms.max(50))),
+            late_v8: file.late_v8,
+            log: folder.join(&file.log),
+            console: file.console,
+            stop_ms: file.stop_ms,
+            config: configuration(&file, &folder)?,
+            disallow: file.disallow,
+            env: file.env,
+            folder,
+        })
+    }
+
+    /// Guest and options.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// A guest as it is asked for.
+    pub fn wanted(&self) -> Wanted {
+        let settings = serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "script": null,
+            "cwd": self.folder.to_string_lossy(),
+            "env": self.env,
+            "exposes": false,
+        });
+        Wanted {
+            config: Config { wait: Duration::ZERO, ..self.config.clone() },
+            ticked: self.run == Run::Frames,
+            stay: true,
+            // The game's thread has the game's.
+            cwd: (self.run == Run::Thread).then(|| self.folder.clone()),
+            disallow: self.disallow.clone(),
+            settings: settings.to_string(),
+        }
+    }
+}
+
+fn frame(setting: &FrameSetting) -> Result<Frame, String> {
+    const MOST: usize = 5;
+    const FARTHEST: usize = 500;
+    if setting.bools > MOST || setting.index > FARTHEST || setting.interface.contains('\0') {
+        return Err(format!("frame: at most {MOST} bools, and an index of at most {FARTHEST}"));
+    }
+    Ok(Frame { interface: setting.interface.clone(), index: setting.index, bools: setting.bools })
+}
+
+fn configuration(file: &File, folder: &Path) -> Result<Config, String> {
+    let mut node_args = file.node_args.clone();
+    if file.max_heap_mib > 0 {
+        node_args.push(format!("--max-old-space-size={}", file.max_heap_mib));
+    }
+    let get = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let probe: Probing = config::probe(get).map_err(|e| e.to_string())?;
+    Ok(Config {
+        guest: guest(file, folder)?,
+        script: PathBuf::new(),
+        args: Vec::new(),
+        node_args,
+        report: file.report.as_ref().map(|path| folder.join(path)),
+        log: Level::Error,
+        provider: file.provider.clone(),
+        wait: Duration::from_millis(file.wait_ms),
+        inherit: false,
+        host: None,
+        audit: false,
+        probe,
+        adapters: file.adapters.as_ref().map(|path| folder.join(path)),
+        shared: None,
+    })
+}
+
+/// The libnode that is named, or else the only one in the folder `guest`.
+fn guest(file: &File, folder: &Path) -> Result<PathBuf, String> {
+    if let Some(named) = &file.guest {
+        return Ok(folder.join(named));
+    }
+    let place = folder.join("guest");
+    let wrong = |why: &str| format!("guest: {why} in \"{}\"; name one", place.display());
+    let entries = std::fs::read_dir(&place).map_err(|e| wrong(&format!("no libnode ({e})")))?;
+    let is_node = |path: &PathBuf| {
+        path.file_name()
+            .and_then(|n| n.to_str())
+            .is_some_and(|n| n.starts_with("libnode") && n.contains(".so"))
+    };
+    let mut found: Vec<PathBuf> = entries.flatten().map(|e| e.path()).filter(is_node).collect();
+    match (found.pop(), found.len()) {
+        (Some(only), 0) => Ok(only),
+        (None, _) => Err(wrong("no libnode")),
+        (Some(_), _) => Err(wrong("several libnodes")),
+    }
+}
