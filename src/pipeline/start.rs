@@ -47,6 +47,11 @@ impl Entered {
     /// # Errors
     /// Something of it can never end, so it stays loaded.
     pub fn unload(self) -> Result<(), Error> {
+        // Here, for a host's isolate that the guest was in may be this thread's.
+        if let Err(error) = bridge::release() {
+            self.keep();
+            return Err(error);
+        }
         let (sender, result) = mpsc::channel();
         let thread = std::thread::Builder::new().name("relink-unload".into()).stack_size(UNLOADING_STACK);
         let spawned = signals::blocked(|| {
@@ -63,10 +68,6 @@ impl Entered {
     }
 
     fn take_out(self) -> Result<(), Error> {
-        if let Err(error) = bridge::release() {
-            self.keep();
-            return Err(error);
-        }
         // SAFETY: Node has ended and was taken down, and its thread with it.
         if let Err(threads) = unsafe { self.images.unload(&self.order) } {
             std::mem::forget(self.provider);
