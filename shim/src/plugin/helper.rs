@@ -12,6 +12,7 @@ use relink_core::runtime::{lifecycle, signals};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// What the game's thread and the helper both know.
@@ -150,6 +151,7 @@ impl Shared {
 pub struct Helper {
     shared: Arc<Shared>,
     ended: Receiver<Result<(), PluginError>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Helper {
@@ -160,19 +162,24 @@ impl Helper {
         let thread = std::thread::Builder::new().name("relink-plugin".into());
         // Signals are the game's.
         let spawned = signals::blocked(|| thread.spawn(move || run(&of_the_thread, &tell)));
-        spawned.map_err(|error| PluginError::Not(format!("no thread: {error}")))?;
-        Ok(Self { shared: Arc::clone(shared), ended })
+        let thread = spawned.map_err(|error| PluginError::Not(format!("no thread: {error}")))?;
+        Ok(Self { shared: Arc::clone(shared), ended, thread: Some(thread) })
     }
 
     /// Ends it, and in thread mode Node, which takes a bounded time.
-    pub fn end(&self) -> Result<(), PluginError> {
+    pub fn end(&mut self) -> Result<(), PluginError> {
         /// For what is not Node's own time to end.
         const MORE: Duration = Duration::from_secs(5);
         *self.shared.lock_quit() = true;
         self.shared.wake.notify_all();
         let limit = Duration::from_millis(u64::from(self.shared.settings.stop_ms)) + MORE;
         match self.ended.recv_timeout(limit) {
-            Ok(done) => done,
+            Ok(Err(error)) if !error.stays() => Err(error),
+            Ok(done) => {
+                // It has said all; a panic's message went to standard error.
+                self.thread.take().into_iter().for_each(|thread| drop(thread.join()));
+                done
+            }
             Err(RecvTimeoutError::Disconnected) => Ok(()),
             Err(RecvTimeoutError::Timeout) => Err(PluginError::Not(format!(
                 "the plugin's thread still runs after {} ms",

@@ -3,12 +3,13 @@
 use super::error::PluginError;
 use super::helper::Shared;
 use super::scripts::{self, Script};
+use super::settings::Run;
 use crate::answer::{Answer, No};
 use crate::embed::{self, Runtime};
 use serde_json::{json, Value};
 use std::ffi::CString;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What runs in the guest before the scripts.
 const PRELUDE: &str = include_str!("../../js/plugin.js");
@@ -199,11 +200,12 @@ fn run(
 
 /// Calls a script's `unload()`, if it has one.
 fn part(guest: &Runtime, script: &Script, shared: &Shared) {
-    /// For all that it has to put away.
-    const TIME: Duration = Duration::from_millis(500);
+    /// For what a script still has to put away while the game's frame waits.
+    const IN_A_FRAME: u32 = 500;
+    let time = if shared.settings.run == Run::Frames { IN_A_FRAME } else { shared.settings.stop_ms };
     let Ok(function) = CString::new(format!("{}.unload", script.name)) else { return };
     let _watched = shared.watch_frame();
-    let why = match guest.call(&function, c"[]", TIME.as_millis() as u32) {
+    let why = match guest.call(&function, c"[]", time) {
         Ok((Answer::Threw, text)) => thrown(&text),
         Ok(_) | Err(No { answer: Answer::Ended, .. }) => return,
         Err(no) => no.why,
