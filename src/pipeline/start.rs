@@ -17,7 +17,7 @@ use crate::runtime::bridge::{self, Bridge, RunTimes, Start};
 use crate::runtime::channel::Channel;
 use crate::runtime::event_loop::EventLoop;
 use crate::runtime::host_slots::HostSlots;
-use crate::runtime::{guards, lifecycle, platform, signals};
+use crate::runtime::{guards, lifecycle, platform, remains, signals};
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Once};
@@ -52,6 +52,8 @@ impl Entered {
             self.keep();
             return Err(error);
         }
+        // SAFETY: Node was taken down just now, and the images are loaded still.
+        unsafe { remains::leave_thread() };
         let (sender, result) = mpsc::channel();
         let thread = std::thread::Builder::new().name("relink-unload".into()).stack_size(UNLOADING_STACK);
         let spawned = signals::blocked(|| {

@@ -5,7 +5,7 @@
 //! these would accept. What the guest registered is called while its images are loaded.
 
 use super::guards::{enter_guest_thread, was_made_for_the_guest};
-use super::{lifecycle, signals};
+use super::{addons, lifecycle, signals};
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -69,6 +69,21 @@ pub unsafe fn run_exit_functions() -> usize {
         let function: extern "C" fn(*mut c_void) = unsafe { std::mem::transmute(function) };
         function(argument as *mut c_void);
         count += 1;
+    }
+}
+
+/// Frees what the guest's OpenSSL has for the calling thread, one of the host's that ticked the guest: it would be freed at the
+/// thread's end, when the guest is gone.
+///
+/// # Safety
+/// The guest is loaded and bound, and none of its code runs on this thread.
+pub unsafe fn leave_thread() {
+    let found = addons::find(&["OPENSSL_thread_stop"]).unwrap_or_default();
+    if let Some(address) = found.first().copied().flatten() {
+        // SAFETY: the guest's function of that name (openssl/crypto.h), which takes nothing; its image is loaded (promised by the
+        // caller).
+        let stop: extern "C" fn() = unsafe { std::mem::transmute(address.0 as usize) };
+        stop();
     }
 }
 
