@@ -21,7 +21,8 @@ const SOURCES: [&str; 10] = [
 ];
 
 /// Files that the sources include, and the version script; besides, everything in the lines' folders.
-const INCLUDED: [&str; 15] = [
+const INCLUDED: [&str; 16] = [
+    "../adapters/loan.h",
     "../adapters/slot_of.h",
     "../adapters/unit.h",
     "about.h",

@@ -27,7 +27,7 @@ fn host(options: &[&str], file: &str, folder: &Path) -> PathBuf {
 /// A host of [`SANITIZED`]; what its guests leave behind is another test's.
 fn sanitized(program: &Path) -> Command {
     let mut command = command(program);
-    command.env("ASAN_OPTIONS", "detect_leaks=0").arg(&parts().guest);
+    command.env("ASAN_OPTIONS", "detect_leaks=0");
     command
 }
 
@@ -45,18 +45,16 @@ fn hosts_under_sanitizers() {
     let talk = host(&SANITIZED, "talk.c", folder.path());
     let ends = host(&SANITIZED, "ends.c", folder.path());
     for mode in MODES {
-        let mut talk = command(&talk);
-        talk.env("ASAN_OPTIONS", "detect_leaks=0").arg(mode).arg(&parts().guest).arg(folder.path());
+        let mut talk = sanitized(&talk);
+        talk.arg(mode).arg(&parts().guest).arg(folder.path());
         assert_eq!(String::from_utf8_lossy(&clean(&mut talk).stdout), "all is well\n", "{mode}");
         for way in ["exit", "uncaught", "loop", "wait", "worker", "server", "abort", "survives"] {
-            let mut ends = command(&ends);
-            ends.env("ASAN_OPTIONS", "detect_leaks=0").arg(mode).arg(&parts().guest).arg(way);
-            clean(&mut ends);
+            clean(sanitized(&ends).arg(mode).arg(&parts().guest).arg(way));
         }
     }
     let shared = host(&SANITIZED, "shared.cc", folder.path());
     for way in ["objects", "loop", "uncaught", "exit-in-call", "stopped", "disposes"] {
-        clean(sanitized(&shared).arg(folder.path()).arg(way));
+        clean(sanitized(&shared).arg(&parts().guest).arg(folder.path()).arg(way));
     }
 }
 

@@ -99,29 +99,20 @@ class Allocator {
   virtual void* Reallocate(void* data, size_t old_length, size_t new_length) = 0;
 };
 
-// v8-primitive.h: String::ExternalStringResource
-class ExternalString {
+// v8-primitive.h: String::ExternalStringResource and String::ExternalOneByteStringResource
+template <class Character>
+class ExternalStringOf {
  public:
-  virtual ~ExternalString() = default;
+  virtual ~ExternalStringOf() = default;
   virtual bool IsCacheable() const = 0;
   virtual void Dispose() = 0;
   virtual void Lock() const = 0;
   virtual void Unlock() const = 0;
-  virtual const uint16_t* data() const = 0;
+  virtual const Character* data() const = 0;
   virtual size_t length() const = 0;
 };
-
-// v8-primitive.h: String::ExternalOneByteStringResource
-class ExternalOneByteString {
- public:
-  virtual ~ExternalOneByteString() = default;
-  virtual bool IsCacheable() const = 0;
-  virtual void Dispose() = 0;
-  virtual void Lock() const = 0;
-  virtual void Unlock() const = 0;
-  virtual const char* data() const = 0;
-  virtual size_t length() const = 0;
-};
+using ExternalString = ExternalStringOf<uint16_t>;
+using ExternalOneByteString = ExternalStringOf<char>;
 
 // v8-profiler.h: EmbedderGraph. Its nodes are the host's.
 class EmbedderGraph {

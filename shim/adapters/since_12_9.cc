@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "guest_10_2.h"
+#include "loan.h"
 #include "unit.h"
 
 namespace relink {
@@ -11,24 +12,6 @@ namespace {
 
 using v8::Isolate;
 using v8::Local;
-
-// Memory of an isolate's allocator, lent to a backing store. The keeper shares the ownership of the allocator, which may
-// be needed after its isolate, a worker's, is gone.
-struct Loan {
-  v8::ArrayBuffer::Allocator* allocator;
-  std::unique_ptr<v8::BackingStore> keeper;
-};
-
-void give_back(void* data, size_t length, void* loan_pointer) {
-  std::unique_ptr<Loan> loan(static_cast<Loan*>(loan_pointer));
-  loan->allocator->Free(data, length);
-}
-
-void* allocate(Isolate* isolate, v8::ArrayBuffer::Allocator* allocator, size_t length) {
-  if (void* data = allocator->AllocateUninitialized(length)) return data;
-  isolate->LowMemoryNotification();
-  return allocator->AllocateUninitialized(length);
-}
 
 // Graphs of heap snapshots: a virtual function was put between those that the guest calls.
 class Graph final : public guest::EmbedderGraph {
@@ -100,13 +83,7 @@ RELINK_UNIT_API std::unique_ptr<v8::BackingStore> relink_unit_backing_store(v8::
 // Uninitialised, and nothing where there is no memory left.
 RELINK_UNIT_API std::unique_ptr<v8::BackingStore> relink_unit_backing_store_or_null(v8::Isolate* isolate,
                                                                                   size_t length) {
-  auto keeper = v8::ArrayBuffer::NewBackingStore(isolate, 0);
-  if (length == 0) return keeper;
-  v8::ArrayBuffer::Allocator* allocator = isolate->GetArrayBufferAllocator();
-  void* data = relink::allocate(isolate, allocator, length);
-  if (data == nullptr) return nullptr;
-  auto* loan = new relink::Loan{allocator, std::move(keeper)};
-  return v8::ArrayBuffer::NewBackingStore(data, length, relink::give_back, loan);
+  return relink::uninitialised_store(isolate, length);
 }
 
 // Its length may be longer now; the guest reads the lower half of it.

@@ -10,13 +10,9 @@ v8::MaybeLocal<v8::String> string(v8::Isolate* isolate, const char* text) {
   return v8::String::NewFromUtf8(isolate, text, v8::NewStringType::kNormal, kWhole);
 }
 
-// V8's own casts from strings to names and values check nothing and are inline.
 template <class To, class From>
 v8::Local<To> as(v8::MaybeLocal<From> from) {
-  v8::Local<To> to;
-  static_assert(sizeof to == sizeof from, "one word");
-  memcpy(static_cast<void*>(&to), &from, sizeof to);
-  return to;
+  return recast<v8::Local<To>>(from);
 }
 
 }  // namespace

@@ -2,8 +2,6 @@
 #ifndef RELINK_ABOUT_H_
 #define RELINK_ABOUT_H_
 
-#include <cstring>
-
 #include "internal.h"
 
 namespace relink {

@@ -5,31 +5,12 @@
 #include "shared.h"
 #include "signal_mask.h"
 
+#if RELINK_V8 < 1306
+#include "../adapters/loan.h"
+#endif
+
 namespace relink {
 namespace {
-
-#if RELINK_V8 < 1306
-
-// Memory of an isolate's allocator, lent to a backing store.
-struct Loan {
-  v8::ArrayBuffer::Allocator* allocator;
-  // An empty store made for the isolate: it shares the ownership of the isolate's allocator, so that a buffer that was
-  // transferred can be freed after its isolate, a worker's, is gone.
-  std::unique_ptr<v8::BackingStore> keeper;
-};
-
-void give_back(void* data, size_t length, void* loan_pointer) {
-  std::unique_ptr<Loan> loan(static_cast<Loan*>(loan_pointer));
-  loan->allocator->Free(data, length);
-}
-
-void* allocate(v8::Isolate* isolate, v8::ArrayBuffer::Allocator* allocator, size_t length) {
-  if (void* data = allocator->AllocateUninitialized(length)) return data;
-  isolate->LowMemoryNotification();  // V8 collects garbage before it gives up, too
-  return allocator->AllocateUninitialized(length);
-}
-
-#endif
 
 std::atomic<bool> g_left_standing{false};  // the host's V8 was not disposed
 
@@ -56,17 +37,10 @@ extern "C" {
 
 #if RELINK_V8 < 1306
 
-// A late addition to V8 10.2 to 12.4: like NewBackingStore, but the memory is not cleared and failure is null instead of the
-// end of the process.
+// A late addition to V8 10.2 to 12.4.
 RELINK_BRIDGE_API std::unique_ptr<v8::BackingStore> relink_adapter_NewBackingStoreForNodeLTS(v8::Isolate* isolate,
                                                                                             size_t byte_length) {
-  auto keeper = v8::ArrayBuffer::NewBackingStore(isolate, 0);
-  if (byte_length == 0) return keeper;
-  v8::ArrayBuffer::Allocator* allocator = isolate->GetArrayBufferAllocator();
-  void* data = relink::allocate(isolate, allocator, byte_length);
-  if (data == nullptr) return nullptr;
-  auto* loan = new relink::Loan{allocator, std::move(keeper)};
-  return v8::ArrayBuffer::NewBackingStore(data, byte_length, relink::give_back, loan);
+  return relink::uninitialised_store(isolate, byte_length);
 }
 
 #endif

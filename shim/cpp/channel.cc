@@ -3,7 +3,6 @@
 // host(name, text) calls a function of the host's and returns its text.
 #include "channel.h"
 
-#include <cstring>
 #include <mutex>
 #include <utility>
 
@@ -164,21 +163,12 @@ napi_value listen(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// A value of the host's, as Node-API has values: a handle in one word either way.
-template <class T>
-napi_value as_napi(v8::Local<T> local) {
-  napi_value value;
-  static_assert(sizeof value == sizeof local, "js_native_api_v8.h: JsValueFromV8LocalValue");
-  memcpy(&value, &local, sizeof value);
-  return value;
-}
-
 // expose(value): the host's context, where there is one, gets it under the name that the host gave.
 napi_value expose(napi_env env, napi_callback_info info) {
   Arguments<1> given(env, info);
   const relink_bridge_shared* with = g_shared;
   if (with != nullptr) {
-    napi_set_named_property(env, as_napi(shared::host_context()->Global()), with->name, given.values[0]);
+    napi_set_named_property(env, recast<napi_value>(shared::host_context()->Global()), with->name, given.values[0]);
   }
   return nullptr;
 }

@@ -3,12 +3,22 @@
 #define RELINK_INTERNAL_H_
 
 #include <cstdint>
+#include <cstring>
 
 #include "bridge.h"
 #include "node_abi.h"
 #include "v8_abi.h"
 
 namespace relink {
+
+// A handle in another form: V8's, Node-API's and what may be empty are one word all, and V8's casts of them check nothing.
+template <class To, class From>
+To recast(From from) {
+  To to;
+  static_assert(sizeof to == sizeof from && sizeof to == sizeof(void*), "v8-local-handle.h; js_native_api_v8.h");
+  std::memcpy(static_cast<void*>(&to), &from, sizeof to);
+  return to;
+}
 
 // The host's answers to relink_bridge_attach. All null until then; afterwards constant for ever.
 const relink_bridge_host& host();

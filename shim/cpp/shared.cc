@@ -2,7 +2,6 @@
 #include "shared.h"
 
 #include <atomic>
-#include <cstring>
 #include <mutex>
 
 namespace relink {

@@ -1,6 +1,6 @@
 //! The gate: compares the V8 that the guest was compiled for with the host's, and lets a plan pass or refuses it.
 
-use super::adapters::{shares_isolates, unit_for};
+use super::adapters::unit_for;
 use super::bridged::{bridge, Bridged, BRIDGED};
 use super::catalogue::{known_abis, profile_of, KnownAbi, Profile, CXX_WITNESSES};
 use super::compare::{breaking, unknown_parts, Change};
@@ -259,7 +259,7 @@ pub fn served_note(note: &GuestNote, host: &Fingerprint) -> Result<&'static Prof
 /// It cannot.
 pub fn shareable(admitted: &Admitted, line: &Line, host: &Fingerprint) -> Result<(), Error> {
     let own_line = matches!(admitted.verdict, Verdict::Identical { .. });
-    if own_line && shares_isolates(line) {
+    if own_line && !line.shared.is_empty() {
         return Ok(());
     }
     Err(Error::NoSharing { host: host.version_text() })

@@ -3,7 +3,7 @@
 //! A line is what the loader supports; whether two versions of it share one ABI is for the profiles to say
 //! (`catalogue/profiles.rs`). The numbers are checked against the real headers by tests/headers.rs.
 
-use super::adapters::{Adapter, V8_10_2, V8_11_3, V8_12_4, V8_13_6};
+use super::adapters::{Adapter, SHARED_10_2, V8_10_2, V8_11_3, V8_12_4, V8_13_6};
 use super::catalogue::{ISOLATE_COUNTER, SHARED_READ_ONLY_HEAP};
 use super::version::V8Version;
 use crate::error::Error;
@@ -28,6 +28,8 @@ pub struct Line {
     pub first_isolate: &'static str,
     /// Functions that stand in for V8's.
     pub adapters: &'static [Adapter],
+    /// Those, besides, for a guest in an isolate of the host's; none where that is not to be had.
+    pub shared: &'static [Adapter],
 }
 
 /// All lines, oldest first.
@@ -41,6 +43,7 @@ pub static LINES: [Line; 4] = [
         unregister_isolate_slot: 24,
         first_isolate: SHARED_READ_ONLY_HEAP,
         adapters: &V8_10_2,
+        shared: &SHARED_10_2,
     },
     Line {
         name: "11.3",
@@ -51,6 +54,7 @@ pub static LINES: [Line; 4] = [
         unregister_isolate_slot: 27,
         first_isolate: SHARED_READ_ONLY_HEAP,
         adapters: &V8_11_3,
+        shared: &[],
     },
     Line {
         name: "12.4",
@@ -61,6 +65,7 @@ pub static LINES: [Line; 4] = [
         unregister_isolate_slot: 26,
         first_isolate: SHARED_READ_ONLY_HEAP,
         adapters: &V8_12_4,
+        shared: &[],
     },
     Line {
         name: "13.6",
@@ -71,6 +76,7 @@ pub static LINES: [Line; 4] = [
         unregister_isolate_slot: 24,
         first_isolate: ISOLATE_COUNTER,
         adapters: &V8_13_6,
+        shared: &[],
     },
 ];
 
@@ -85,6 +91,7 @@ pub static HOSTS: [Line; 3] = [
         unregister_isolate_slot: 24,
         first_isolate: SHARED_READ_ONLY_HEAP,
         adapters: &[],
+        shared: &[],
     },
     Line {
         name: "11.8",
@@ -95,6 +102,7 @@ pub static HOSTS: [Line; 3] = [
         unregister_isolate_slot: 32,
         first_isolate: SHARED_READ_ONLY_HEAP,
         adapters: &[],
+        shared: &[],
     },
     Line {
         name: "12.9",
@@ -105,6 +113,7 @@ pub static HOSTS: [Line; 3] = [
         unregister_isolate_slot: 25,
         first_isolate: SHARED_READ_ONLY_HEAP,
         adapters: &[],
+        shared: &[],
     },
 ];
 

@@ -17,8 +17,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Sources of the units, by name. A unit is compiled from those that [`Parts::of`] names.
-const FILES: [(&str, &str); 17] = [
+const FILES: [(&str, &str); 18] = [
     ("guest_10_2.h", include_str!("../../shim/adapters/guest_10_2.h")),
+    ("loan.h", include_str!("../../shim/adapters/loan.h")),
     ("slot_of.h", include_str!("../../shim/adapters/slot_of.h")),
     ("unit.h", include_str!("../../shim/adapters/unit.h")),
     ("unit.map", include_str!("../../shim/adapters/unit.map")),

@@ -1,11 +1,11 @@
 //! Waiting for the host's V8 without anything else.
 
-use super::{ask, bind, ready_cells, wait_for_provider, SharedReport};
+use super::{ask, bind, not_ready, ready_cells, wait_for_provider, SharedReport};
 use crate::abi::line::Bridges;
 use crate::config::Config;
 use crate::error::Error;
 use crate::host::{Exports, Provider};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Waits until [`super::run`] would find a V8 that fits and is initialised; changes nothing. At most `config.wait`, and only as long as
 /// `wanted` says so, which is asked every few milliseconds. `false`: it no longer is.
@@ -18,7 +18,6 @@ pub fn await_v8(
     report: &SharedReport,
     wanted: &dyn Fn() -> bool,
 ) -> Result<bool, Error> {
-    const PAUSE: Duration = Duration::from_millis(5);
     let start = Instant::now();
     let ask = ask(config, bridges);
     wait_for_provider(config.wait, ask.provider, wanted)?;
@@ -27,15 +26,12 @@ pub fn await_v8(
     }
     let mut ready = None;
     let look = |exports: &Exports, provider: &Provider| {
-        let cells = ready_cells(exports, provider)?;
-        while !cells.ready() && wanted() {
-            if start.elapsed() >= config.wait {
-                let waited_ms = config.wait.as_millis() as u64;
-                return Err(Error::NotReady { provider: provider.module.name(), waited_ms });
-            }
-            std::thread::sleep(PAUSE);
+        let left = config.wait.saturating_sub(start.elapsed());
+        let is_ready = ready_cells(exports, provider)?.wait(left, wanted);
+        if !is_ready && wanted() {
+            return Err(not_ready(provider, config.wait));
         }
-        ready = Some(cells.ready());
+        ready = Some(is_ready);
         // Goes no further; never told.
         Err(Error::HostEnded)
     };

@@ -298,10 +298,15 @@ fn ready_cells(exports: &Exports, provider: &Provider) -> Result<Cells, Error> {
 }
 
 fn wait_until_ready(exports: &Exports, provider: &Provider, config: &Config) -> Result<(), Error> {
-    if ready_cells(exports, provider)?.wait(config.wait) {
-        return Ok(());
+    if ready_cells(exports, provider)?.wait(config.wait, &|| true) {
+        Ok(())
+    } else {
+        Err(not_ready(provider, config.wait))
     }
-    Err(Error::NotReady { provider: provider.module.name(), waited_ms: config.wait.as_millis() as u64 })
+}
+
+fn not_ready(provider: &Provider, waited: Duration) -> Error {
+    Error::NotReady { provider: provider.module.name(), waited_ms: waited.as_millis() as u64 }
 }
 
 fn variable(

@@ -24,7 +24,7 @@ pub struct LiveModule {
     /// Run-time minus link-time addresses.
     pub bias: LoadBias,
     headers: Vec<ProgramHeader64<LE>>,
-    _hold: Arc<Hold>,
+    hold: Arc<Hold>,
 }
 
 /// A reference of ld.so's to a module.
@@ -94,6 +94,13 @@ impl LiveModule {
             .any(|h| (h.p_vaddr.get(LE)..h.p_vaddr.get(LE).saturating_add(h.p_memsz.get(LE))).contains(&at))
     }
 
+    /// The run-time address of a symbol that ld.so finds in it, or in its libraries.
+    pub fn symbol(&self, name: &CStr) -> Option<RunAddr> {
+        // SAFETY: the handle is open as long as the module is held; the name is NUL-terminated.
+        let found = unsafe { libc::dlsym(self.hold.0, name.as_ptr()) };
+        (!found.is_null()).then_some(RunAddr(found as usize as u64))
+    }
+
     /// The file name without folders, for messages.
     pub fn name(&self) -> String {
         self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
@@ -149,7 +156,7 @@ impl Listed {
         let named = || PathBuf::from(OsStr::from_bytes(self.name.to_bytes()));
         let path = if self.is_executable { executable_with(self.headers_at) } else { named() };
         let Self { is_executable, bias, headers, .. } = self;
-        Some(LiveModule { path, is_executable, bias, headers, _hold: Arc::new(hold) })
+        Some(LiveModule { path, is_executable, bias, headers, hold: Arc::new(hold) })
     }
 }
 

@@ -32,14 +32,14 @@ impl Cells {
         })
     }
 
-    /// Waits until they are ready, at most `limit`. Looks often at first, then every few milliseconds: a thread that
-    /// sleeps costs the host nothing.
-    pub fn wait(&self, limit: Duration) -> bool {
+    /// Waits until they are ready, at most `limit`, and only as long as `wanted` says so. Looks often at first, then every few
+    /// milliseconds: a thread that sleeps costs the host nothing.
+    pub fn wait(&self, limit: Duration, wanted: &dyn Fn() -> bool) -> bool {
         const LONGEST: Duration = Duration::from_millis(5);
         let start = Instant::now();
         let mut pause = Duration::from_micros(100);
         while !self.ready() {
-            if start.elapsed() >= limit {
+            if start.elapsed() >= limit || !wanted() {
                 return false;
             }
             sleep(pause);
@@ -59,12 +59,13 @@ mod tests {
         let at = |word: &AtomicU32| RunAddr(word.as_ptr() as usize as u64);
         // SAFETY: the words are statics of this test.
         let cells = unsafe { Cells::new(WORDS.iter().map(at).collect()) };
-        assert!(!cells.wait(Duration::from_millis(3)));
+        assert!(!cells.wait(Duration::from_millis(3), &|| true));
+        assert!(!cells.wait(Duration::from_secs(60), &|| false), "nobody wants it");
         let setter = std::thread::spawn(|| {
             sleep(Duration::from_millis(10));
             WORDS[1].store(7, Ordering::Release);
         });
-        assert!(cells.wait(Duration::from_secs(10)));
+        assert!(cells.wait(Duration::from_secs(10), &|| true));
         setter.join().expect("joined");
     }
 }

@@ -8,8 +8,8 @@ mod options;
 mod runtime;
 
 pub use calls::HostFunction;
-pub use options::{Wanted, DISALLOWED};
-pub use runtime::{current, Runtime};
+pub use options::{heap_limit, known, settings, Wanted};
+pub use runtime::{current, load_request, Runtime};
 
 use crate::answer::{answer, hand_out, Answer, No};
 use crate::{api, bridge, new_report};

@@ -10,7 +10,7 @@ use relink_core::runtime::shared::SharedIsolate;
 use serde_json::{json, Map, Value};
 use std::ffi::{c_char, c_uint, c_void, CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// `relink_options`.
@@ -72,20 +72,21 @@ pub struct Wanted {
 impl Wanted {
     /// A guest on a thread of its own, without a script, that stays until it is taken out.
     pub fn staying(guest: PathBuf, node_args: Vec<String>, provider: Option<String>) -> Result<Self, No> {
-        let settings =
-            json!({ "version": env!("CARGO_PKG_VERSION"), "script": null, "cwd": null, "env": null });
         Ok(Self {
             config: Config { node_args, provider, ..Self::config(guest)? },
             ticked: false,
             stay: true,
             cwd: None,
             disallow: Vec::new(),
-            settings: settings.to_string(),
+            settings: settings(None, None, Value::Null, false),
         })
     }
 
     /// What is not asked for.
-    fn config(guest: PathBuf) -> Result<Config, No> {
+    ///
+    /// # Errors
+    /// `RELINK_PROBE` has a value that it cannot have.
+    pub fn config(guest: PathBuf) -> Result<Config, No> {
         let get = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         Ok(Config {
             guest,
@@ -145,18 +146,11 @@ impl Wanted {
         let (args, mut node_args, env, disallow) = unsafe {
             (list(options.args)?, list(options.node_args)?, list(options.env)?, list(options.disallow)?)
         };
-        if options.max_heap_mib > 0 {
-            node_args.push(format!("--max-old-space-size={}", options.max_heap_mib));
-        }
+        node_args.extend(heap_limit(options.max_heap_mib));
         // SAFETY: as above.
         let provider = unsafe { text(options.provider) }?;
-        let settings = json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "script": script.as_ref().map(|p| p.to_string_lossy()),
-            "cwd": cwd.as_ref().map(|p| p.to_string_lossy()),
-            "env": (!options.env.is_null()).then(|| variables(&env)),
-            "exposes": options.mode == SHARED,
-        });
+        let env = if options.env.is_null() { Value::Null } else { variables(&env).into() };
+        let settings = settings(script.as_deref(), cwd.as_deref(), env, options.mode == SHARED);
         Ok(Self {
             stay: script.is_none() || options.flags & STAY != 0,
             config: Config {
@@ -173,7 +167,7 @@ impl Wanted {
             ticked: matches!(options.mode, TICKED | SHARED),
             cwd,
             disallow,
-            settings: settings.to_string(),
+            settings,
         })
     }
 }
@@ -208,16 +202,32 @@ impl Options {
         }
         // SAFETY: promised by the caller.
         let wanted = unsafe { Wanted::of(self) }?;
-        if let Some(unknown) = wanted.disallow.iter().find(|name| !DISALLOWED.contains(&name.as_str())) {
-            let why = format!("disallow: \"{unknown}\" is none of {}", DISALLOWED.join(", "));
-            return Err(Answer::Argument.because(why));
-        }
+        known(&wanted.disallow).map_err(|why| Answer::Argument.because(why))?;
         if wanted.ticked && wanted.cwd.is_some() {
             let why = "cwd: the thread that ticks the guest is the host's, and so is its working directory";
             return Err(Answer::Argument.because(why));
         }
         Ok(wanted)
     }
+}
+
+/// What the bootstrap script is told (shim/js/bootstrap.js).
+pub fn settings(script: Option<&Path>, cwd: Option<&Path>, env: Value, exposes: bool) -> String {
+    let text = |path: Option<&Path>| path.map(|p| p.to_string_lossy().into_owned());
+    let version = env!("CARGO_PKG_VERSION");
+    json!({ "version": version, "script": text(script), "cwd": text(cwd), "env": env, "exposes": exposes })
+        .to_string()
+}
+
+/// V8's flag for a limit of its heap; 0 is none.
+pub fn heap_limit(mib: u32) -> Option<String> {
+    (mib > 0).then(|| format!("--max-old-space-size={mib}"))
+}
+
+/// Whether all of these can be withheld; the error names one that cannot.
+pub fn known(disallow: &[String]) -> Result<(), String> {
+    let unknown = disallow.iter().find(|name| !DISALLOWED.contains(&name.as_str()));
+    unknown.map_or(Ok(()), |name| Err(format!("disallow: \"{name}\" is none of {}", DISALLOWED.join(", "))))
 }
 
 fn variables(pairs: &[String]) -> Map<String, Value> {

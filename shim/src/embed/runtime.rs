@@ -154,8 +154,7 @@ impl Runtime {
 
     /// Loads a script and waits until it has run. `kind` is `file`, `string` or `package`.
     pub fn run(&self, kind: &str, what: &str, name: &str, timeout_ms: u32) -> Result<(Answer, String), No> {
-        let request = serde_json::json!({ "kind": kind, "what": what, "as": name }).to_string();
-        self.call(c"", &c_text(request)?, timeout_ms)
+        self.call(c"", &load_request(kind, what, name)?, timeout_ms)
     }
 
     /// Calls a function, or with an empty name has a script loaded, and waits for the answer.
@@ -373,6 +372,11 @@ fn own_working_directory(folder: &Path) -> Result<(), Error> {
         return Err(failed(std::io::Error::last_os_error()));
     }
     std::env::set_current_dir(folder).map_err(failed)
+}
+
+/// What has the bootstrap load a script, as the text of a call without a name.
+pub fn load_request(kind: &str, what: &str, name: &str) -> Result<CString, No> {
+    c_text(serde_json::json!({ "kind": kind, "what": what, "as": name }).to_string())
 }
 
 /// A text for the bootstrap.

@@ -18,7 +18,6 @@
 use relink_core::error::Error;
 use relink_core::process::Modules;
 use std::ffi::{c_char, c_double, c_float, c_int, c_long, c_short, c_uchar, c_void, CStr, CString};
-use std::os::unix::ffi::OsStrExt;
 
 /// `value`, `function`, `future`, `signature`, `context`, `scope`, `exception`, `throwable`, `loader_impl`, `configuration`: each
 /// is a pointer that only the core looks behind.
@@ -132,8 +131,8 @@ macro_rules! core {
 
         impl Core {
             /// All functions by `look`, or the names of those that it does not find.
-            fn complete(look: impl Fn(&str) -> Opaque) -> Result<Self, Vec<&'static str>> {
-                $(let $name = look(stringify!($name));)*
+            fn complete(look: impl Fn(&CStr) -> Opaque) -> Result<Self, Vec<&'static str>> {
+                $(let $name = look(&c_text(stringify!($name)));)*
                 let all = [$((stringify!($name), $name)),*];
                 let missing: Vec<_> = all.iter().filter(|(_, at)| at.is_null()).map(|(name, _)| *name).collect();
                 if !missing.is_empty() {
@@ -225,33 +224,27 @@ core! {
 impl Core {
     /// The core of this process: what the dynamic linker finds first, or else the module that has it for itself.
     pub fn find() -> Result<Self, Error> {
-        const MARKER: &str = "loader_initialization_register";
-        let private = || {
-            Modules::observe().0.iter().find_map(|module| opened(module.path.as_os_str().as_bytes(), MARKER))
+        const MARKER: &CStr = c"loader_initialization_register";
+        let everyone = |name: &CStr| symbol(libc::RTLD_DEFAULT, name);
+        let private = || Modules::observe().0.into_iter().find(|module| module.symbol(MARKER).is_some());
+        let found = match private().filter(|_| everyone(MARKER).is_null()) {
+            // Held for ever: the core outlives its loaders.
+            Some(module) => {
+                let module = std::mem::ManuallyDrop::new(module);
+                Self::complete(|name| {
+                    module.symbol(name).map_or(std::ptr::null_mut(), |at| at.0 as usize as Opaque)
+                })
+            }
+            None => Self::complete(everyone),
         };
-        let everyone = symbol(libc::RTLD_DEFAULT, MARKER);
-        let handle = if everyone.is_null() { private() } else { Some(libc::RTLD_DEFAULT) };
-        let found = handle.map_or_else(
-            || Self::complete(|_| std::ptr::null_mut()),
-            |h| Self::complete(|name| symbol(h, name)),
-        );
         found.map_err(|names| Error::LoaderCore { names: names.into_iter().map(String::from).collect() })
     }
 }
 
 /// A function, or null.
-fn symbol(handle: Opaque, name: &str) -> Opaque {
-    let name = CString::new(name).unwrap_or_default();
+fn symbol(handle: Opaque, name: &CStr) -> Opaque {
     // SAFETY: a handle of ld.so's and a NUL-terminated string.
     unsafe { libc::dlsym(handle, name.as_ptr()) }
-}
-
-/// The handle of a module that is loaded and has this symbol. Modules stay: the core outlives its loaders.
-fn opened(path: &[u8], marker: &str) -> Option<Opaque> {
-    let path = CString::new(path).ok()?;
-    // SAFETY: a NUL-terminated string; nothing is loaded that was not there.
-    let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD) };
-    (!handle.is_null() && !symbol(handle, marker).is_null()).then_some(handle)
 }
 
 /// A text of the core's; what is not UTF-8 in it is replaced.

@@ -6,7 +6,7 @@
 
 use super::abi::{Factory, FAILED};
 use relink_core::process::Modules;
-use std::ffi::{c_char, c_int, c_void, CStr, CString, OsStr};
+use std::ffi::{c_char, c_int, c_void, CStr, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::ptr::null_mut;
@@ -17,9 +17,10 @@ use std::ptr::null_mut;
 /// `name` is a NUL-terminated string, `code` null or an `int`.
 pub unsafe fn ask_others(own: Factory, name: *const c_char, code: *mut c_int) -> *mut c_void {
     for module in Modules::observe().0 {
-        let Some(factory) = factory_of(&module.path).filter(|found| *found as usize != own as usize) else {
-            continue;
-        };
+        let found = module.symbol(c"CreateInterface").map(|at| at.0 as usize);
+        let Some(found) = found.filter(|at| *at != own as usize) else { continue };
+        // SAFETY: modules of such games define that name as a `CreateInterfaceFn`; the module is held.
+        let factory = unsafe { std::mem::transmute::<usize, Factory>(found) };
         // SAFETY: a `CreateInterfaceFn`, with what the caller gave.
         let found = unsafe { factory(name, code) };
         if !found.is_null() {
@@ -31,21 +32,6 @@ pub unsafe fn ask_others(own: Factory, name: *const c_char, code: *mut c_int) ->
         unsafe { *code = FAILED };
     }
     null_mut()
-}
-
-fn factory_of(module: &std::path::Path) -> Option<Factory> {
-    let path = CString::new(module.as_os_str().as_bytes()).ok()?;
-    // SAFETY: looks a loaded module up; nothing is loaded.
-    let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD) };
-    if handle.is_null() {
-        return None;
-    }
-    // SAFETY: the handle is open.
-    let found = unsafe { libc::dlsym(handle, c"CreateInterface".as_ptr()) };
-    // SAFETY: as above; the module stays loaded, for it was so before.
-    unsafe { libc::dlclose(handle) };
-    // SAFETY: modules of such games define that name as a `CreateInterfaceFn`.
-    (!found.is_null()).then(|| unsafe { std::mem::transmute::<*mut c_void, Factory>(found) })
 }
 
 /// This library's file, as ld.so knows it.

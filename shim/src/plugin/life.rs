@@ -6,7 +6,7 @@ use super::scripts::{self, Script};
 use super::settings::Run;
 use crate::answer::{Answer, No};
 use crate::embed::{self, Runtime};
-use serde_json::{json, Value};
+use serde_json::Value;
 use std::ffi::CString;
 use std::sync::Arc;
 use std::time::Instant;
@@ -166,22 +166,22 @@ fn offer(guest: &Runtime, shared: &Arc<Shared>) {
         Ok("null".into())
     };
     guest.register("print".into(), Some(Arc::new(print)));
-    let prelude = json!({ "kind": "string", "what": PRELUDE, "as": "relink:plugin" });
-    run(guest, &prelude, "what comes before the scripts", shared, |_| ());
+    let prelude = embed::load_request("string", PRELUDE, "relink:plugin");
+    run(guest, prelude, "what comes before the scripts", shared, |_| ());
 }
 
 /// Has a script loaded; says what became of it.
 fn load(guest: &Runtime, script: &Script, shared: &Arc<Shared>) {
-    let request = json!({ "kind": "file", "what": script.path, "as": script.name });
+    let request = embed::load_request("file", &script.path.to_string_lossy(), &script.name);
     let what = format!("script \"{}\"", script.name);
     let loaded = what.clone();
-    run(guest, &request, &what, shared, move |shared| shared.say(&format!("{loaded} is loaded")));
+    run(guest, request, &what, shared, move |shared| shared.say(&format!("{loaded} is loaded")));
 }
 
 /// What relink_run() does, without waiting; errors are said.
 fn run(
     guest: &Runtime,
-    request: &Value,
+    request: Result<CString, No>,
     what: &str,
     shared: &Arc<Shared>,
     done: impl FnOnce(&Shared) + Send + 'static,
@@ -192,8 +192,7 @@ fn run(
         Answer::Ended => {}
         _ => told.say(&format!("{name}: {}", thrown(text))),
     });
-    let text = CString::new(request.to_string()).unwrap_or_default();
-    if let Err(no) = guest.call_async(c"", &text, tell) {
+    if let Err(no) = request.and_then(|text| guest.call_async(c"", &text, tell)) {
         shared.say(&format!("{what}: {}", no.why));
     }
 }

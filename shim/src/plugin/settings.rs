@@ -2,10 +2,8 @@
 
 use super::abi::Frame;
 use super::error::PluginError;
-use crate::embed::Wanted;
-use relink_core::abi::probe::standing::Settings as Probing;
-use relink_core::config::{self, Config};
-use relink_core::report::log::Level;
+use crate::embed::{self, Wanted};
+use relink_core::config::Config;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -144,10 +142,7 @@ impl Settings {
     }
 
     fn of(file: File, folder: PathBuf) -> Result<Self, String> {
-        let unknown = file.disallow.iter().find(|name| !crate::embed::DISALLOWED.contains(&name.as_str()));
-        if let Some(name) = unknown {
-            return Err(format!("disallow: \"{name}\" is none of {}", crate::embed::DISALLOWED.join(", ")));
-        }
+        embed::known(&file.disallow)?;
         Ok(Self {
             scripts: folder.join(&file.scripts),
             run: file.run,
@@ -173,13 +168,7 @@ impl Settings {
 
     /// A guest as it is asked for.
     pub fn wanted(&self) -> Wanted {
-        let settings = serde_json::json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "script": null,
-            "cwd": self.folder.to_string_lossy(),
-            "env": self.env,
-            "exposes": false,
-        });
+        let env = serde_json::json!(self.env);
         Wanted {
             config: Config { wait: Duration::ZERO, ..self.config.clone() },
             ticked: self.run == Run::Frames,
@@ -187,7 +176,7 @@ impl Settings {
             // The game's thread has the game's.
             cwd: (self.run == Run::Thread).then(|| self.folder.clone()),
             disallow: self.disallow.clone(),
-            settings: settings.to_string(),
+            settings: embed::settings(None, Some(&self.folder), env, false),
         }
     }
 }
@@ -203,26 +192,15 @@ fn frame(setting: &FrameSetting) -> Result<Frame, String> {
 
 fn configuration(file: &File, folder: &Path) -> Result<Config, String> {
     let mut node_args = file.node_args.clone();
-    if file.max_heap_mib > 0 {
-        node_args.push(format!("--max-old-space-size={}", file.max_heap_mib));
-    }
-    let get = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let probe: Probing = config::probe(get).map_err(|e| e.to_string())?;
+    node_args.extend(embed::heap_limit(file.max_heap_mib));
+    let others = Wanted::config(guest(file, folder)?).map_err(|no| no.why)?;
     Ok(Config {
-        guest: guest(file, folder)?,
-        script: PathBuf::new(),
-        args: Vec::new(),
         node_args,
         report: file.report.as_ref().map(|path| folder.join(path)),
-        log: Level::Error,
         provider: file.provider.clone(),
         wait: Duration::from_millis(file.wait_ms),
-        inherit: false,
-        host: None,
-        audit: false,
-        probe,
-        adapters: file.adapters.as_ref().map(|path| folder.join(path)),
-        shared: None,
+        adapters: file.adapters.as_ref().map(|path| folder.join(path)).or(others.adapters),
+        ..others
     })
 }
 

@@ -177,15 +177,9 @@ pub const SHARED_10_2: [Adapter; 17] = [
     shared!("_ZN2v87Isolate39SetHostCreateShadowRealmContextCallbackEPFNS_10MaybeLocalINS_7ContextEEENS_5LocalIS2_EEE", "SetHostCreateShadowRealmContextCallback"),
 ];
 
-/// Whether there are adapters for guests in isolates of hosts of this line.
-pub fn shares_isolates(line: &Line) -> bool {
-    line.v8 == (10, 2)
-}
-
 /// All adapters of a line for a guest in an isolate of the host's.
 pub fn inside_an_isolate(line: &'static Line) -> Vec<&'static Adapter> {
-    let shared = SHARED_10_2.iter().filter(|_| shares_isolates(line));
-    line.adapters.iter().chain(shared).collect()
+    line.adapters.iter().chain(line.shared).collect()
 }
 
 /// Only those for missing symbols: the guest owns V8 and its platform, as node does (`relink node`).
