@@ -3,8 +3,11 @@
 mod support;
 
 use relink::abi::catalogue::{known_abis, Facts};
+use relink::abi::layout::{self, Field};
 use relink::abi::probe::{judge, observe, Observation, Outcome};
 use relink::abi::version::V8Version;
+use relink::kit::headers::V8Headers;
+use relink::kit::neutral::neutralise;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use support::parts;
@@ -41,12 +44,17 @@ fn inlined_code_and_v8_agree_on_both_hosts() {
     }
 }
 
-/// The same on later lines, as far as the numbers have not got other names.
-fn line_agrees(node: &str, version: &str, least: usize) {
+fn on_line(node: &str, version: &str) -> Observation {
     let host = relink::kit::hosts::official_node(node, relink::kit::progress::terminal().as_ref());
     let host = host.unwrap_or_else(|e| panic!("{} {e}", e.code()));
     let seen = observe(&host, facts(version), None).unwrap_or_else(|e| panic!("{e}"));
     assert!(seen.complete, "{node}");
+    seen
+}
+
+/// The same on later lines, as far as the numbers have not got other names.
+fn line_agrees(node: &str, version: &str, least: usize) {
+    let seen = on_line(node, version);
     let found = outcomes(facts(version), &seen);
     let differ: Vec<_> = found.iter().filter(|(_, o)| matches!(o, Outcome::Differs { .. })).collect();
     assert!(differ.is_empty(), "{node}: {differ:#?}");
@@ -165,6 +173,122 @@ const CAUGHT: &[&str] = &[
     "v8::internal::kSmiShiftSize",
     "v8::internal::kHeapObjectTag",
 ];
+
+/// Makes one field of a layout table wrong, as it would be if the facts that it comes from were; returns whether it is.
+fn make_wrong(field: &Field, facts: &mut Facts, by: i128) -> bool {
+    const CALLBACK: &str = "v8::FunctionCallbackInfo<v8::Value>";
+    const PROPERTY: &str = "v8::PropertyCallbackInfo<v8::Value>";
+    const HEADER: &str = "v8::internal::Internals::kJSObjectHeaderSize";
+    let right = layout::value(&field.name, facts);
+    let later = "v8::internal::Internals::kJSAPIObjectWithEmbedderSlotsHeaderSize";
+    // What this V8 has no more, it gets.
+    let gone = match field.name.as_str() {
+        "v8::FunctionCallbackInfo::target" => Some(("kTargetIndex", 0)),
+        "v8::ReturnValue::default_slot" => Some((
+            "kReturnValueDefaultValueIndex",
+            facts.constants[&format!("{CALLBACK}::kReturnValueIndex")],
+        )),
+        _ => None,
+    };
+    if let Some((name, value)) = gone {
+        *facts.constants.entry(format!("{CALLBACK}::{name}")).or_insert(value) += by;
+        return layout::value(&field.name, facts) != right;
+    }
+    let constant = match field.name.as_str() {
+        "v8::ReturnValue::default_root"
+            if facts.constants.contains_key(&format!("{CALLBACK}::kTargetIndex")) =>
+        {
+            "v8::internal::Internals::kUndefinedValueRootIndex".into()
+        }
+        "v8::ReturnValue::default_root" => "v8::internal::Internals::kTheHoleValueRootIndex".into(),
+        "v8::ReturnValue::isolate_slot" => format!("{CALLBACK}::kIsolateIndex"),
+        HEADER if facts.constants.contains_key(later) => later.into(),
+        name => name.into(),
+    };
+    if field.name == "v8::PropertyCallbackInfo::in_place" {
+        let record = facts.records.get_mut(PROPERTY).expect("V8 has it");
+        record.size = if right == Some(1) { 8 } else { 64 };
+        record.fields = vec![format!("0+{} args_", record.size)];
+    } else if let Some(value) = facts.constants.get_mut(&constant) {
+        *value += by;
+    }
+    layout::value(&field.name, facts) != right
+}
+
+/// Each field of the neutral guest's table, wrong on its own, on a V8: which ones no check sees, and which this V8 has no more, so
+/// that no number of its can be wrong.
+fn wrong_fields(seen: &Observation, right: &Facts) -> [Vec<String>; 2] {
+    let expected = outcomes(right, seen);
+    let [mut unseen, mut fixed] = [const { Vec::new() }; 2];
+    for field in neutral_fields().into_iter().filter(|field| field.read) {
+        let caught: Vec<bool> = [8, -8, 1, -1]
+            .into_iter()
+            .filter_map(|by| {
+                let mut mutant = right.clone();
+                let wrong = make_wrong(&field, &mut mutant, by);
+                wrong.then(|| outcomes(&mutant, seen) != expected)
+            })
+            .collect();
+        if caught.is_empty() {
+            fixed.push(field.name);
+        } else if !caught.contains(&true) {
+            unseen.push(field.name);
+        }
+    }
+    [unseen, fixed]
+}
+
+/// The fields of the table that a neutral Node 18 has, from the rules and the real headers.
+fn neutral_fields() -> Vec<Field> {
+    let folder = tempfile::tempdir().expect("a folder");
+    V8Headers::read("headers", &parts().headers).expect("headers").copy_to(folder.path()).expect("a copy");
+    let headers = V8Headers::read("headers", folder.path()).expect("headers");
+    neutralise(folder.path(), &headers, ours()).expect("rules for all of Node 18's headers")
+}
+
+/// Fields of the table that no check sees, with the first V8 of which that is so.
+const UNSEEN_FIELDS: [(&str, [u32; 2], &str); 3] = [
+    ("v8::FunctionCallbackInfo::target", [10, 2], "the word may hold the called function or its template"),
+    (
+        "v8::internal::Internals::kLastJSApiObjectType",
+        [10, 2],
+        "the end of a range of which only the beginning is in use",
+    ),
+    ("v8::internal::Internals::kNodeClassIdOffset", [10, 8], "V8 looks for no handle by it any more"),
+];
+
+fn only_these_are_unseen(seen: &Observation, version: &str) {
+    let numbers: Vec<u32> = version.split('.').take(2).map(|n| n.parse().expect("a number")).collect();
+    let listed =
+        UNSEEN_FIELDS.iter().filter(|(_, first, _)| first[..] <= numbers[..]).map(|(name, ..)| *name);
+    let [mut unseen, fixed] = wrong_fields(seen, facts(version));
+    unseen.sort();
+    assert_eq!(unseen, listed.collect::<Vec<_>>(), "{version}");
+    let had: Vec<_> = fixed.iter().filter(|name| facts(version).constants.contains_key(*name)).collect();
+    assert!(had.is_empty(), "{version}: {had:?} could not be made wrong");
+}
+
+#[test]
+fn a_wrong_field_of_the_layout_table_is_seen() {
+    for (_, seen) in &hosts() {
+        only_these_are_unseen(seen, "10.2.154.26");
+    }
+}
+
+#[test]
+#[ignore = "fetches official nodes; see docs/TESTING.md"]
+fn a_wrong_field_is_seen_on_later_v8s() {
+    for (node, version) in [
+        ("19.8.1", "10.8.168.25"),
+        ("20.20.2", "11.3.244.8"),
+        ("21.7.3", "11.8.172.17"),
+        ("22.23.3", "12.4.254.21"),
+        ("23.11.1", "12.9.202.28"),
+        ("24.21.0", "13.6.233.17"),
+    ] {
+        only_these_are_unseen(&on_line(node, version), version);
+    }
+}
 
 #[test]
 fn wrong_sizes_and_slots_are_seen() {

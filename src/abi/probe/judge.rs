@@ -96,10 +96,22 @@ fn values(eyes: &Eyes, add: Add) {
 fn objects(eyes: &Eyes, add: Add) {
     let truth = |name: &str| eyes.seen.truth(name);
     add("internal field 0", truth("internal_field_0"), eyes.internal_field(0));
+    add("type of a plain object", eyes.number("kJSObjectType"), eyes.instance_type("callback_this"));
+    add(
+        "type of a special object",
+        eyes.number("kJSSpecialApiObjectType"),
+        eyes.instance_type("special_object"),
+    );
     add("internal field 1", truth("internal_field_1"), eyes.internal_field(1));
     add("embedder data of a context", truth("embedder_data_60"), eyes.embedder_data(60));
     add("a handle that is strong", Some(0), eyes.is_weak("strong_handle"));
-    add("a handle that is weak", Some(1), eyes.is_weak("weak_handle"));
+    for (what, handle) in [
+        ("a handle that is weak", "weak_handle"),
+        ("a second one", "second_weak_handle"),
+        ("a third one", "third_weak_handle"),
+    ] {
+        add(what, Some(1), eyes.is_weak(handle));
+    }
     add("class id of a handle", truth("class_id_offset"), eyes.sees(eyes.number("kNodeClassIdOffset")));
     let fields = eyes.constant("v8::kEmbedderFieldsInWeakCallback");
     add("internal fields in a weak callback", truth("weak_fields"), eyes.sees(fields));
@@ -119,6 +131,7 @@ fn callbacks(eyes: &Eyes, add: Add) {
     add("callback: argument 0", truth("callback_argument_0"), eyes.argument(0));
     add("callback: argument 1", truth("callback_argument_1"), eyes.argument(1));
     add("callback: length", truth("callback_length"), eyes.length());
+    add("callback: default result", eyes.first_result(), eyes.callback("kReturnValueDefaultValueIndex"));
 }
 
 /// Getters and setters: what V8 hands over, and whether they are to throw (`PropertyCallbackInfo::ShouldThrowOnError`).
@@ -346,6 +359,12 @@ impl Eyes<'_> {
         let (index, arguments) =
             (known!(self.info_constant(index)), known!(self.info_value("implicit_args_")));
         Inlined::Sees(arguments.and_then(|at| self.seen.word(at.wrapping_add(index.wrapping_mul(8)))))
+    }
+
+    /// The word that becomes the result of a function that sets none (`ReturnValue::GetDefaultValue`).
+    fn first_result(&self) -> Option<u64> {
+        let at = self.info_value("implicit_args_")??;
+        self.seen.word(at.wrapping_add(self.seen.truth("callback_return_index")?.wrapping_mul(8)))
     }
 
     /// A word of an accessor's arguments, which the structure points at or, since V8 12.9, holds.

@@ -135,6 +135,23 @@ void internal_fields() {
   object(*made);
 }
 
+bool anybody(Handle, Handle, Handle) { return true; }
+
+// An object that is asked before it is touched.
+void special_object() {
+  auto make = find<Handle(void*, Handle)>("_ZN2v814ObjectTemplate3NewEPNS_7IsolateENS_5LocalINS_16FunctionTemplateEEE");
+  auto ask = find<void(Handle, bool (*)(Handle, Handle, Handle), Handle)>(
+      "_ZN2v814ObjectTemplate22SetAccessCheckCallbackEPFbNS_5LocalINS_7ContextEEENS1_INS_6ObjectEEENS1_INS_5ValueEEEES7_");
+  auto instance = find<Handle(Handle, Handle)>("_ZN2v814ObjectTemplate11NewInstanceENS_5LocalINS_7ContextEEE");
+  if (!make || !ask || !instance) return;
+  Handle model = make(isolate, nullptr);
+  ask(model, anybody, nullptr);
+  Handle made = instance(model, context);
+  if (!made) return;
+  truth("special_object", *made);
+  object(*made);
+}
+
 void embedder_data() {
   auto set = find<void(Handle, int, void*)>("_ZN2v87Context31SetAlignedPointerInEmbedderDataEiPv");
   if (!set) return;
@@ -175,6 +192,7 @@ void callbacks() {
   Handle arguments[] = {first, second};
   truth("callback_data", *data);
   truth("callback_this", *receiver);
+  object(*receiver);
   truth("callback_argument_0", *first);
   truth("callback_argument_1", *second);
   truth("callback_length", 2);
@@ -341,15 +359,20 @@ void weak_fields() {
 void weak() {
   auto make_weak = find<void(Handle, void*, void (*)(const void*), int)>(
       "_ZN2v812api_internal8MakeWeakEPmPvPFvRKNS_16WeakCallbackInfoIvEEENS_16WeakCallbackTypeE");
-  Handle value = run("({})"), strong = globalise(value), other = globalise(value);
-  if (!make_weak || !strong || !other) return;
+  Handle value = run("({})"), strong = globalise(value);
+  if (!make_weak || !strong) return;
   truth("strong_handle", reinterpret_cast<Word>(strong));
   memory(reinterpret_cast<Word>(strong), 64);
   // Nobody calls it, for the value lives on. No byte of it looks like a state of a handle, wherever a wrong offset reads.
   auto never = reinterpret_cast<void (*)(const void*)>(Word{0x0101010101010101});
-  make_weak(other, nullptr, never, 0);
-  truth("weak_handle", reinterpret_cast<Word>(other));
-  memory(reinterpret_cast<Word>(other), 64);
+  // Several, for the number of one may look like a state.
+  for (const char* name : {"weak_handle", "second_weak_handle", "third_weak_handle"}) {
+    Handle other = globalise(value);
+    if (!other) return;
+    make_weak(other, nullptr, never, 0);
+    truth(name, reinterpret_cast<Word>(other));
+    memory(reinterpret_cast<Word>(other), 64);
+  }
 }
 
 // How many bytes a function writes to an object of its own: the last byte that it changes, whatever was there before.
@@ -502,6 +525,7 @@ int observe(int, char**, char**) {
   values();
   small_integers();
   internal_fields();
+  special_object();
   embedder_data();
   weak();
   extents();
