@@ -17,7 +17,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Sources of the units, by name. A unit is compiled from those that [`Parts::of`] names.
-const FILES: [(&str, &str); 20] = [
+const FILES: [(&str, &str); 24] = [
     ("guest_10_2.h", include_str!("../../shim/adapters/guest_10_2.h")),
     ("loan.h", include_str!("../../shim/adapters/loan.h")),
     ("slot_of.h", include_str!("../../shim/adapters/slot_of.h")),
@@ -27,7 +27,9 @@ const FILES: [(&str, &str); 20] = [
     ("platform.h", include_str!("../../shim/adapters/platform.h")),
     ("platform.cc", include_str!("../../shim/adapters/platform.cc")),
     ("inspector.cc", include_str!("../../shim/adapters/inspector.cc")),
+    ("words.h", include_str!("../../shim/adapters/words.h")),
     ("handlers.cc", include_str!("../../shim/adapters/handlers.cc")),
+    ("functions.cc", include_str!("../../shim/adapters/functions.cc")),
     ("snapshot.cc", include_str!("../../shim/adapters/snapshot.cc")),
     ("since_10_8.cc", include_str!("../../shim/adapters/since_10_8.cc")),
     ("since_11_3.cc", include_str!("../../shim/adapters/since_11_3.cc")),
@@ -38,6 +40,8 @@ const FILES: [(&str, &str); 20] = [
     ("since_13_6.cc", include_str!("../../shim/adapters/since_13_6.cc")),
     ("since_14_1.h", include_str!("../../shim/adapters/since_14_1.h")),
     ("since_14_1.cc", include_str!("../../shim/adapters/since_14_1.cc")),
+    ("since_14_6.h", include_str!("../../shim/adapters/since_14_6.h")),
+    ("since_14_6.cc", include_str!("../../shim/adapters/since_14_6.cc")),
 ];
 
 /// Which headers each unit is compiled against.
