@@ -38,6 +38,9 @@ pub const AUDIT: &str = "RELINK_AUDIT";
 /// The folder with adapter units, for neutral guests; by default the kit's.
 pub const ADAPTERS: &str = "RELINK_ADAPTERS";
 
+/// The folder with what was learned of V8s that are not built in; by default `catalogue` in the kit's cache folder.
+pub const CATALOGUE: &str = "RELINK_CATALOGUE";
+
 /// When the host's V8 is observed before Node starts: always, auto or never.
 pub const PROBE: &str = "RELINK_PROBE";
 

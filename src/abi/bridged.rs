@@ -1,6 +1,7 @@
 //! Differences between two V8s that code of ours stands between, so that a guest does not feel them.
 
 use super::compare::Change;
+use super::learned::rules_of;
 use super::version::V8Version;
 
 /// One such difference.
@@ -101,6 +102,7 @@ const fn unused(fact: &'static str) -> Bridged {
 
 /// What of `table` stands between the two sides of `change`.
 pub fn bridge(table: &[Bridged], guest: V8Version, host: V8Version, change: &Change) -> Option<Bridged> {
+    let host = rules_of(host);
     let pair =
         |b: &&Bridged| b.guest == (guest.major, guest.minor) && b.hosts.contains(&(host.major, host.minor));
     table.iter().filter(pair).find(|b| change.fact.starts_with(b.fact)).copied()

@@ -139,7 +139,9 @@ fn judge_with(layout: &[Field], table: &[Bridged], guest: &Fingerprint, host: &F
     }
     match versions(guest, host) {
         Ok((g, h)) => {
-            let felt: Vec<_> = felt(g, h).into_iter().filter(|change| !covered(layout, change)).collect();
+            let mut felt: Vec<_> = felt(g, h).into_iter().filter(|change| !covered(layout, change)).collect();
+            // What nothing of ours stands between is what refuses a pair: it is named first.
+            felt.sort_by_key(|change| bridge(table, g.first, h.first, change).is_some());
             let bridged: Vec<_> =
                 felt.iter().filter_map(|change| bridge(table, g.first, h.first, change)).collect();
             if differences.is_empty() && bridged.len() == felt.len() {

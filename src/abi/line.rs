@@ -151,7 +151,8 @@ pub fn with_guest(version: V8Version) -> Option<&'static Line> {
 
 /// The line of a V8, also of one that only hosts have.
 pub fn of_v8(version: V8Version) -> Option<&'static Line> {
-    LINES.iter().chain(&HOSTS).find(|line| line.v8 == (version.major, version.minor))
+    let own = LINES.iter().chain(&HOSTS).find(|line| line.v8 == (version.major, version.minor));
+    own.or_else(|| super::learned::line_of(version))
 }
 
 /// The line of a Node, by its major version.

@@ -6,6 +6,7 @@ pub mod catalogue;
 pub mod compare;
 pub mod gate;
 pub mod layout;
+pub mod learned;
 pub mod line;
 pub mod probe;
 pub mod remedy;

@@ -11,6 +11,7 @@ use super::hosts;
 use super::progress::Progress;
 use super::run::{find as find_program, missing, Program};
 use crate::abi::adapters::{Unit, UNITS};
+use crate::abi::learned::library_of;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -122,7 +123,10 @@ pub fn unit(name: &str) -> Result<&'static Unit> {
 pub fn find(folder: Option<&Path>, unit: &Unit) -> Option<PathBuf> {
     let file = match folder {
         Some(folder) => folder.join(library_name(unit)),
-        None => built(&Cache::locate().ok()?, unit)?,
+        None => match library_of(unit) {
+            Some(library) => library.to_owned(),
+            None => built(&Cache::locate().ok()?, unit)?,
+        },
     };
     file.is_file().then_some(file)
 }
@@ -162,7 +166,7 @@ pub fn build(unit: &Unit, progress: &dyn Progress) -> Result<PathBuf> {
         let include = work.join("include");
         headers(&cache, &pin, &include, progress)?;
         progress.step(&format!("compiling adapters {} against V8 {}'s headers", unit.name(), pin.v8));
-        compile(unit, work, &log)?;
+        compile(&unit.name(), unit.host, &library_name(unit), work, &log)?;
         fs::remove_dir_all(&include).map_err(io("remove", &include))
     })?;
     progress.finish();
@@ -214,7 +218,10 @@ fn headers(cache: &Cache, pin: &Pin, to: &Path, progress: &dyn Progress) -> Resu
 }
 
 /// The folder of the crate `v8` in cargo's own registry.
-fn crate_v8(version: &str) -> Result<PathBuf> {
+///
+/// # Errors
+/// cargo cannot fetch it.
+pub fn crate_v8(version: &str) -> Result<PathBuf> {
     let work = tempfile::tempdir().map_err(io("create a folder in", std::env::temp_dir()))?;
     let manifest = format!(
         "[package]\nname = \"headers\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[dependencies]\nv8 = \"={version}\"\n"
@@ -247,31 +254,30 @@ fn inspector_headers(archive: &Path, to: &Path) -> Result<()> {
     Program::new("tar").args(args).output().map(drop)
 }
 
-fn compile(unit: &Unit, work: &Path, log: &Path) -> Result<()> {
+/// Compiles the layers up to those of a V8 against the headers in `include` of the folder, to a library in it.
+pub(super) fn compile(unit: &str, layers: (u32, u32), library: &str, work: &Path, log: &Path) -> Result<()> {
     for (name, text) in FILES {
         write_whole(&work.join(name), text)?;
     }
-    let (major, minor) = unit.host;
     let since = |name: &str| {
         let version = name.strip_prefix("since_")?.strip_suffix(".cc")?;
         let (a, b) = version.split_once('_')?;
         Some((a.parse::<u32>().ok()?, b.parse::<u32>().ok()?))
     };
-    let wanted = |name: &&str| name.ends_with(".cc") && since(name).is_none_or(|v| v <= (major, minor));
+    let wanted = |name: &&str| name.ends_with(".cc") && since(name).is_none_or(|v| v <= layers);
     let texts = FILES.iter().map(|(name, _)| *name).filter(wanted);
-    let library = library_name(unit);
     let args: Vec<&str> = COMPILE
         .iter()
         .copied()
         .chain(["-isystem", "include", "-I."])
         .chain(texts)
-        .chain(["-o", &library])
+        .chain(["-o", library])
         .collect();
     let program = Program::new(find_program("g++").unwrap_or_else(|| "g++".into()));
     match program.args(args).dir(work).log(log).logged(|_| ()) {
         Err(KitError::Program { message, .. }) => {
             let first_error = message.split("; full log: ").next().unwrap_or_default().to_owned();
-            Err(KitError::Compile { what: format!("adapters {}", unit.name()), first_error, log: log.into() })
+            Err(KitError::Compile { what: format!("adapters {unit}"), first_error, log: log.into() })
         }
         other => other,
     }?;

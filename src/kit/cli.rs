@@ -2,11 +2,11 @@
 
 use super::error::{KitError, Result};
 use super::guest::{self, BuildOptions, Guest};
-use super::{adapter, hosts, progress};
+use super::{adapter, hosts, learn, progress};
 use crate::abi::adapters::UNITS;
 use clap::{Args, Subcommand, ValueEnum};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What the kit can be told to do.
 #[derive(Debug, Subcommand)]
@@ -80,6 +80,9 @@ pub enum AdapterCommand {
     Build {
         /// Which, as 10.2-on-11.3: the guest's V8 and the host's [default: all]
         name: Option<String>,
+        /// Folder with v8.h of a V8 that is not known: enters it into a catalogue of your own, and builds adapters for it
+        #[arg(long, value_name = "DIR", conflicts_with = "name")]
+        v8_headers: Option<PathBuf>,
     },
     /// Print the path of adapters that were built
     Path {
@@ -126,7 +129,10 @@ pub fn run(command: KitCommand) -> Result<()> {
     match command {
         KitCommand::Guest { command: GuestCommand::Build(args) } => build(args),
         KitCommand::Guest { command: GuestCommand::Path { line, neutral } } => guest_path(line, neutral),
-        KitCommand::Adapter { command: AdapterCommand::Build { name } } => build_adapters(name.as_deref()),
+        KitCommand::Adapter { command: AdapterCommand::Build { v8_headers: Some(dir), .. } } => learn(&dir),
+        KitCommand::Adapter { command: AdapterCommand::Build { name, .. } } => {
+            build_adapters(name.as_deref())
+        }
         KitCommand::Adapter { command: AdapterCommand::Path { name } } => {
             let missing = KitError::NotBuilt { what: "this adapter", remedy: "relink adapter build" };
             print(adapter::find(None, adapter::unit(&name)?).ok_or(missing)?.display())
@@ -165,6 +171,15 @@ fn build_adapters(name: Option<&str>) -> Result<()> {
         print(adapter::build(unit, progress.as_ref())?.display())?;
     }
     Ok(())
+}
+
+fn learn(headers: &Path) -> Result<()> {
+    let progress = progress::terminal();
+    let learned = learn::learn(headers, progress.as_ref())?;
+    learned.refused.iter().for_each(|why| progress.note(why));
+    let (major, minor) = learned.layers;
+    progress.note(&format!("V8 {}: adapters with the layers up to {major}.{minor}", learned.v8));
+    print(learned.library.display())
 }
 
 fn summary(guest: &Guest) -> String {

@@ -17,6 +17,7 @@ pub mod guest;
 pub mod headers;
 pub mod hosts;
 pub mod java;
+pub mod learn;
 pub mod matrix;
 pub mod neutral;
 pub mod npm;

@@ -2,6 +2,7 @@
 //! shim/adapters against the real headers of the host's V8, and loaded beside the bridge of the guest's line.
 
 use super::{always, missing, Adapter};
+use crate::abi::learned::unit_for as unit_learned_for;
 use crate::abi::line::{of_v8, Line};
 use crate::abi::version::V8Version;
 use crate::guest::GuestNote;
@@ -119,7 +120,8 @@ pub fn unit_for(guest: &GuestNote, host: &Fingerprint) -> Option<&'static Unit> 
     let minor = |v8: V8Version| (v8.major, v8.minor);
     let (guest_v8, host_v8) = (minor(V8Version::parse(&guest.v8)?), minor(host.version?));
     let of_pair = |unit: &&Unit| unit.guest == guest_v8 && unit.host == host_v8;
-    UNITS.iter().find(of_pair).filter(|_| !guest.layout.is_empty())
+    let learned = unit_learned_for(guest_v8, host.version?);
+    learned.or_else(|| UNITS.iter().find(of_pair)).filter(|_| !guest.layout.is_empty())
 }
 
 const DELEGATE: &str =

@@ -1,6 +1,7 @@
 //! The catalogue that is part of this program: generated files, one for each inlined ABI that V8 has had.
 
-use super::facts::{AbiFile, Facts, Source};
+use super::facts::{AbiFile, Facts, Source, SCHEMA};
+use crate::abi::learned;
 use crate::abi::version::V8Version;
 use std::sync::OnceLock;
 
@@ -17,9 +18,15 @@ pub struct KnownAbi {
     pub last: V8Version,
     text: &'static str,
     file: OnceLock<AbiFile>,
+    learned: bool,
 }
 
 impl KnownAbi {
+    /// Whether it is not part of the program but was learned from a user's headers.
+    pub fn is_learned(&self) -> bool {
+        self.learned
+    }
+
     /// The facts. They are parsed when they are first asked for.
     pub fn facts(&self) -> &Facts {
         &self.file().facts
@@ -66,11 +73,26 @@ pub fn known() -> &'static [KnownAbi] {
             last: version(*last),
             text,
             file: OnceLock::new(),
+            learned: false,
         };
         let mut all: Vec<_> = FILES.iter().map(of).collect();
+        let learned: Vec<_> =
+            learned::catalogue().into_iter().filter_map(|text| learned_abi(text, &all)).collect();
+        all.extend(learned);
         all.sort_by_key(|abi| abi.first);
         all
     })
+}
+
+/// A file that was learned, if nothing that is built in is about a version of its.
+fn learned_abi(text: String, built_in: &[KnownAbi]) -> Option<KnownAbi> {
+    let file: AbiFile = serde_json::from_str(&text).ok()?;
+    let versions: Vec<_> = file.sources.iter().map(|s| V8Version::parse(&s.v8)).collect::<Option<_>>()?;
+    let (first, last) = (*versions.iter().min()?, *versions.iter().max()?);
+    let told = built_in.iter().any(|abi| first <= abi.last && abi.first <= last);
+    // Read once per process, and lives as long.
+    let text = Box::leak(text.into_boxed_str());
+    (!told && file.schema == SCHEMA).then(|| KnownAbi { first, last, text, file: file.into(), learned: true })
 }
 
 /// The ABIs that a version was seen to have. None: the version is unknown, and none is guessed. Several: builds of that
@@ -82,7 +104,6 @@ pub fn known_abis(version: V8Version) -> Vec<&'static KnownAbi> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi::catalogue::SCHEMA;
 
     #[test]
     fn every_file_can_be_read() {

@@ -1,0 +1,170 @@
+//! Learns a V8 that this program was not built with (`relink adapter build --v8-headers DIR`): describes its headers for the
+//! catalogue, and compiles an adapter unit of the layers that there are against them.
+
+use super::adapter;
+use super::cache::{write_whole, Cache};
+use super::catalogue::{generate, Request};
+use super::error::{io, KitError, Result};
+use super::headers::V8Headers;
+use super::progress::Progress;
+use crate::abi::adapters::{Unit, UNITS};
+use crate::abi::catalogue::{known_abis, AbiFile};
+use crate::abi::compare::changes;
+use crate::abi::learned::{folder, Record};
+use crate::abi::version::V8Version;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What was learned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Learned {
+    /// The unit's library.
+    pub library: PathBuf,
+    /// The V8.
+    pub v8: V8Version,
+    /// The V8 of the unit whose layers it has.
+    pub layers: (u32, u32),
+    /// Why other layers were not taken.
+    pub refused: Vec<String>,
+}
+
+/// Learns the V8 of a folder of headers.
+///
+/// # Errors
+/// The headers are not complete, contradict what is built in (E0714), or no layers compile against them (E0710).
+pub fn learn(dir: &Path, progress: &dyn Progress) -> Result<Learned> {
+    let bad = |why: &str| KitError::Input { option: "--v8-headers", path: dir.into(), why: why.into() };
+    let headers = V8Headers::read("--v8-headers", dir)?;
+    let version = V8Version::parse(&headers.version).ok_or_else(|| bad("its version is none"))?;
+    if !dir.join("v8-inspector.h").is_file() {
+        return Err(bad("there is no v8-inspector.h in it: the inspector's headers belong to V8's, too"));
+    }
+    let found = generate(&Request { headers: dir.into(), from: Some("--v8-headers".into()) }, progress)?;
+    let entered = contradiction(version, &found)?;
+    let no_folder = || KitError::CachePlace { why: "no folder for what is learned is known".into() };
+    let folder = folder().ok_or_else(no_folder)?;
+    fs::create_dir_all(&folder).map_err(io("create", &folder))?;
+    let (unit, library, refused) = compile(&headers, version, &folder, progress)?;
+    if !entered {
+        let name = version.to_string().replace('.', "_");
+        write_whole(&folder.join(format!("v8_{name}.json")), &json(&found)?)?;
+    }
+    let slots = found.facts.vtables.get("v8::Platform").map_or(0, Vec::len);
+    let record = Record {
+        guest: unit.guest,
+        v8: version.to_string(),
+        layers: unit.host,
+        platform_slots: u32::try_from(slots).unwrap_or(0),
+        library: library.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+    };
+    write_whole(&folder.join(format!("unit-{}.json", name(unit, version))), &json(&record)?)?;
+    progress.finish();
+    Ok(Learned { library, v8: version, layers: unit.host, refused })
+}
+
+/// Whether this V8 is built in; then its headers must say what is known of it.
+fn contradiction(version: V8Version, found: &AbiFile) -> Result<bool> {
+    let built_in: Vec<_> = known_abis(version).into_iter().filter(|abi| !abi.is_learned()).collect();
+    let differs = |abi: &&crate::abi::catalogue::KnownAbi| {
+        let changes = changes(abi.facts(), &found.facts);
+        changes.into_iter().find(|c| c.harmless.is_none() && c.guest.is_some() && c.host.is_some())
+    };
+    let differences: Vec<_> = built_in.iter().copied().map(|abi| differs(&abi)).collect();
+    match differences.iter().flatten().next() {
+        Some(change) if differences.iter().all(Option::is_some) => Err(KitError::Unsupported {
+            why: format!(
+                "these headers contradict what is known of V8 {version}: {}; a V8 that was patched has to have a version of its own",
+                change.text()
+            ),
+        }),
+        _ => Ok(!built_in.is_empty()),
+    }
+}
+
+fn name(unit: &Unit, version: V8Version) -> String {
+    format!("{}.{}-on-{version}", unit.guest.0, unit.guest.1)
+}
+
+/// The units whose layers come into question: the next older V8's, which may lack something, and the next newer one's.
+fn candidates(version: V8Version) -> Vec<&'static Unit> {
+    let host = (version.major, version.minor);
+    let for_older = |unit: &&Unit| unit.guest < host;
+    let older = UNITS.iter().filter(for_older).filter(|unit| unit.host <= host).max_by_key(|unit| unit.host);
+    let newer = UNITS.iter().filter(for_older).filter(|unit| unit.host > host).min_by_key(|unit| unit.host);
+    older.into_iter().chain(newer).collect()
+}
+
+type Compiled = (&'static Unit, PathBuf, Vec<String>);
+
+fn compile(
+    headers: &V8Headers,
+    version: V8Version,
+    folder: &Path,
+    progress: &dyn Progress,
+) -> Result<Compiled> {
+    let log = Cache::locate()?.folder("logs")?.join(format!("adapter-{version}.log"));
+    let mut refused = Vec::new();
+    for unit in candidates(version) {
+        let layers = format!("{}.{}", unit.host.0, unit.host.1);
+        progress.step(&format!(
+            "compiling adapters with the layers up to {layers} against V8 {version}'s headers"
+        ));
+        let work = tempfile::tempdir().map_err(io("create a folder in", std::env::temp_dir()))?;
+        headers.copy_to(&work.path().join("include"))?;
+        let library = format!("relink-adapter-{}.so", name(unit, version));
+        match adapter::compile(&name(unit, version), unit.host, &library, work.path(), &log) {
+            Ok(()) => {
+                let to = folder.join(&library);
+                fs::copy(work.path().join(&library), &to).map_err(io("write", &to))?;
+                return Ok((unit, to, refused));
+            }
+            Err(KitError::Compile { first_error, .. }) => {
+                refused.push(format!("with the layers up to {layers}: {first_error}"));
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    let none = "there are no layers for a V8 that is not newer than the guest's";
+    let first_error = if refused.is_empty() { none.into() } else { refused.join("; ") };
+    Err(KitError::Compile { what: format!("adapters for V8 {version}"), first_error, log })
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string_pretty(value).map_err(|e| KitError::Unsupported { why: format!("JSON: {e}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_older_layers_come_first_and_then_the_next_newer() {
+        let of = |text: &str| {
+            let version = V8Version::parse(text).expect("a version");
+            candidates(version).iter().map(|unit| unit.host).collect::<Vec<_>>()
+        };
+        assert_eq!(of("13.1.201.22"), [(12, 9), (13, 6)]);
+        assert_eq!(of("10.7.193.13"), [(10, 8)]);
+        assert_eq!(of("15.0.1.1"), [(14, 6)]);
+        assert!(of("10.1.1.1").is_empty());
+    }
+
+    #[test]
+    fn what_is_built_in_is_not_contradicted() {
+        let version = V8Version::parse("10.8.168.25").expect("a version");
+        let other = known_abis(V8Version::parse("11.3.244.8").expect("a version"))[0];
+        let file = |facts: &crate::abi::catalogue::Facts| AbiFile {
+            schema: 1,
+            compiler: String::new(),
+            sources: Vec::new(),
+            facts: facts.clone(),
+            code: Default::default(),
+        };
+        let error = contradiction(version, &file(other.facts())).expect_err("another V8");
+        assert_eq!(error.code(), "E0714");
+        assert!(error.to_string().contains("10.8.168.25"), "{error}");
+        assert!(contradiction(version, &file(known_abis(version)[0].facts())).expect("the same"));
+        let unknown = V8Version::parse("10.8.168.21").expect("a version");
+        assert!(!contradiction(unknown, &file(other.facts())).expect("nothing is known of it"));
+    }
+}
