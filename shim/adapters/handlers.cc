@@ -171,10 +171,14 @@ class Words : v8::HandleScope {
 
   // Small integers 0. Where a block of handles ends the next one begins with the first of another try.
   static Address* handles(Isolate* isolate) {
-    auto* internal = reinterpret_cast<v8::internal::Isolate*>(isolate);
-    Address* first = CreateHandle(internal, Internals::IntegralToSmi(0));
+#if RELINK_HOST < 1401
+    auto* owner = reinterpret_cast<v8::internal::Isolate*>(isolate);
+#else
+    Isolate* owner = isolate;
+#endif
+    Address* first = CreateHandle(owner, Internals::IntegralToSmi(0));
     for (int made = 1; made < kCount; made++) {
-      Address* next = CreateHandle(internal, Internals::IntegralToSmi(0));
+      Address* next = CreateHandle(owner, Internals::IntegralToSmi(0));
       if (next == first + made) continue;
       first = next;
       made = 0;

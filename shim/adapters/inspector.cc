@@ -87,14 +87,51 @@ class Client final : public V8InspectorClient {
 
 #if RELINK_HOST < 1204
 
-std::unique_ptr<guest::Session> guests_session(std::unique_ptr<V8InspectorSession> host) { return host; }
+std::unique_ptr<guest::Session> guests_session(V8Inspector* host, int group, V8Inspector::Channel* channel,
+                                               StringView state) {
+  return host->connect(group, channel, state, V8Inspector::kFullyTrusted);
+}
 
 #else
+
+// A text of one byte per character as Node 18 reads all that it is sent: with two.
+class WideText final : public StringBuffer {
+ public:
+  explicit WideText(StringView text) : text_(text.characters8(), text.characters8() + text.length()) {}
+  StringView string() const override { return {text_.data(), text_.size()}; }
+
+ private:
+  std::vector<uint16_t> text_;
+};
+
+std::unique_ptr<StringBuffer> wide(std::unique_ptr<StringBuffer> message) {
+  StringView text = message->string();
+  if (!text.is8Bit()) return message;
+  return std::make_unique<WideText>(text);
+}
+
+// The guest's end of a session. Since 14.1 messages may have one byte per character.
+class Channel final : public V8Inspector::Channel {
+ public:
+  explicit Channel(V8Inspector::Channel* guest) : guest_(guest) {}
+  void sendResponse(int call, std::unique_ptr<StringBuffer> message) override {
+    guest_->sendResponse(call, wide(std::move(message)));
+  }
+  void sendNotification(std::unique_ptr<StringBuffer> message) override {
+    guest_->sendNotification(wide(std::move(message)));
+  }
+  void flushProtocolNotifications() override { guest_->flushProtocolNotifications(); }
+
+ private:
+  V8Inspector::Channel* guest_;
+};
 
 // The host's session, as the guest would have it: one function is gone, so those behind it have other slots.
 class Session final : public guest::InspectorSession {
  public:
-  explicit Session(std::unique_ptr<V8InspectorSession> host) : host_(std::move(host)) {}
+  Session(V8Inspector* host, int group, V8Inspector::Channel* channel, StringView state)
+      : channel_(channel), host_(host->connect(group, &channel_, state, V8Inspector::kFullyTrusted)) {}
+  bool connected() const { return host_ != nullptr; }
   void addInspectedObject(std::unique_ptr<V8InspectorSession::Inspectable> object) override {
     host_->addInspectedObject(std::move(object));
   }
@@ -122,12 +159,15 @@ class Session final : public guest::InspectorSession {
   }
 
  private:
-  std::unique_ptr<V8InspectorSession> host_;
+  Channel channel_;
+  std::unique_ptr<V8InspectorSession> host_;  // ends before its channel
 };
 
-std::unique_ptr<guest::Session> guests_session(std::unique_ptr<V8InspectorSession> host) {
-  if (host == nullptr) return nullptr;
-  return std::make_unique<Session>(std::move(host));
+std::unique_ptr<guest::Session> guests_session(V8Inspector* host, int group, V8Inspector::Channel* channel,
+                                               StringView state) {
+  auto session = std::make_unique<Session>(host, group, channel, state);
+  if (!session->connected()) return nullptr;
+  return session;
 }
 
 #endif
@@ -169,7 +209,7 @@ class Inspector final : public guest::Inspector {
     return host_->associateExceptionData(context, exception, key, value);
   }
   std::unique_ptr<guest::Session> connect(int group, V8Inspector::Channel* channel, StringView state) override {
-    return guests_session(host_->connect(group, channel, state, V8Inspector::kFullyTrusted));
+    return guests_session(host_.get(), group, channel, state);
   }
   std::unique_ptr<V8StackTrace> createStackTrace(Local<v8::StackTrace> trace) override {
     return host_->createStackTrace(trace);

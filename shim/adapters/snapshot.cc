@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "since_13_6.h"
+#include "since_14_1.h"
 #include "unit.h"
 
 // src/node_snapshot_builder.h of the host; weak, for not every host is a node.
@@ -28,9 +29,15 @@ namespace {
 
 using Params = v8::Isolate::CreateParams;
 
+#if RELINK_HOST < 1401
+
 // The guest's parameters are read as the host's.
-static_assert(offsetof(Params, snapshot_blob) == 56, "v8-isolate.h");
-static_assert(offsetof(Params, external_references) == 112, "v8-isolate.h");
+static_assert(offsetof(Params, snapshot_blob) == offsetof(guest::CreateParams, snapshot_blob), "v8-isolate.h");
+static_assert(offsetof(Params, external_references) == offsetof(guest::CreateParams, external_references),
+              "v8-isolate.h");
+void hosts_params(const guest::CreateParams& guests, Params* own) { *own = reinterpret_cast<const Params&>(guests); }
+
+#endif
 
 // Reads memory of this process that may not be there.
 bool read(const void* from, void* to, size_t size) {
@@ -71,9 +78,10 @@ const v8::StartupData* hosts_snapshot() {
 }  // namespace relink
 
 extern "C" RELINK_UNIT_API void relink_unit_isolate_initialize(v8::Isolate* isolate,
-                                                               const v8::Isolate::CreateParams& params) {
+                                                               const guest::CreateParams& params) {
   static v8::StartupData* const hosts = const_cast<v8::StartupData*>(relink::hosts_snapshot());
-  v8::Isolate::CreateParams own(params);
+  v8::Isolate::CreateParams own;
+  relink::hosts_params(params, &own);
   if (own.snapshot_blob == nullptr && hosts != nullptr) {
     own.snapshot_blob = hosts;
     own.external_references = node::SnapshotBuilder::CollectExternalReferences().data();

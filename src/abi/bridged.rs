@@ -29,9 +29,10 @@ pub const BRIDGED: &[Bridged] = &[
     of_18("vtable v8_inspector::V8StackTrace", "added behind what the guest calls", None),
     of_18(
         "layout v8::Isolate::CreateParams",
-        "the guest's has room for more; what both have is in the same places",
+        "adapter unit: parameters are the host's own; until 13.6 what both have is in the same places",
         None,
     ),
+    of_18("layout v8::ResourceConstraints", "adapter unit: limits are taken field by field", None),
     of_18(
         "layout v8::ScriptCompiler::Source",
         "the guest's has room for more; what both have is in the same places",
@@ -61,6 +62,8 @@ pub const BRIDGED: &[Bridged] = &[
     of_18("constant v8::internal::kExternalPointerTagShift", "read with the sandbox only", None),
     unused("layout cppgc::HeapStatistics"),
     unused("vtable cppgc::Platform"),
+    unused("layout cppgc::internal::KeepLocationPolicy"),
+    unused("layout v8::CpuProfileNode::LineTick"),
     unused("layout v8::EmbedderRootsHandler"),
     unused("vtable v8::EmbedderRootsHandler"),
     unused("layout v8::SampleInfo"),
@@ -79,7 +82,7 @@ pub const BRIDGED: &[Bridged] = &[
 ];
 
 /// Hosts with an adapter unit for guests of V8 10.2.
-const HOSTS_OF_18: &[(u32, u32)] = &[(10, 8), (11, 3), (11, 8), (12, 4), (12, 9), (13, 6)];
+const HOSTS_OF_18: &[(u32, u32)] = &[(10, 8), (11, 3), (11, 8), (12, 4), (12, 9), (13, 6), (14, 1)];
 const FAST: &str = "adapter unit: V8 is given the slow function alone";
 
 const fn of_18(fact: &'static str, by: &'static str, lost: Option<&'static str>) -> Bridged {

@@ -118,6 +118,7 @@ mod tests {
         assert!(cure("13.6.233.17").ends_with("relink guest build --line 24"));
         assert!(cure("10.8.168.25").contains("relink guest build --neutral"));
         assert!(cure("12.9.202.28").contains("relink guest build --neutral"));
-        assert!(cure("14.1.146.11").contains("--v8-headers DIR"));
+        assert!(cure("14.1.146.11").contains("relink guest build --neutral"));
+        assert!(cure("10.7.193.13").contains("--v8-headers DIR"));
     }
 }

@@ -17,7 +17,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Sources of the units, by name. A unit is compiled from those that [`Parts::of`] names.
-const FILES: [(&str, &str); 18] = [
+const FILES: [(&str, &str); 20] = [
     ("guest_10_2.h", include_str!("../../shim/adapters/guest_10_2.h")),
     ("loan.h", include_str!("../../shim/adapters/loan.h")),
     ("slot_of.h", include_str!("../../shim/adapters/slot_of.h")),
@@ -36,6 +36,8 @@ const FILES: [(&str, &str); 18] = [
     ("since_12_9.cc", include_str!("../../shim/adapters/since_12_9.cc")),
     ("since_13_6.h", include_str!("../../shim/adapters/since_13_6.h")),
     ("since_13_6.cc", include_str!("../../shim/adapters/since_13_6.cc")),
+    ("since_14_1.h", include_str!("../../shim/adapters/since_14_1.h")),
+    ("since_14_1.cc", include_str!("../../shim/adapters/since_14_1.cc")),
 ];
 
 /// Which headers each unit is compiled against.

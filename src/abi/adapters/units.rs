@@ -21,7 +21,7 @@ pub struct Unit {
 }
 
 /// All units. One goes in when Node was seen to run through it.
-pub static UNITS: [Unit; 6] = [
+pub static UNITS: [Unit; 7] = [
     Unit { guest: (10, 2), host: (10, 8), changes: &[&SINCE_10_8], lost: &[] },
     Unit { guest: (10, 2), host: (11, 3), changes: &[&SINCE_10_8, &SINCE_11_3], lost: &[NO_FAST_CALLS] },
     Unit {
@@ -46,6 +46,12 @@ pub static UNITS: [Unit; 6] = [
         guest: (10, 2),
         host: (13, 6),
         changes: &[&SINCE_10_8, &SINCE_11_3, &SINCE_11_8, &SINCE_12_4, &SINCE_12_9, &SINCE_13_6],
+        lost: &[NO_FAST_CALLS, NO_ATOMICS_TRACE],
+    },
+    Unit {
+        guest: (10, 2),
+        host: (14, 1),
+        changes: &[&SINCE_10_8, &SINCE_11_3, &SINCE_11_8, &SINCE_12_4, &SINCE_12_9, &SINCE_13_6, &SINCE_14_1],
         lost: &[NO_FAST_CALLS, NO_ATOMICS_TRACE],
     },
 ];
@@ -301,3 +307,26 @@ const SINCE_13_6: [Adapter; 8] = [
     missing("_ZN2v87Isolate22SetAtomicsWaitCallbackEPFvNS0_16AtomicsWaitEventENS_5LocalINS_17SharedArrayBufferEEEmldPNS0_21AtomicsWaitWakeHandleEPvES7_", "relink_unit_nothing", NO_ATOMICS_TRACE),
 ];
 const EXTERNAL: &str = "V8 13.6: external strings have other virtual functions";
+
+/// What changed from V8 13.6 to 14.1.
+const SINCE_14_1: [Adapter; 9] = [
+    always(
+        "_ZN2v87Isolate32AddMessageListenerWithErrorLevelEPFvNS_5LocalINS_7MessageEEENS1_INS_5ValueEEEEiS5_",
+        "relink_unit_message_listener",
+        "V8 14.1: heaps are only written to where their isolate is entered",
+    ),
+    missing("_ZN2v811HandleScopeC1EPNS_7IsolateE", "relink_unit_handle_scope", SCOPE),
+    missing("_ZN2v811HandleScopeD1Ev", "relink_unit_handle_scope_end", SCOPE),
+    missing("_ZN2v811HandleScopeD2Ev", "relink_unit_handle_scope_end", SCOPE),
+    missing("_ZN2v811HandleScope12CreateHandleEPNS_8internal7IsolateEm", "relink_unit_create_handle", SCOPE),
+    missing(
+        "_ZN2v84JSON5ParseENS_5LocalINS_7ContextEEENS1_INS_6StringEEE",
+        "relink_unit_json_parse",
+        "V8 14.1: the function has one more argument, which has a default in its headers",
+    ),
+    always("_ZN2v87Isolate12CreateParamsC1Ev", "relink_unit_params", PARAMS),
+    always("_ZN2v87Isolate12CreateParamsD1Ev", "relink_unit_params_end", PARAMS),
+    always("_ZN2v819ResourceConstraints17ConfigureDefaultsEmm", "relink_unit_configure_defaults", PARAMS),
+];
+const SCOPE: &str = "V8 14.1: scopes of handles are inline, on numbers of its own";
+const PARAMS: &str = "V8 14.1: limits of an isolate have one field more, before the last";
