@@ -20,6 +20,7 @@ use super::headers::V8Headers;
 use super::neutral;
 use super::progress::Progress;
 use super::run::{missing, Program};
+use crate::abi::catalogue::Facts;
 use crate::abi::layout::Field;
 use crate::guest::{note, GuestNote};
 use compile::Compilation;
@@ -75,8 +76,22 @@ struct DefaultGuest {
     library: PathBuf,
 }
 
-/// The fields of a neutral guest's layout table, in the work folder.
-const LAYOUT: &str = "layout.json";
+/// What a neutral guest's note tells of its headers, in the work folder.
+const REWRITTEN: &str = "rewritten.json";
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Rewritten {
+    layout: Vec<Field>,
+    facts: Box<Facts>,
+}
+
+/// As unpacking left it.
+fn rewritten(work: &Path) -> Result<Rewritten> {
+    let file = work.join(REWRITTEN);
+    let text = fs::read_to_string(&file).map_err(io("read", &file))?;
+    serde_json::from_str(&text).map_err(|e| io("read", &file)(e.into()))
+}
+
 /// The kind of the cache entries.
 const KIND: &str = "guest";
 /// The line that is built and used unless another is asked for.
@@ -279,7 +294,11 @@ impl Build<'_> {
         let own = work.join("deps/include/v8-inc");
         let headers = self.headers(&tree)?;
         let node = tree::node_facts(&tree)?;
-        let note = GuestNote { layout: self.layout(work)?, ..self.note(&tree, &node, &headers) };
+        let mut note = self.note(&tree, &node, &headers);
+        if self.inputs.neutral {
+            let Rewritten { layout, facts } = rewritten(work)?;
+            (note.layout, note.facts) = (layout, Some(facts));
+        }
         let [deps, recipe] = [work.join("deps"), work.join("recipe")];
         let places = Places { work, v8_include: &own, deps: &deps, recipe: &recipe };
         let what = self.what(&node, &headers);
@@ -326,8 +345,8 @@ impl Build<'_> {
         }
         let request = catalogue::Request { headers: own.clone(), from: None };
         let facts = catalogue::generate(&request, self.progress)?.facts;
-        let fields = neutral::neutralise(&own, &V8Headers::read("--v8-headers", &own)?, &facts)?;
-        write_whole(&work.join(LAYOUT), &to_json(&fields)?)
+        let layout = neutral::neutralise(&own, &V8Headers::read("--v8-headers", &own)?, &facts)?;
+        write_whole(&work.join(REWRITTEN), &to_json(&Rewritten { layout, facts: facts.into() })?)
     }
 
     /// The headers that the guest is compiled with, as they come.
@@ -336,16 +355,6 @@ impl Build<'_> {
             Some(headers) => Ok(headers.clone()),
             None => V8Headers::read("--source", &tree.join("deps/v8/include")),
         }
-    }
-
-    /// The fields of the layout table, as unpacking left them.
-    fn layout(&self, work: &Path) -> Result<Vec<Field>> {
-        if !self.inputs.neutral {
-            return Ok(Vec::new());
-        }
-        let file = work.join(LAYOUT);
-        let text = fs::read_to_string(&file).map_err(io("read", &file))?;
-        serde_json::from_str(&text).map_err(|e| io("read", &file)(e.into()))
     }
 
     fn note(&self, tree: &Path, node: &NodeFacts, headers: &V8Headers) -> GuestNote {
@@ -364,6 +373,7 @@ impl Build<'_> {
             smi_bits: 32,
             key: self.inputs.key.hex().into(),
             layout: Vec::new(),
+            facts: None,
         }
     }
 
@@ -390,7 +400,7 @@ impl Build<'_> {
         add_icu(work, &facts)?;
         add_licenses(self.inputs.line, work)?;
         write_whole(&work.join("note.json"), &to_json(note)?)?;
-        ["unpacked", "configured", LAYOUT, "node", "root", "deps", "recipe"]
+        ["unpacked", "configured", REWRITTEN, "node", "root", "deps", "recipe"]
             .iter()
             .try_for_each(|n| remove(&work.join(n)))
     }
