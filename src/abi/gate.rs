@@ -432,8 +432,13 @@ mod tests {
         let (guest, host) = (v8("10.2.154.26"), v8("10.7.193.13"));
         let felt = differences(&guest, &host);
         assert!(felt.len() > 3, "{felt:?}");
-        let entry =
-            |fact| Bridged { guest: (10, 2), hosts: &[(10, 7)], fact, by: "stand_in", lost: Some("a thing") };
+        let entry = |fact| Bridged {
+            guests: &[(10, 2)],
+            hosts: &[(10, 7)],
+            fact,
+            by: "stand_in",
+            lost: Some("a thing"),
+        };
         let all = [entry("")];
         let Verdict::Bridgeable { differences, adapters, degraded } = judge_with(&[], &all, &guest, &host)
         else {
