@@ -1,6 +1,11 @@
-// handlers.cc: handlers and accessors of properties. Until V8 12.9 those of a guest compiled for 10.2 are V8's own.
-#include "guest_10_2.h"
+// handlers.cc: handlers and accessors of properties. Until V8 12.9 those of an older guest are V8's own.
+#include "guest.h"
 #include "unit.h"
+
+// For Node's own use V8s of Node 18 and 20 have a setter for modules and scripts, which are no values; here a handle is a handle.
+extern "C" RELINK_UNIT_API void relink_unit_internal_field(v8::Object* self, int index, v8::Local<v8::Value> data) {
+  self->SetInternalField(index, data);
+}
 
 #if RELINK_HOST >= 1209
 
@@ -238,6 +243,15 @@ RELINK_UNIT_API void relink_unit_template_accessor(v8::ObjectTemplate* self, v8:
   if ((attributes & v8::ReadOnly) == 0) set = function(relink::set, 1, setter_effect);
   const auto others = static_cast<v8::PropertyAttribute>(attributes & ~v8::ReadOnly);
   self->SetAccessorProperty(name, function(relink::get, 0, getter_effect), set, others);
+}
+
+// Who may use it is not asked any more.
+RELINK_UNIT_API void relink_unit_native_property(v8::Template* self, v8::Local<v8::Name> name,
+                                                 v8::AccessorNameGetterCallback getter,
+                                                 v8::AccessorNameSetterCallback setter, v8::Local<v8::Value> data,
+                                                 v8::PropertyAttribute attributes, int,
+                                                 v8::SideEffectType getter_effect, v8::SideEffectType setter_effect) {
+  self->SetNativeDataProperty(name, getter, setter, data, attributes, getter_effect, setter_effect);
 }
 
 // Of one object, which nobody inherits from: there a property that looks like data does.

@@ -1,4 +1,4 @@
-// since_13_6.cc: what V8 13.6 changed since 12.9, for a guest compiled for 10.2.
+// since_13_6.cc: what V8 13.6 changed since 12.9, for guests compiled for older ones.
 #include "since_13_6.h"
 
 #include <algorithm>

@@ -117,8 +117,10 @@ bool make_shadow(void** vtable, uint32_t slots) {
 int check(const relink_bridge_host* host) {
   if (host == nullptr) return RELINK_BRIDGE_E_ARGUMENT;
   if (host->size != sizeof(relink_bridge_host)) return RELINK_BRIDGE_E_SIZE;
+  // A unit knows the slots of a platform of another line.
+  bool slots = host->unit != nullptr || host->platform_slots >= platform_slots();
   bool complete = host->platform_cell != nullptr && host->log != nullptr && host->guest_thread != nullptr &&
-                  host->event != nullptr && host->platform_slots >= platform_slots() &&
+                  host->event != nullptr && slots &&
                   host->unregister_isolate_slot < static_cast<int64_t>(host->platform_slots);
   return complete ? 0 : RELINK_BRIDGE_E_ARGUMENT;
 }

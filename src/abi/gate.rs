@@ -7,6 +7,7 @@ use super::compare::{breaking, unknown_parts, Change};
 use super::layout::{covers, words, Field};
 use super::line::Line;
 use super::remedy::{for_unknown, other_guest, several_layouts};
+pub use super::verdict::Verdict;
 use super::version::V8Version;
 use crate::error::Error;
 use crate::guest::GuestNote;
@@ -62,44 +63,6 @@ impl<'d> VerifiedPlan<'d> {
     /// What the gate has found.
     pub fn admitted(&self) -> &Admitted {
         &self.admitted
-    }
-}
-
-/// The gate's decision.
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
-#[serde(tag = "verdict", rename_all = "lowercase")]
-pub enum Verdict {
-    /// The headers of both sides compile into the same numbers.
-    Identical {
-        /// The V8 versions of which that was seen.
-        abi: String,
-    },
-    /// They differ where code of ours stands between.
-    Bridgeable {
-        /// What differs.
-        differences: Vec<Change>,
-        /// What stands between.
-        adapters: Vec<&'static str>,
-        /// What the guest cannot do for it.
-        degraded: Vec<&'static str>,
-    },
-    /// They differ, or are not known not to.
-    Refused {
-        /// Each fact with both values.
-        differences: Vec<Change>,
-        /// What would cure it.
-        remedies: Vec<String>,
-    },
-}
-
-impl Verdict {
-    /// The verdict in a word, as JSON has it.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Identical { .. } => "identical",
-            Self::Bridgeable { .. } => "bridgeable",
-            Self::Refused { .. } => "refused",
-        }
     }
 }
 
@@ -486,8 +449,13 @@ mod tests {
         let (guest, host) = (v8("10.2.154.26"), v8("10.7.193.13"));
         let felt = differences(&guest, &host);
         assert!(felt.len() > 3, "{felt:?}");
-        let entry =
-            |fact| Bridged { guest: (10, 2), hosts: &[(10, 7)], fact, by: "stand_in", lost: Some("a thing") };
+        let entry = |fact| Bridged {
+            guests: &[(10, 2)],
+            hosts: &[(10, 7)],
+            fact,
+            by: "stand_in",
+            lost: Some("a thing"),
+        };
         let all = [entry("")];
         let Verdict::Bridgeable { differences, adapters, degraded } = judge_with(None, &all, &guest, &host)
         else {

@@ -9,4 +9,5 @@ pub mod layout;
 pub mod line;
 pub mod probe;
 pub mod remedy;
+mod verdict;
 pub mod version;

@@ -17,8 +17,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Sources of the units, by name. A unit is compiled from those that [`Parts::of`] names.
-const FILES: [(&str, &str); 20] = [
+const FILES: [(&str, &str); 24] = [
+    ("guest.h", include_str!("../../shim/adapters/guest.h")),
     ("guest_10_2.h", include_str!("../../shim/adapters/guest_10_2.h")),
+    ("guest_11_3.h", include_str!("../../shim/adapters/guest_11_3.h")),
     ("loan.h", include_str!("../../shim/adapters/loan.h")),
     ("slot_of.h", include_str!("../../shim/adapters/slot_of.h")),
     ("unit.h", include_str!("../../shim/adapters/unit.h")),
@@ -29,8 +31,10 @@ const FILES: [(&str, &str); 20] = [
     ("inspector.cc", include_str!("../../shim/adapters/inspector.cc")),
     ("handlers.cc", include_str!("../../shim/adapters/handlers.cc")),
     ("snapshot.cc", include_str!("../../shim/adapters/snapshot.cc")),
+    ("serializer.cc", include_str!("../../shim/adapters/serializer.cc")),
+    ("fast_calls.cc", include_str!("../../shim/adapters/fast_calls.cc")),
+    ("cpp_heap.cc", include_str!("../../shim/adapters/cpp_heap.cc")),
     ("since_10_8.cc", include_str!("../../shim/adapters/since_10_8.cc")),
-    ("since_11_3.cc", include_str!("../../shim/adapters/since_11_3.cc")),
     ("since_11_8.cc", include_str!("../../shim/adapters/since_11_8.cc")),
     ("since_12_4.cc", include_str!("../../shim/adapters/since_12_4.cc")),
     ("since_12_9.cc", include_str!("../../shim/adapters/since_12_9.cc")),
@@ -247,19 +251,21 @@ fn compile(unit: &Unit, work: &Path, log: &Path) -> Result<()> {
     for (name, text) in FILES {
         write_whole(&work.join(name), text)?;
     }
-    let (major, minor) = unit.host;
+    let guest = format!("-DRELINK_GUEST={}{:02}", unit.guest.0, unit.guest.1);
     let since = |name: &str| {
         let version = name.strip_prefix("since_")?.strip_suffix(".cc")?;
         let (a, b) = version.split_once('_')?;
         Some((a.parse::<u32>().ok()?, b.parse::<u32>().ok()?))
     };
-    let wanted = |name: &&str| name.ends_with(".cc") && since(name).is_none_or(|v| v <= (major, minor));
+    // What changed after the guest's V8 and up to the host's.
+    let between = |v8| unit.guest < v8 && v8 <= unit.host;
+    let wanted = |name: &&str| name.ends_with(".cc") && since(name).is_none_or(between);
     let texts = FILES.iter().map(|(name, _)| *name).filter(wanted);
     let library = library_name(unit);
     let args: Vec<&str> = COMPILE
         .iter()
         .copied()
-        .chain(["-isystem", "include", "-I."])
+        .chain([&*guest, "-isystem", "include", "-I."])
         .chain(texts)
         .chain(["-o", &library])
         .collect();

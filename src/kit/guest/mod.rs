@@ -22,6 +22,7 @@ use super::progress::Progress;
 use super::run::{missing, Program};
 use crate::abi::catalogue::Facts;
 use crate::abi::layout::Field;
+use crate::abi::line::of_node;
 use crate::guest::{note, GuestNote};
 use compile::Compilation;
 use pinned::Pinned;
@@ -255,7 +256,8 @@ impl Inputs {
         let mut key = origin.add_to(line.key())?.add("compiler", &compiler).add("linker", first_line("ld")?);
         key = key.add("headers", headers.as_ref().map_or("the source's", |h| &h.sha256));
         if options.neutral {
-            key = key.add("neutral", neutral::fingerprint());
+            let v8 = of_node(line.node).map_or((0, 0), |of| of.v8);
+            key = key.add("neutral", neutral::fingerprint(v8));
         }
         for deb in &debs {
             key = key.add(&deb.package, &deb.sha256);
