@@ -1,6 +1,7 @@
 // handlers.cc: handlers and accessors of properties. Until V8 12.9 those of an older guest are V8's own.
 #include "guest.h"
 #include "unit.h"
+#include "words.h"
 
 // For Node's own use V8s of Node 18 and 20 have a setter for modules and scripts, which are no values; here a handle is a handle.
 extern "C" RELINK_UNIT_API void relink_unit_internal_field(v8::Object* self, int index, v8::Local<v8::Value> data) {
@@ -10,6 +11,7 @@ extern "C" RELINK_UNIT_API void relink_unit_internal_field(v8::Object* self, int
 #if RELINK_HOST >= 1209
 
 #include <tuple>
+#include <utility>
 
 namespace relink {
 namespace {
@@ -19,28 +21,54 @@ using v8::External;
 using v8::Isolate;
 using v8::Local;
 using v8::Value;
-using v8::internal::Address;
 using Internals = v8::internal::Internals;
 template <class Any>
 using Info = v8::PropertyCallbackInfo<Any>;
 
-Address root(Isolate* isolate, int index) { return Internals::GetRoot(isolate, index); }
-
-// The word that a handle, or a return value, is about.
-template <class Handle>
-Address* word_of(const Handle& handle) {
-  static_assert(sizeof(Handle) == sizeof(Address*), "v8-local-handle.h, v8-function-callback.h");
-  return *reinterpret_cast<Address* const*>(&handle);
+template <class Kept, class Any>
+Kept* kept_of(const Any& info) {
+  return static_cast<Kept*>(info.Data().template As<External>()->Value());
 }
 
-// What is kept of the guest's for as long as the isolate lives, and left behind by it: a few words for each template.
-template <class Type>
-Eternal<Type> keep(Isolate* isolate, Local<Type> handle) {
-  return handle.IsEmpty() ? Eternal<Type>() : Eternal<Type>(isolate, handle);
-}
-Address kept(Isolate* isolate, const Eternal<Value>& data) {
-  return data.IsEmpty() ? root(isolate, Internals::kUndefinedValueRootIndex) : *word_of(data.Get(isolate));
-}
+// A call of V8's as the guest is told of it: with the guest's data. V8 knows what is kept of the guest's as the data.
+template <class Any>
+class Call {
+ public:
+#if RELINK_HOST < 1406
+  Call(const Info<Any>& info, const Eternal<Value>& data) : info_(info), data_(word_of(info.Data())), own_(*data_) {
+    *data_ = kept(info.GetIsolate(), data);
+  }
+  ~Call() { *data_ = own_; }
+  Address& answer() const { return *word_of(info_.GetReturnValue()); }
+  const Info<Any>& info() const { return info_; }
+
+ private:
+  const Info<Any>& info_;
+  Address* data_;
+  Address own_;
+#else
+  Call(const Info<Any>& info, const Eternal<Value>& data)
+      : words_(info.GetIsolate()), answer_(word_of(info.GetReturnValue())) {
+    Isolate* isolate = info.GetIsolate();
+    words_[kPropertyShouldThrowOnError] =
+        Internals::IntegralToSmi(info.ShouldThrowOnError() ? Internals::kThrowOnError : Internals::kDontThrow);
+    words_[kPropertyThis] = words_[kPropertyHolder] = *word_of(info.HolderV2());
+    words_[kPropertyIsolate] = reinterpret_cast<Address>(isolate);
+    words_[kPropertyReturnValue] = *answer_;
+    words_[kPropertyData] = kept(isolate, data);
+  }
+  ~Call() { *answer_ = answer(); }
+  Address& answer() const { return words_[kPropertyReturnValue]; }
+  const Info<Any>& info() const { return *reinterpret_cast<const Info<Any>*>(words_.words()); }
+
+ private:
+  Handles<kPropertyWords> words_;
+  Address* answer_;
+#endif
+};
+
+template <class Any>
+Call(const Info<Any>&, const Eternal<Value>&) -> Call<Any>;
 
 // Interceptors. The result says whether they intercept; before, setting a return value did. V8 is given functions of ours, and as
 // their data what the guest gave.
@@ -51,48 +79,30 @@ struct Kept {
   Eternal<Value> data;
 };
 
-// While it lives, a callback has the guest's data.
-template <class Key>
-class Call {
- public:
-  template <class Any>
-  explicit Call(const Info<Any>& info)
-      : data_(word_of(info.Data())),
-        own_(*data_),
-        kept_(static_cast<Kept<Key>*>(info.Data().template As<External>()->Value())) {
-    *data_ = kept(info.GetIsolate(), kept_->data);
-  }
-  ~Call() { *data_ = own_; }
-  const guest::PropertyHandlers<Key>& guests() const { return kept_->guests; }
-
- private:
-  Address* data_;
-  Address own_;
-  Kept<Key>* kept_;
-};
-
 template <auto kWhich, class Member = decltype(kWhich)>
 struct Interceptor;
 
 template <auto kWhich, class Key, class... Arguments>
 struct Interceptor<kWhich, void (*guest::PropertyHandlers<Key>::*)(Arguments...)> {
   static v8::Intercepted call(Arguments... arguments) {
-    const auto& info = std::get<sizeof...(Arguments) - 1>(std::tie(arguments...));
+    constexpr size_t kLast = sizeof...(Arguments) - 1;
+    auto all = std::tie(arguments...);
+    const auto& info = std::get<kLast>(all);
     Isolate* isolate = info.GetIsolate();
-    Address* answer = word_of(info.GetReturnValue());
-    const Address preset = *answer;
-    *answer = root(isolate, Internals::kTheHoleValueRootIndex);
-    {
-      Call<Key> call(info);
-      (call.guests().*kWhich)(arguments...);
-    }
-    if (*answer == root(isolate, Internals::kTheHoleValueRootIndex)) {
-      *answer = preset;
+    auto* own = kept_of<Kept<Key>>(info);
+    Call call(info, own->data);
+    const Address preset = call.answer();
+    call.answer() = root(isolate, Internals::kTheHoleValueRootIndex);
+    [&]<size_t... kIndex>(std::index_sequence<kIndex...>) {
+      (own->guests.*kWhich)(std::get<kIndex>(all)..., call.info());
+    }(std::make_index_sequence<kLast>());
+    if (call.answer() == root(isolate, Internals::kTheHoleValueRootIndex)) {
+      call.answer() = preset;
       return v8::Intercepted::kNo;
     }
     // Those that change something said what is there now, and say now that it went well.
     if constexpr (std::is_same_v<decltype(info), const Info<void>&>) {
-      *answer = root(isolate, Internals::kTrueValueRootIndex);
+      call.answer() = root(isolate, Internals::kTrueValueRootIndex);
     }
     return v8::Intercepted::kYes;
   }
@@ -100,8 +110,8 @@ struct Interceptor<kWhich, void (*guest::PropertyHandlers<Key>::*)(Arguments...)
 
 template <class Key>
 void enumerate(const Info<v8::Array>& info) {
-  Call<Key> call(info);
-  call.guests().enumerator(info);
+  auto* own = kept_of<Kept<Key>>(info);
+  own->guests.enumerator(Call(info, own->data).info());
 }
 
 template <class Configuration, class Key>
@@ -131,87 +141,53 @@ struct Accessor {
   Eternal<Value> data;
 };
 
-// The words of a property callback have private names; access is not checked where a template is instantiated explicitly.
-template <class Word, int kIndex>
-struct Reveal {
-  friend constexpr int index_of(Word) { return kIndex; }
-};
-struct Receiver {};
-struct Data {};
-struct Answer {};
-struct Holder {};
-struct Itself {};
-constexpr int index_of(Receiver);
-constexpr int index_of(Data);
-constexpr int index_of(Answer);
-constexpr int index_of(Holder);
-constexpr int index_of(Itself);
-template struct Reveal<Receiver, Info<Value>::kThisIndex>;
-template struct Reveal<Data, Info<Value>::kDataIndex>;
-template struct Reveal<Answer, Info<Value>::kReturnValueIndex>;
-template struct Reveal<Holder, Info<Value>::kHolderIndex>;
-template struct Reveal<Itself, Info<Value>::kIsolateIndex>;
-
-// The words of a property callback made for the call of a function. They are handles one behind the other, so that the garbage
-// collector sees them.
-class Words : v8::HandleScope {
+// The words of a property callback made for the call of a function.
+class Words {
  public:
-  Words(const v8::FunctionCallbackInfo<Value>& call, const Accessor& accessor)
-      : HandleScope(call.GetIsolate()), words_(handles(call.GetIsolate())) {
+  Words(const v8::FunctionCallbackInfo<Value>& call, const Accessor& accessor) : words_(call.GetIsolate()) {
     Isolate* isolate = call.GetIsolate();
-    words_[index_of(Receiver())] = words_[index_of(Holder())] = *word_of(call.This());
-    words_[index_of(Data())] = kept(isolate, accessor.data);
-    words_[index_of(Answer())] = root(isolate, Internals::kUndefinedValueRootIndex);
-    words_[index_of(Itself())] = reinterpret_cast<Address>(isolate);
+    words_[kPropertyThis] = words_[kPropertyHolder] = *word_of(call.This());
+    words_[kPropertyData] = kept(isolate, accessor.data);
+    words_[kPropertyReturnValue] = root(isolate, Internals::kUndefinedValueRootIndex);
+    words_[kPropertyIsolate] = reinterpret_cast<Address>(isolate);
   }
+  const Address* answer() const { return &words_[kPropertyReturnValue]; }
 
   template <class Any>
   const Info<Any>& info() const {
-    static_assert(sizeof(Info<Any>) == kCount * sizeof(Address), "v8-function-callback.h: the words are in the structure");
-    return *reinterpret_cast<const Info<Any>*>(words_);
+    return *reinterpret_cast<const Info<Any>*>(words_.words());
   }
 
  private:
-  static constexpr int kCount = 8;
-
-  // Small integers 0. Where a block of handles ends the next one begins with the first of another try.
-  static Address* handles(Isolate* isolate) {
-#if RELINK_HOST < 1401
-    auto* owner = reinterpret_cast<v8::internal::Isolate*>(isolate);
-#else
-    Isolate* owner = isolate;
-#endif
-    Address* first = CreateHandle(owner, Internals::IntegralToSmi(0));
-    for (int made = 1; made < kCount; made++) {
-      Address* next = CreateHandle(owner, Internals::IntegralToSmi(0));
-      if (next == first + made) continue;
-      first = next;
-      made = 0;
-    }
-    return first;
-  }
-
-  Address* words_;
+  Handles<kPropertyWords> words_;
 };
 
-Accessor* accessor_of(const v8::FunctionCallbackInfo<Value>& call) {
-  return static_cast<Accessor*>(call.Data().As<External>()->Value());
-}
-
 void get(const v8::FunctionCallbackInfo<Value>& call) {
-  Accessor* accessor = accessor_of(call);
+  auto* accessor = kept_of<Accessor>(call);
   Words words(call, *accessor);
   accessor->getter(accessor->name.Get(call.GetIsolate()), words.info<Value>());
-  call.GetReturnValue().Set(words.info<Value>().GetReturnValue().Get());
+  *word_of(call.GetReturnValue()) = *words.answer();
 }
 
 // Without a setter of the guest's an assignment is ignored.
 void set(const v8::FunctionCallbackInfo<Value>& call) {
-  Accessor* accessor = accessor_of(call);
+  auto* accessor = kept_of<Accessor>(call);
   if (accessor->setter == nullptr) return;
   Words words(call, *accessor);
   accessor->setter(accessor->name.Get(call.GetIsolate()), call[0], words.info<void>());
 }
+
+#if RELINK_HOST >= 1406
+// The same for properties that look like data.
+void get_property(Local<v8::Name> name, const Info<Value>& info) {
+  auto* accessor = kept_of<Accessor>(info);
+  accessor->getter(name, Call(info, accessor->data).info());
+}
+void set_property(Local<v8::Name> name, Local<Value> value, const Info<void>& info) {
+  auto* accessor = kept_of<Accessor>(info);
+  accessor->setter(name, value, Call(info, accessor->data).info());
+}
+#endif
 
 }  // namespace
 }  // namespace relink
@@ -263,8 +239,16 @@ RELINK_UNIT_API v8::Maybe<bool> relink_unit_object_accessor(v8::Object* self, v8
                                                             v8::PropertyAttribute attributes,
                                                             v8::SideEffectType getter_effect,
                                                             v8::SideEffectType setter_effect) {
-  return self->SetNativeDataProperty(context, name, getter, setter, data.FromMaybe(v8::Local<v8::Value>()), attributes,
-                                     getter_effect, setter_effect);
+  const auto kept = data.FromMaybe(v8::Local<v8::Value>());
+#if RELINK_HOST < 1406
+  return self->SetNativeDataProperty(context, name, getter, setter, kept, attributes, getter_effect, setter_effect);
+#else
+  v8::Isolate* isolate = v8::Isolate::GetCurrent();
+  auto* accessor = new relink::Accessor{getter, setter, {}, relink::keep(isolate, kept)};
+  return self->SetNativeDataProperty(context, name, relink::get_property,
+                                     setter == nullptr ? nullptr : relink::set_property,
+                                     v8::External::New(isolate, accessor), attributes, getter_effect, setter_effect);
+#endif
 }
 
 }  // extern "C"

@@ -20,6 +20,8 @@ class HostsAllocator final : public v8::ArrayBuffer::Allocator {
   void* Allocate(size_t length) override { return guest_->Allocate(length); }
   void* AllocateUninitialized(size_t length) override { return guest_->AllocateUninitialized(length); }
   void Free(void* data, size_t length) override { guest_->Free(data, length); }
+  // No process has more addresses. For what an allocator refuses V8 14.6 tells the isolate that its heap is nearly full.
+  size_t MaxAllocationSize() const override { return size_t{1} << 46; }
 
  private:
   std::shared_ptr<guest::Allocator> guest_;

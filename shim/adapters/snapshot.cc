@@ -12,6 +12,7 @@
 
 #include "since_13_6.h"
 #include "since_14_1.h"
+#include "since_14_6.h"
 #include "unit.h"
 
 // src/node_snapshot_builder.h of the host; weak, for not every host is a node.
@@ -28,16 +29,6 @@ namespace relink {
 namespace {
 
 using Params = v8::Isolate::CreateParams;
-
-#if RELINK_HOST < 1401
-
-// The guest's parameters are read as the host's.
-static_assert(offsetof(Params, snapshot_blob) == offsetof(guest::CreateParams, snapshot_blob), "v8-isolate.h");
-static_assert(offsetof(Params, external_references) == offsetof(guest::CreateParams, external_references),
-              "v8-isolate.h");
-void hosts_params(const guest::CreateParams& guests, Params* own) { *own = reinterpret_cast<const Params&>(guests); }
-
-#endif
 
 // Reads memory of this process that may not be there.
 bool read(const void* from, void* to, size_t size) {
@@ -75,6 +66,17 @@ const v8::StartupData* hosts_snapshot() {
 }
 
 }  // namespace
+
+#if RELINK_HOST < 1401
+
+// The guest's parameters are read as the host's.
+static_assert(offsetof(Params, snapshot_blob) == offsetof(guest::CreateParams, snapshot_blob), "v8-isolate.h");
+static_assert(offsetof(Params, external_references) == offsetof(guest::CreateParams, external_references),
+              "v8-isolate.h");
+void hosts_params(const guest::CreateParams& guests, Params* own) { *own = reinterpret_cast<const Params&>(guests); }
+
+#endif
+
 }  // namespace relink
 
 extern "C" RELINK_UNIT_API void relink_unit_isolate_initialize(v8::Isolate* isolate,
@@ -88,6 +90,9 @@ extern "C" RELINK_UNIT_API void relink_unit_isolate_initialize(v8::Isolate* isol
   }
 #if RELINK_HOST >= 1306
   relink::hosts_allocator(&own);
+#endif
+#if RELINK_HOST >= 1406
+  relink::forget_functions(isolate);
 #endif
   v8::Isolate::Initialize(isolate, own);
 }

@@ -18,6 +18,13 @@ class ByAddress {
     return (values_[object] = std::move(value)).get();
   }
 
+  // Stays as long as nobody takes or replaces it.
+  Value* find(void* object) {
+    std::lock_guard<std::mutex> guard(lock_);
+    auto found = values_.find(object);
+    return found == values_.end() ? nullptr : found->second.get();
+  }
+
   std::unique_ptr<Value> take(void* object) {
     std::lock_guard<std::mutex> guard(lock_);
     auto found = values_.find(object);

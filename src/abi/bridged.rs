@@ -48,6 +48,7 @@ pub const BRIDGED: &[Bridged] = &[
     ),
     of_18("layout v8::ScriptOrigin", "adapter unit: the field that is gone is added again", None),
     of_18("layout v8::CFunctionInfo", FAST, None),
+    of_18("layout v8::HeapStatistics", "adapter unit: the guest is given what it has room for", None),
     of_18("layout v8::TryCatch", "only V8's own functions read its bits", None),
     of_18("vtable v8::TaskRunner", "adapter unit: Node's platform in front of the host's V8", None),
     of_18("vtable v8::EmbedderGraph::Node", "the rewritten headers have the function that was added at the end", None),
@@ -71,7 +72,12 @@ pub const BRIDGED: &[Bridged] = &[
     of_20("layout v8_inspector::V8StackFrame", "Node neither implements nor uses it"),
     unused("layout cppgc::HeapStatistics"),
     unused("vtable cppgc::Platform"),
+    unused("constant cppgc::internal::api_constants::"),
     unused("layout cppgc::internal::KeepLocationPolicy"),
+    unused("layout v8::AllocationProfile::Sample"),
+    unused("layout v8::CpuProfilingOptions"),
+    unused("layout v8::Extension"),
+    unused("enum v8::PagePermissions::"),
     unused("layout v8::CpuProfileNode::LineTick"),
     unused("layout v8::EmbedderRootsHandler"),
     unused("vtable v8::EmbedderRootsHandler"),
@@ -91,7 +97,7 @@ pub const BRIDGED: &[Bridged] = &[
 ];
 
 /// Hosts with an adapter unit for guests of V8 10.2.
-const HOSTS_OF_18: &[(u32, u32)] = &[(10, 8), (11, 3), (11, 8), (12, 4), (12, 9), (13, 6), (14, 1)];
+const HOSTS_OF_18: &[(u32, u32)] = &[(10, 8), (11, 3), (11, 8), (12, 4), (12, 9), (13, 6), (14, 1), (14, 6)];
 /// The same for guests of V8 11.3.
 const HOSTS_OF_20: &[(u32, u32)] = &[(11, 8), (12, 4), (12, 9), (13, 6)];
 const FAST: &str = "adapter unit: V8 is given the slow function alone";

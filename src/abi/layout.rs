@@ -31,8 +31,37 @@ const FUNCTION: &str = "v8::FunctionCallbackInfo<v8::Value>";
 const PROPERTY: &str = "v8::PropertyCallbackInfo<v8::Value>";
 const INTERNALS: &str = "v8::internal::Internals";
 
+/// Since 14.6 V8's words of a call are in its stack frame, otherwise for each kind of call. Guests get words that adapter units make of
+/// them (shim/adapters/words.h has the same numbers); by the fields' names.
+const WORDS_OF_UNITS: [(&str, i32); 14] = [
+    ("v8::FunctionCallbackInfo<v8::Value>::kIsolateIndex", 0),
+    ("v8::FunctionCallbackInfo<v8::Value>::kReturnValueIndex", 1),
+    ("v8::FunctionCallbackInfo<v8::Value>::kNewTargetIndex", 2),
+    ("v8::FunctionCallbackInfo<v8::Value>::kDataIndex", 3),
+    ("v8::FunctionCallbackInfo<v8::Value>::kHolderIndex", -1),
+    ("v8::FunctionCallbackInfo::target", -1),
+    ("v8::PropertyCallbackInfo<v8::Value>::kShouldThrowOnErrorIndex", 0),
+    ("v8::PropertyCallbackInfo<v8::Value>::kHolderIndex", 1),
+    ("v8::PropertyCallbackInfo<v8::Value>::kIsolateIndex", 2),
+    ("v8::PropertyCallbackInfo<v8::Value>::kReturnValueIndex", 3),
+    ("v8::PropertyCallbackInfo<v8::Value>::kDataIndex", 4),
+    ("v8::PropertyCallbackInfo<v8::Value>::kThisIndex", 5),
+    ("v8::PropertyCallbackInfo::in_place", 1),
+    ("v8::ReturnValue::isolate_slot", -1),
+];
+
+/// A field's value where V8's words of a call are in its stack frame.
+fn of_units(name: &str, facts: &Facts) -> Option<i32> {
+    let in_frame = facts.constants.contains_key(&format!("{FUNCTION}::kFirstJSArgumentIndex"));
+    WORDS_OF_UNITS.iter().find(|(field, _)| in_frame && *field == name).map(|(_, value)| *value)
+}
+
 /// A field's value in the headers that `facts` describe.
 pub fn value(name: &str, facts: &Facts) -> Option<i32> {
+    of_units(name, facts).or_else(|| of_headers(name, facts))
+}
+
+fn of_headers(name: &str, facts: &Facts) -> Option<i32> {
     let constant = |scope: &str, plain: &str| {
         facts.constants.get(&format!("{scope}::{plain}")).and_then(|n| i32::try_from(*n).ok())
     };
@@ -115,6 +144,23 @@ mod tests {
         assert_eq!(of("11.3.244.8"), [-1, 5, -2, -1, 0]);
         assert_eq!(of("12.4.254.21"), [0, 5, -2, -1, 0]);
         assert_eq!(of("13.6.233.17"), [0, 4, -2, 4, 1]);
+        assert_eq!(of("14.6.202.34"), [0, 0, -1, -1, 1]);
+    }
+
+    #[test]
+    fn units_and_layout_have_the_same_words() {
+        let header = include_str!("../../shim/adapters/words.h");
+        for (field, value) in WORDS_OF_UNITS {
+            let (class, word) = field.rsplit_once("::").expect("a class");
+            let kind = if class.contains("Function") { "Function" } else { "Property" };
+            let names =
+                header.split(&format!("enum {kind}Word {{")).nth(1).and_then(|rest| rest.split('}').next());
+            let names: Vec<_> = names.expect("an enum").split(',').map(str::trim).collect();
+            let name = word.strip_prefix('k').and_then(|w| w.strip_suffix("Index"));
+            let Some(name) = name.filter(|_| value >= 0) else { continue };
+            let at = names.iter().position(|n| *n == format!("k{kind}{name}"));
+            assert_eq!(at, usize::try_from(value).ok(), "{field}");
+        }
     }
 
     #[test]

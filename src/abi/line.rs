@@ -81,7 +81,7 @@ pub static LINES: [Line; 4] = [
 ];
 
 /// Lines without a guest and a bridge of their own: a neutral guest comes to them with the bridge of its line.
-pub static HOSTS: [Line; 4] = [
+pub static HOSTS: [Line; 5] = [
     Line {
         name: "10.8",
         v8: (10, 8),
@@ -122,6 +122,17 @@ pub static HOSTS: [Line; 4] = [
         platform_slots: 20,
         node_platform_slots: 26,
         unregister_isolate_slot: 24,
+        first_isolate: ISOLATE_COUNTER,
+        adapters: &[],
+        shared: &[],
+    },
+    Line {
+        name: "14.6",
+        v8: (14, 6),
+        node: 26,
+        platform_slots: 21,
+        node_platform_slots: 27,
+        unregister_isolate_slot: 25,
         first_isolate: ISOLATE_COUNTER,
         adapters: &[],
         shared: &[],

@@ -17,7 +17,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Sources of the units, by name. A unit is compiled from those that [`Parts::of`] names.
-const FILES: [(&str, &str); 24] = [
+const FILES: [(&str, &str); 28] = [
     ("guest.h", include_str!("../../shim/adapters/guest.h")),
     ("guest_10_2.h", include_str!("../../shim/adapters/guest_10_2.h")),
     ("guest_11_3.h", include_str!("../../shim/adapters/guest_11_3.h")),
@@ -29,7 +29,9 @@ const FILES: [(&str, &str); 24] = [
     ("platform.h", include_str!("../../shim/adapters/platform.h")),
     ("platform.cc", include_str!("../../shim/adapters/platform.cc")),
     ("inspector.cc", include_str!("../../shim/adapters/inspector.cc")),
+    ("words.h", include_str!("../../shim/adapters/words.h")),
     ("handlers.cc", include_str!("../../shim/adapters/handlers.cc")),
+    ("functions.cc", include_str!("../../shim/adapters/functions.cc")),
     ("snapshot.cc", include_str!("../../shim/adapters/snapshot.cc")),
     ("serializer.cc", include_str!("../../shim/adapters/serializer.cc")),
     ("fast_calls.cc", include_str!("../../shim/adapters/fast_calls.cc")),
@@ -42,6 +44,8 @@ const FILES: [(&str, &str); 24] = [
     ("since_13_6.cc", include_str!("../../shim/adapters/since_13_6.cc")),
     ("since_14_1.h", include_str!("../../shim/adapters/since_14_1.h")),
     ("since_14_1.cc", include_str!("../../shim/adapters/since_14_1.cc")),
+    ("since_14_6.h", include_str!("../../shim/adapters/since_14_6.h")),
+    ("since_14_6.cc", include_str!("../../shim/adapters/since_14_6.cc")),
 ];
 
 /// Which headers each unit is compiled against.

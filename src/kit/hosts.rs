@@ -19,7 +19,7 @@ const GAMESERVER: &str = include_str!("../../fixtures/hosts/gameserver.cc");
 pub const NODE_VERSION: &str = "18.20.4";
 
 /// Versions of the official Node that are hosts of later lines, each the newest of its line.
-const LATER_NODES: [(u32, &str); 7] = [
+const LATER_NODES: [(u32, &str); 8] = [
     (19, "19.8.1"),
     (20, "20.20.2"),
     (21, "21.7.3"),
@@ -27,6 +27,7 @@ const LATER_NODES: [(u32, &str); 7] = [
     (23, "23.11.1"),
     (24, "24.21.0"),
     (25, "25.9.0"),
+    (26, "26.10.0"),
 ];
 
 /// Debian's libnode, used as a libv8 and as a stock guest, its headers, and what it needs beyond the C and C++ run time: as

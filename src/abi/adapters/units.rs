@@ -21,7 +21,7 @@ pub struct Unit {
 }
 
 /// All units. One goes in when Node was seen to run through it.
-pub static UNITS: [Unit; 11] = [
+pub static UNITS: [Unit; 12] = [
     Unit { guest: (10, 2), host: (10, 8), changes: &[&SINCE_10_8], lost: &[] },
     Unit { guest: (10, 2), host: (11, 3), changes: &[&SINCE_10_8, &SINCE_11_3], lost: &[NO_FAST_CALLS] },
     Unit {
@@ -53,6 +53,21 @@ pub static UNITS: [Unit; 11] = [
         host: (14, 1),
         changes: &[&SINCE_10_8, &SINCE_11_3, &SINCE_11_8, &SINCE_12_4, &SINCE_12_9, &SINCE_13_6, &SINCE_14_1],
         lost: &[NO_FAST_CALLS, NO_ATOMICS_TRACE],
+    },
+    Unit {
+        guest: (10, 2),
+        host: (14, 6),
+        changes: &[
+            &SINCE_10_8,
+            &SINCE_11_3,
+            &SINCE_11_8,
+            &SINCE_12_4,
+            &SINCE_12_9,
+            &SINCE_13_6,
+            &SINCE_14_1,
+            &SINCE_14_6,
+        ],
+        lost: &[NO_FAST_CALLS, NO_ATOMICS_TRACE, SLOWER_CALLS],
     },
     Unit { guest: (11, 3), host: (11, 8), changes: &[&FROM_11_3, &SINCE_11_8], lost: &[NO_FAST_CALLS] },
     Unit {
@@ -88,6 +103,8 @@ const NO_FAST_CALLS: &str = "fast API calls: every call of a built-in function t
 /// Since 13.6.
 const NO_ATOMICS_TRACE: &str =
     "--trace-atomics-wait: V8 does not tell any more when Atomics.wait() is called";
+/// Since 14.6.
+const SLOWER_CALLS: &str = "calls of built-in functions are slower: what V8 tells of them is copied";
 
 /// Since 13.6.
 const NO_CPP_HEAP: &str =
@@ -426,3 +443,35 @@ const SINCE_14_1: [Adapter; 9] = [
 ];
 const SCOPE: &str = "V8 14.1: scopes of handles are inline, on numbers of its own";
 const PARAMS: &str = "V8 14.1: limits of an isolate have one field more, before the last";
+
+/// What changed from V8 14.1 to 14.6.
+const SINCE_14_6: [Adapter; 22] = [
+    missing("_ZN2v812HeapProfiler16TakeHeapSnapshotEPNS_15ActivityControlEPNS0_18ObjectNameResolverEbb", "relink_unit_heap_snapshot", RESOLVER),
+    missing("_ZN2v813WasmStreaming6FinishEb", "relink_unit_wasm_finish", RENAMED),
+    missing("_ZN2v86Object10GetIsolateEv", "relink_unit_isolate_of", OWNER),
+    missing("_ZN2v86Object12GetPrototypeEv", "relink_unit_prototype", RENAMED),
+    missing("_ZN2v86Object12SetPrototypeENS_5LocalINS_7ContextEEENS1_INS_5ValueEEE", "relink_unit_set_prototype", RENAMED),
+    missing("_ZN2v86Object32SetAlignedPointerInInternalFieldEiPv", "relink_unit_set_aligned_pointer", TAGS),
+    missing("_ZN2v86Object38SlowGetAlignedPointerFromInternalFieldEi", "relink_unit_aligned_pointer", TAGS),
+    missing("_ZN2v87Context10GetIsolateEv", "relink_unit_isolate_of", OWNER),
+    missing("_ZN2v87Context31SetAlignedPointerInEmbedderDataEiPv", "relink_unit_set_embedder_pointer", TAGS),
+    missing("_ZN2v88External3NewEPNS_7IsolateEPv", "relink_unit_external", TAGS),
+    always("_ZN2v88Function3NewENS_5LocalINS_7ContextEEEPFvRKNS_20FunctionCallbackInfoINS_5ValueEEEENS1_IS5_EEiNS_19ConstructorBehaviorENS_14SideEffectTypeE", "relink_unit_called_function", FRAME),
+    missing("_ZNK2v810FixedArray3GetENS_5LocalINS_7ContextEEEi", "relink_unit_fixed_array_get", RENAMED),
+    missing("_ZNK2v86String10Utf8LengthEPNS_7IsolateE", "relink_unit_utf8_length", RENAMED),
+    missing("_ZNK2v86String12WriteOneByteEPNS_7IsolateEPhiii", "relink_unit_write_one_byte", RENAMED),
+    missing("_ZNK2v86String5WriteEPNS_7IsolateEPtiii", "relink_unit_write", RENAMED),
+    missing("_ZNK2v86String9WriteUtf8EPNS_7IsolateEPciPii", "relink_unit_write_utf8", RENAMED),
+    missing("_ZNK2v87Message10GetIsolateEv", "relink_unit_isolate_of", OWNER),
+    missing("_ZNK2v88External5ValueEv", "relink_unit_external_value", TAGS),
+    always("_ZN2v816FunctionTemplate3NewEPNS_7IsolateEPFvRKNS_20FunctionCallbackInfoINS_5ValueEEEENS_5LocalIS4_EENSA_INS_9SignatureEEEiNS_19ConstructorBehaviorENS_14SideEffectTypeEPKNS_9CFunctionEttt", "relink_unit_called_template", FRAME),
+    always("_ZN2v87Isolate24SetWasmStreamingCallbackEPFvRKNS_20FunctionCallbackInfoINS_5ValueEEEE", "relink_unit_wasm_streaming", FRAME),
+    always("_ZN2v814HeapStatisticsC1Ev", "relink_unit_heap_statistics", STATISTICS),
+    always("_ZN2v87Isolate17GetHeapStatisticsEPNS_14HeapStatisticsE", "relink_unit_get_heap_statistics", STATISTICS),
+];
+const FRAME: &str = "V8 14.6: what V8 tells of a call is in its stack frame, otherwise for each kind of call";
+const TAGS: &str = "V8 14.6: pointers of the embedder's have a tag";
+const OWNER: &str = "V8 14.6: the isolate of an object is the one that is entered";
+const RENAMED: &str = "V8 14.6: the function has another name or other arguments";
+const RESOLVER: &str = "V8 14.6: who gives names to contexts is asked, and nobody about objects";
+const STATISTICS: &str = "V8 14.6: statistics have one field more, behind the others";

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Official Nodes, as hosts.
-const NODES: [&str; 10] = [
+const NODES: [&str; 11] = [
     "18.0.0", "18.20.4", "18.20.8", "19.8.1", "20.20.2", "21.7.3", "22.23.3", "23.11.1", "24.21.0", "25.9.0",
+    "26.10.0",
 ];
 
 /// The interpreter that the wheels are for.

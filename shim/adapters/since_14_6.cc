@@ -1,0 +1,113 @@
+// since_14_6.cc: what V8 14.6 changed since 14.1, for a guest compiled for 10.2. See functions.cc and handlers.cc for what
+// scripts call.
+#include <algorithm>
+#include <cstring>
+
+#include "guest.h"
+#include "unit.h"
+
+namespace guest {
+
+// v8-primitive.h: String::WriteOptions
+enum WriteOptions { kNoNullTermination = 2, kReplaceInvalidUtf8 = 8 };
+
+// v8-statistics.h: HeapStatistics. 14.6 has one field more, behind the others.
+struct HeapStatistics {
+  unsigned char words[112];
+};
+static_assert(sizeof(v8::HeapStatistics) == sizeof(HeapStatistics) + sizeof(size_t), "v8-statistics.h");
+
+// Writes characters by a function that is told how many, and says how many there were, as 10.2 did.
+template <class Character, class Write>
+int write(const v8::String* self, Character* buffer, int start, int length, int options, Write write_some) {
+  const int end = length == -1 || length > self->Length() - start ? self->Length() : start + length;
+  if (end < 0) return 0;
+  const int count = end - start;
+  if (count > 0) write_some(static_cast<uint32_t>(start), static_cast<uint32_t>(count));
+  if ((options & kNoNullTermination) == 0 && (length == -1 || count < length)) buffer[count] = 0;
+  return count;
+}
+
+}  // namespace guest
+
+extern "C" {
+
+// The isolate of an object is the one that is entered.
+RELINK_UNIT_API v8::Isolate* relink_unit_isolate_of(const void*) { return v8::Isolate::GetCurrent(); }
+
+// Pointers have a tag, which says nothing where V8 has no sandbox.
+
+RELINK_UNIT_API v8::Local<v8::External> relink_unit_external(v8::Isolate* isolate, void* value) {
+  return v8::External::New(isolate, value, v8::kExternalPointerTypeTagDefault);
+}
+RELINK_UNIT_API void* relink_unit_external_value(const v8::External* self) {
+  return self->Value(v8::kExternalPointerTypeTagDefault);
+}
+RELINK_UNIT_API void relink_unit_set_aligned_pointer(v8::Object* self, int index, void* value) {
+  self->SetAlignedPointerInInternalField(index, value, v8::kEmbedderDataTypeTagDefault);
+}
+RELINK_UNIT_API void* relink_unit_aligned_pointer(v8::Object* self, int index) {
+  return self->GetAlignedPointerFromInternalField(index, v8::kEmbedderDataTypeTagDefault);
+}
+RELINK_UNIT_API void relink_unit_set_embedder_pointer(v8::Context* self, int index, void* value) {
+  self->SetAlignedPointerInEmbedderData(index, value, v8::kEmbedderDataTypeTagDefault);
+}
+
+// Functions with other names and arguments.
+
+RELINK_UNIT_API v8::Local<v8::Value> relink_unit_prototype(v8::Object* self) { return self->GetPrototypeV2(); }
+RELINK_UNIT_API v8::Maybe<bool> relink_unit_set_prototype(v8::Object* self, v8::Local<v8::Context> context,
+                                                          v8::Local<v8::Value> prototype) {
+  return self->SetPrototypeV2(context, prototype);
+}
+RELINK_UNIT_API v8::Local<v8::Data> relink_unit_fixed_array_get(const v8::FixedArray* self, v8::Local<v8::Context>,
+                                                                int index) {
+  return self->Get(index);
+}
+// Who gives names to objects was another one; Node has none.
+RELINK_UNIT_API const v8::HeapSnapshot* relink_unit_heap_snapshot(v8::HeapProfiler* self, v8::ActivityControl* control,
+                                                                  void*, bool hide_internals, bool numbers) {
+  return self->TakeHeapSnapshot(control, nullptr, hide_internals, numbers);
+}
+RELINK_UNIT_API void relink_unit_wasm_finish(v8::WasmStreaming* self, bool) { self->Finish(nullptr); }
+
+// Statistics: V8 would write behind the guest's.
+
+RELINK_UNIT_API void relink_unit_heap_statistics(guest::HeapStatistics* self) { *self = {}; }
+RELINK_UNIT_API void relink_unit_get_heap_statistics(v8::Isolate* self, guest::HeapStatistics* statistics) {
+  v8::HeapStatistics own;
+  self->GetHeapStatistics(&own);
+  std::memcpy(statistics, static_cast<const void*>(&own), sizeof *statistics);
+}
+
+// Characters of strings.
+
+RELINK_UNIT_API int relink_unit_write(const v8::String* self, v8::Isolate* isolate, uint16_t* buffer, int start,
+                                      int length, int options) {
+  return guest::write(self, buffer, start, length, options, [&](uint32_t from, uint32_t count) {
+    self->WriteV2(isolate, from, count, buffer);
+  });
+}
+RELINK_UNIT_API int relink_unit_write_one_byte(const v8::String* self, v8::Isolate* isolate, uint8_t* buffer, int start,
+                                               int length, int options) {
+  return guest::write(self, buffer, start, length, options, [&](uint32_t from, uint32_t count) {
+    self->WriteOneByteV2(isolate, from, count, buffer);
+  });
+}
+RELINK_UNIT_API int relink_unit_utf8_length(const v8::String* self, v8::Isolate* isolate) {
+  return static_cast<int>(self->Utf8LengthV2(isolate));
+}
+// The terminating zero is written where there is room for it, and counted.
+RELINK_UNIT_API int relink_unit_write_utf8(const v8::String* self, v8::Isolate* isolate, char* buffer, int length,
+                                           int* characters, int options) {
+  const size_t capacity = length < 0 ? self->Utf8LengthV2(isolate) : static_cast<size_t>(length);
+  const int flags = (options & guest::kReplaceInvalidUtf8) != 0 ? v8::String::WriteFlags::kReplaceInvalidUtf8
+                                                                : v8::String::WriteFlags::kNone;
+  size_t processed = 0;
+  int written = static_cast<int>(self->WriteUtf8V2(isolate, buffer, capacity, flags, &processed));
+  if (characters != nullptr) *characters = static_cast<int>(processed);
+  if ((options & guest::kNoNullTermination) == 0 && (length < 0 || written < length)) buffer[written++] = '\0';
+  return written;
+}
+
+}  // extern "C"
