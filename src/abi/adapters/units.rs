@@ -415,7 +415,12 @@ const SINCE_13_6: [Adapter; 8] = [
     missing("_ZN2v87Isolate22SetAtomicsWaitCallbackEPFvNS0_16AtomicsWaitEventENS_5LocalINS_17SharedArrayBufferEEEmldPNS0_21AtomicsWaitWakeHandleEPvES7_", "relink_unit_nothing", NO_ATOMICS_TRACE),
 ];
 /// The same, for what Node 20 has and 18 has not.
-const FROM_11_3_SINCE_13_6: [Adapter; 2] = [
+const FROM_11_3_SINCE_13_6: [Adapter; 3] = [
+    missing(
+        "_ZN2v811ArrayBuffer9Allocator10ReallocateEPvmm",
+        "relink_unit_allocator_reallocate",
+        "V8 13.6: the base class lost this virtual function",
+    ),
     missing("_ZN2v87Isolate13AttachCppHeapEPNS_7CppHeapE", "relink_unit_cppgc", NO_CPP_HEAP),
     missing("_ZN2v87Isolate13DetachCppHeapEv", "relink_unit_cppgc", NO_CPP_HEAP),
 ];
