@@ -4,8 +4,7 @@
 //! The guards have the signatures of the functions they replace and are called by the guest's code with arguments that
 //! these would accept. What the guest registered is called while its images are loaded.
 
-use super::guards::{enter_guest_thread, was_made_for_the_guest};
-use super::{addons, lifecycle, signals};
+use super::{addons, lifecycle, signals, threads};
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -43,7 +42,7 @@ pub(super) extern "C" fn cxa_thread_atexit(
     argument: *mut c_void,
     dso: *mut c_void,
 ) -> c_int {
-    if was_made_for_the_guest() {
+    if threads::was_made_for_the_guest() {
         // SAFETY: passed on as the guest called it.
         return unsafe { at_thread_exit(function, argument, dso) };
     }
@@ -128,6 +127,8 @@ extern "C" {
 struct Start {
     routine: Routine,
     argument: *mut c_void,
+    /// The runtime that makes it.
+    maker: usize,
 }
 
 pub(super) extern "C" fn pthread_create(
@@ -136,7 +137,7 @@ pub(super) extern "C" fn pthread_create(
     routine: Routine,
     argument: *mut c_void,
 ) -> c_int {
-    let start = Box::into_raw(Box::new(Start { routine, argument }));
+    let start = Box::into_raw(Box::new(Start { routine, argument, maker: threads::owner() }));
     THREADS.fetch_add(1, Ordering::AcqRel);
     let result = signals::blocked(|| {
         // SAFETY: as the guest called it, but for the start routine, which takes the box over.
@@ -151,10 +152,10 @@ pub(super) extern "C" fn pthread_create(
 }
 
 extern "C-unwind" fn start_of_the_guest(start: *mut c_void) -> *mut c_void {
-    enter_guest_thread();
     COUNTED.with(|_| ());
     // SAFETY: the box that `pthread_create` gave to this thread alone.
     let start = unsafe { Box::from_raw(start.cast::<Start>()) };
+    threads::enter_made_by(start.maker);
     let (routine, argument) = (start.routine, start.argument);
     drop(start);
     // Nothing of this frame is left to be dropped, so pthread_exit may unwind it.
@@ -180,16 +181,17 @@ impl Drop for Counted {
 
 #[cfg(test)]
 mod tests {
-    use super::super::guards::{all, is_guest_thread};
+    use super::super::guards::all;
+    use super::super::threads::is_guests;
     use super::*;
 
     #[test]
     fn a_thread_made_through_the_guard_is_the_guests() {
         all();
         extern "C-unwind" fn ask(_: *mut c_void) -> *mut c_void {
-            usize::from(is_guest_thread()) as *mut c_void
+            usize::from(is_guests()) as *mut c_void
         }
-        assert!(!is_guest_thread());
+        assert!(!is_guests());
         let mut thread = 0;
         assert_eq!(pthread_create(&raw mut thread, std::ptr::null(), ask, std::ptr::null_mut()), 0);
         let mut answer = std::ptr::null_mut();

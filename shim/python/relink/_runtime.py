@@ -72,7 +72,7 @@ class Script:
 
 
 class Runtime:
-    """A guest: Node on this process's V8. One at a time.
+    """A guest: Node on this process's V8. Several run side by side (docs/EMBEDDING.md).
 
     guest: the libnode to bring in. ticked: Node runs on the thread that creates it, while that calls tick(). The other options are
     those of relink_options, times in seconds. As a context manager it is destroyed at the end.
