@@ -355,6 +355,8 @@ impl Entered {
             self.keep();
             return Err(error);
         }
+        // SAFETY: Node was taken down just now, and the images are loaded still.
+        unsafe { remains::leave_thread() };
         let (sender, result) = mpsc::channel();
         let thread = std::thread::Builder::new().name("relink-unload".into()).stack_size(UNLOADING_STACK);
         let spawned = signals::blocked(|| {
