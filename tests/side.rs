@@ -19,7 +19,7 @@ use tempfile::TempDir;
 fn runtimes_are_side_by_side() {
     let folder = TempDir::new().expect("a folder");
     let side = host("side", folder.path());
-    for way in ["mixed", "nested", "four", "together", "ends", "withheld", "signals"] {
+    for way in ["mixed", "nested", "kinds", "four", "together", "ends", "withheld", "signals"] {
         let output = checked(command(&side).arg(&parts().guest).arg(way));
         assert_eq!(String::from_utf8_lossy(&output.stdout), "all is well\n", "{way}");
     }
@@ -46,8 +46,13 @@ fn what_cannot_be_beside_others_is_refused() {
 fn a_lost_runtime_leaves_the_others() {
     let folder = TempDir::new().expect("a folder");
     let side = host("side", folder.path());
-    for way in ["abort-ticked", "abort-own"] {
-        let output = checked(command(&side).arg(&parts().guest).arg(way));
+    let addon = folder.path().join("aborts.node");
+    let mut compiler = Command::new("gcc");
+    compiler.args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-isystem"]);
+    compiler.arg(&parts().headers).arg(root().join("fixtures/capi/aborts_addon.c"));
+    checked(compiler.arg("-o").arg(&addon));
+    for way in ["abort-ticked", "abort-own", "abort-pool"] {
+        let output = checked(command(&side).env("SIDE_ADDON", &addon).arg(&parts().guest).arg(way));
         assert_eq!(String::from_utf8_lossy(&output.stdout), "all is well\n", "{way}");
     }
 }

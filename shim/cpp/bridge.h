@@ -249,7 +249,8 @@ RELINK_BRIDGE_API int relink_bridge_release(void);
 RELINK_BRIDGE_API int relink_bridge_host_leaving(void);
 
 /* The calling thread of the guest is parked for ever. If it is the one in relink_bridge_run, nobody waits for that any
-   more; if it is another one, a leaving host waits half a second instead of 5. `runtime` may be null: it belongs to none alone. */
+   more; if it is another one, a leaving host waits half a second instead of 5, and the runtime's environment, which would wait for it,
+   is not freed at its end. `runtime` may be null: it is some runtime's. */
 RELINK_BRIDGE_API void relink_bridge_abandon(relink_bridge_runtime *runtime);
 
 /* After relink_bridge_abandon() on the thread that ticks: leaves the runtime that it was in, whose frames are never entered again, and

@@ -35,6 +35,10 @@ int run_exclusively(Runtime* runtime, const relink_bridge_options& options, reli
   SignalMask mask(kept_from_the_guest(), SIGPIPE);
   std::unique_ptr<Instance> instance(process::make(runtime, options, result));
   if (instance != nullptr) instance->run();
+  if (runtime->maimed) {
+    instance.release();
+    runtime->lost = true;
+  }
   return 0;
 }
 
@@ -136,7 +140,8 @@ void end_ticked(Runtime* runtime) {
   // What is lost stays as it is, for ever.
   guarded(runtime, [&] {
     runtime->ticked->finish();
-    if (runtime->shared) runtime->left = runtime->ticked;
+    if (runtime->maimed) runtime->lost = true;
+    else if (runtime->shared) runtime->left = runtime->ticked;
     else delete runtime->ticked;
   });
   runtime->ticked = nullptr;
@@ -249,7 +254,9 @@ extern "C" int relink_bridge_post(relink_bridge_runtime* runtime, void (*callbac
 
 extern "C" void relink_bridge_abandon(relink_bridge_runtime* runtime) {
   relink::process::cripple();
-  if (runtime != nullptr && runtime->runs_here()) runtime->abandoned.store(true);
+  if (runtime == nullptr) return;
+  if (runtime->runs_here()) runtime->abandoned.store(true);
+  else runtime->maimed.store(true);
 }
 
 extern "C" void relink_bridge_escape(void) { relink::escape::leave(); }

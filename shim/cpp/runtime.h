@@ -62,6 +62,7 @@ struct relink_bridge_runtime {
   std::atomic<pid_t> tid{0};                // of the thread that runs it; 0: none
   std::atomic<const char*> ticking{nullptr};  // here() of the thread that ticks it
   std::atomic<bool> abandoned{false};       // its thread is parked for ever
+  std::atomic<bool> maimed{false};          // another one is, that it would wait for: its environment is never freed
   bool begun = false;                       // it is to be ticked
   bool shared = false;                      // its isolate is the host's
   bool lost = false;                        // escape::leave() has jumped out of it
