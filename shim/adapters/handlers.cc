@@ -204,6 +204,9 @@ void set(const v8::FunctionCallbackInfo<Value>& call) {
   accessor->setter(accessor->name.Get(call.GetIsolate()), call[0], words.info<void>());
 }
 
+// Stands for a setter that the guest has not: V8 would make the property one of data and assign to it.
+void ignore(Local<v8::Name>, Local<Value>, const Info<void>&) {}
+
 }  // namespace
 }  // namespace relink
 
@@ -245,6 +248,7 @@ RELINK_UNIT_API v8::Maybe<bool> relink_unit_object_accessor(v8::Object* self, v8
                                                             v8::PropertyAttribute attributes,
                                                             v8::SideEffectType getter_effect,
                                                             v8::SideEffectType setter_effect) {
+  if (setter == nullptr) setter = relink::ignore;
   return self->SetNativeDataProperty(context, name, getter, setter, data.FromMaybe(v8::Local<v8::Value>()), attributes,
                                      getter_effect, setter_effect);
 }

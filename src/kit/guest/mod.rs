@@ -146,17 +146,27 @@ fn remembered(node: u32, neutral: bool) -> Option<PathBuf> {
     let text = fs::read_to_string(cache.root().join(default_file(node, neutral))).ok()?;
     let default: DefaultGuest = serde_json::from_str(&text).ok()?;
     let key = fs::read_to_string(default.library.parent()?.join("KEY")).ok()?;
-    let current = default.recipe == line.fingerprint() && key == default.key && default.library.is_file();
+    let current =
+        default.recipe == recipe_of(line, neutral) && key == default.key && default.library.is_file();
     current.then_some(default.library)
 }
 
 fn remember(cache: &Cache, line: &Recipe, neutral: bool, guest: &Guest) -> Result<()> {
     let default = DefaultGuest {
-        recipe: line.fingerprint(),
+        recipe: recipe_of(line, neutral),
         key: guest.facts.note.key.clone(),
         library: guest.library.clone(),
     };
     write_whole(&cache.root().join(default_file(line.node, neutral)), &to_json(&default)?)
+}
+
+/// What a guest of this program is made by: one that was made by anything else is out of date.
+fn recipe_of(line: &Recipe, neutral: bool) -> String {
+    if neutral {
+        [line.fingerprint(), neutral::fingerprint(), neutral::backports::fingerprint(line.node)].join(" ")
+    } else {
+        line.fingerprint()
+    }
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<String> {
@@ -241,6 +251,7 @@ impl Inputs {
         key = key.add("headers", headers.as_ref().map_or("the source's", |h| &h.sha256));
         if options.neutral {
             key = key.add("neutral", neutral::fingerprint());
+            key = key.add("backports", neutral::backports::fingerprint(line.node));
         }
         for deb in &debs {
             key = key.add(&deb.package, &deb.sha256);
@@ -324,6 +335,7 @@ impl Build<'_> {
         if !self.inputs.neutral {
             return Ok(());
         }
+        neutral::backports::apply(tree, self.inputs.line.node)?;
         let request = catalogue::Request { headers: own.clone(), from: None };
         let facts = catalogue::generate(&request, self.progress)?.facts;
         let fields = neutral::neutralise(&own, &V8Headers::read("--v8-headers", &own)?, &facts)?;
