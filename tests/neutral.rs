@@ -326,7 +326,7 @@ fn adapters_do_as_plain_node(node: u32) {
     let program = hosts::official_node(plain, &Silent).unwrap_or_else(|e| panic!("{} {e}", e.code()));
     let output = Command::new(program).arg(script("adapted.js")).output().expect("plain Node");
     let expected = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(expected.ends_with("\nadapted: 13 ok, 0 failed\n"), "{expected}");
+    assert!(expected.ends_with("\nadapted: 15 ok, 0 failed\n"), "{expected}");
     for version in std::iter::once(plain).chain(units_of(node).into_iter().map(host_of)) {
         let ended = in_node(node, version, &script("adapted.js"));
         assert!(ended.report().error.is_none(), "{version} {:?}", ended.report().error);

@@ -189,6 +189,9 @@ void set_property(Local<v8::Name> name, Local<Value> value, const Info<void>& in
 }
 #endif
 
+// Stands for a setter that the guest has not: V8 would make the property one of data and assign to it.
+void ignore(Local<v8::Name>, Local<Value>, const Info<void>&) {}
+
 }  // namespace
 }  // namespace relink
 
@@ -239,14 +242,14 @@ RELINK_UNIT_API v8::Maybe<bool> relink_unit_object_accessor(v8::Object* self, v8
                                                             v8::PropertyAttribute attributes,
                                                             v8::SideEffectType getter_effect,
                                                             v8::SideEffectType setter_effect) {
+  if (setter == nullptr) setter = relink::ignore;
   const auto kept = data.FromMaybe(v8::Local<v8::Value>());
 #if RELINK_HOST < 1406
   return self->SetNativeDataProperty(context, name, getter, setter, kept, attributes, getter_effect, setter_effect);
 #else
   v8::Isolate* isolate = v8::Isolate::GetCurrent();
   auto* accessor = new relink::Accessor{getter, setter, {}, relink::keep(isolate, kept)};
-  return self->SetNativeDataProperty(context, name, relink::get_property,
-                                     setter == nullptr ? nullptr : relink::set_property,
+  return self->SetNativeDataProperty(context, name, relink::get_property, relink::set_property,
                                      v8::External::New(isolate, accessor), attributes, getter_effect, setter_effect);
 #endif
 }

@@ -135,8 +135,10 @@ fn library_name(unit: &Unit) -> String {
     format!("relink-adapter-{}.so", unit.name())
 }
 
+/// The file that names the library that was made from these very sources: programs of several versions may share a cache.
 fn pointer(cache: &Cache, unit: &Unit) -> PathBuf {
-    cache.root().join(format!("adapter-{}.json", unit.name()))
+    let sources = sources(unit).finish();
+    cache.root().join(format!("adapter-{}-{}.json", unit.name(), &sources.hex()[..12]))
 }
 
 fn built(cache: &Cache, unit: &Unit) -> Option<PathBuf> {

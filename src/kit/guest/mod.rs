@@ -162,17 +162,34 @@ fn remembered(node: u32, neutral: bool) -> Option<PathBuf> {
     let text = fs::read_to_string(cache.root().join(default_file(node, neutral))).ok()?;
     let default: DefaultGuest = serde_json::from_str(&text).ok()?;
     let key = fs::read_to_string(default.library.parent()?.join("KEY")).ok()?;
-    let current = default.recipe == line.fingerprint() && key == default.key && default.library.is_file();
+    let current =
+        default.recipe == recipe_of(line, neutral) && key == default.key && default.library.is_file();
     current.then_some(default.library)
 }
 
 fn remember(cache: &Cache, line: &Recipe, neutral: bool, guest: &Guest) -> Result<()> {
     let default = DefaultGuest {
-        recipe: line.fingerprint(),
+        recipe: recipe_of(line, neutral),
         key: guest.facts.note.key.clone(),
         library: guest.library.clone(),
     };
     write_whole(&cache.root().join(default_file(line.node, neutral)), &to_json(&default)?)
+}
+
+/// What a guest of this program is made by: one that was made by anything else is out of date.
+fn recipe_of(line: &Recipe, neutral: bool) -> String {
+    if neutral {
+        let [rules, backports] = neutral_by(line);
+        [line.fingerprint(), rules, backports].join(" ")
+    } else {
+        line.fingerprint()
+    }
+}
+
+/// What identifies the rules and the lines of later Nodes by which a line's guest is made neutral.
+fn neutral_by(line: &Recipe) -> [String; 2] {
+    let v8 = of_node(line.node).map_or((0, 0), |of| of.v8);
+    [neutral::fingerprint(v8), neutral::backports::fingerprint(line.node)]
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<String> {
@@ -256,8 +273,8 @@ impl Inputs {
         let mut key = origin.add_to(line.key())?.add("compiler", &compiler).add("linker", first_line("ld")?);
         key = key.add("headers", headers.as_ref().map_or("the source's", |h| &h.sha256));
         if options.neutral {
-            let v8 = of_node(line.node).map_or((0, 0), |of| of.v8);
-            key = key.add("neutral", neutral::fingerprint(v8));
+            let [rules, backports] = neutral_by(line);
+            key = key.add("neutral", rules).add("backports", backports);
         }
         for deb in &debs {
             key = key.add(&deb.package, &deb.sha256);
@@ -345,6 +362,7 @@ impl Build<'_> {
         if !self.inputs.neutral {
             return Ok(());
         }
+        neutral::backports::apply(tree, self.inputs.line.node)?;
         let request = catalogue::Request { headers: own.clone(), from: None };
         let facts = catalogue::generate(&request, self.progress)?.facts;
         let layout = neutral::neutralise(&own, &V8Headers::read("--v8-headers", &own)?, &facts)?;

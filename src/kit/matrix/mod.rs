@@ -170,13 +170,14 @@ fn own_tests(
                 relink: options.relink.clone(),
                 library: options.library.clone(),
                 host: Some(node),
+                base: None,
             }),
         },
         progress,
     )?;
-    let count = |of: fn(&parity::Row) -> usize| summary.rows.iter().map(of).sum::<usize>();
-    let (equal, only_plain) = (count(|row| row.equal), count(|row| row.only_plain));
-    Ok(Some(Tests { equal, plain: equal + only_plain, unexplained: summary.unexplained().count() }))
+    let rate = summary.rate();
+    let unexplained = summary.unexplained().count();
+    Ok(Some(Tests { equal: rate.pass, plain: rate.of, of_v8: rate.of_v8, unexplained }))
 }
 
 fn key(options: &Options, guest: &Guest, host: &Host) -> Result<Key> {

@@ -1,9 +1,10 @@
 //! The neutral guest: V8's public headers rewritten by rules, so that numbers which differ between V8s are not compiled into
 //! Node but read from a layout table, which the loader fills for the host's V8.
 //!
-//! Node's own sources stay as they are. Every constant that code in the headers reads must fall under a rule here or stand in
+//! Node's own sources stay as they are but for a few lines of its own later ones ([`backports`]). Every constant that code in the headers reads must fall under a rule here or stand in
 //! [`KEPT`] with the reason why it may be compiled in; whatever does not ends the build (E0715).
 
+pub mod backports;
 mod constants;
 mod edits;
 
