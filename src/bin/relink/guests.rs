@@ -4,6 +4,7 @@ use super::Failure;
 use relink::abi::adapters::UNITS;
 use relink::abi::line::{self, Line};
 use relink::abi::version::V8Version;
+use relink::config;
 use relink::elf::{arch::Arch, Dynamic, FileImage, SymbolTable};
 use relink::guest::map_file;
 use relink::host::Fingerprint;
@@ -69,13 +70,14 @@ fn candidates(v8: V8Version) -> Vec<Choice> {
     };
     let ordinary =
         line::with_guest(v8).and_then(|line| Some(choice(guest::path_of(line.node)?, line.node, false)));
+    let folder = std::env::var_os(config::ADAPTERS).map(PathBuf::from);
     let neutral = |line: &'static Line| {
         let own = choice(guest::neutral_path_of(line.node)?, line.node, true);
         if line.v8 == host {
             return Some(own);
         }
         let unit = UNITS.iter().find(|unit| unit.guest == line.v8 && unit.host == host)?;
-        let lacks = adapter::find(None, unit).is_none().then(|| unit.name());
+        let lacks = adapter::find(folder.as_deref(), unit).is_none().then(|| unit.name());
         Some(Choice { lost: unit.lost.to_vec(), lacks, ..own })
     };
     ordinary.into_iter().chain(line::LINES.iter().filter_map(neutral)).collect()
@@ -89,7 +91,8 @@ impl Choice {
         };
         let among =
             if of == 1 { "the only guest built for it" } else { "the newest of those that lose least" };
-        format!("on V8 {}.{} it {lost}; {among}", v8.major, v8.minor)
+        let first = self.lacks.as_ref().map(|unit| format!("; but first: relink adapter build {unit}"));
+        format!("on V8 {}.{} it {lost}; {among}{}", v8.major, v8.minor, first.unwrap_or_default())
     }
 
     /// One line for people.
