@@ -4,6 +4,7 @@ use super::Failure;
 use relink::abi::adapters::UNITS;
 use relink::abi::line::{self, Line};
 use relink::abi::version::V8Version;
+use relink::config;
 use relink::elf::{arch::Arch, Dynamic, FileImage, SymbolTable};
 use relink::guest::map_file;
 use relink::host::Fingerprint;
@@ -25,6 +26,8 @@ pub struct Choice {
     pub lost: Vec<&'static str>,
     /// Why it was taken.
     pub why: String,
+    /// The adapters that it needs on the host's V8 and that have not been built: their name.
+    pub lacks: Option<String>,
 }
 
 /// The guest that was asked for, or the one that [`choose`] takes.
@@ -39,35 +42,43 @@ pub fn for_host(named: Option<&Path>, host: Option<&Path>) -> Result<PathBuf, Fa
 /// several such the one with the newest Node. For a host whose V8 comes from elsewhere, or that none was built for, the kit's default.
 pub fn choose(host: Option<&Path>) -> Result<Choice, Failure> {
     let v8 = host.and_then(v8_of);
-    let mut fitting: Vec<_> = v8.map(candidates).unwrap_or_default();
-    fitting.sort_by_key(|choice| (choice.lost.len(), Reverse(choice.node), choice.neutral));
-    if let (Some(v8), false) = (v8, fitting.is_empty()) {
-        let of = fitting.len();
-        let mut best = fitting.remove(0);
-        best.why = best.reason(v8, of);
+    if let Some(best) = v8.and_then(|v8| best(v8, candidates(v8))) {
         return Ok(best);
     }
     let node = v8.and_then(line::with_guest).map_or(guest::DEFAULT_LINE, |line| line.node);
     let missing = KitError::NotBuilt { what: "the guest", remedy: guest::remedy(node) };
     let path = guest::path_of(node).ok_or(Failure::Kit(missing))?;
     let why = "the default, for no guest that was built is known to fit the host's V8".into();
-    Ok(Choice { guest: path, node, neutral: false, lost: Vec::new(), why })
+    Ok(Choice { guest: path, node, neutral: false, lost: Vec::new(), why, lacks: None })
+}
+
+/// The best of several for a V8.
+fn best(v8: V8Version, mut fitting: Vec<Choice>) -> Option<Choice> {
+    let of = fitting.len();
+    fitting.sort_by_key(|c| (c.lacks.is_some(), c.lost.len(), Reverse(c.node), c.neutral));
+    let mut best = fitting.into_iter().next()?;
+    best.why = best.reason(v8, of);
+    Some(best)
 }
 
 /// All guests that are built and fit a V8.
 fn candidates(v8: V8Version) -> Vec<Choice> {
     let host = (v8.major, v8.minor);
-    let choice = |guest, node, neutral, lost| Choice { guest, node, neutral, lost, why: String::new() };
-    let ordinary = line::with_guest(v8)
-        .and_then(|line| Some(choice(guest::path_of(line.node)?, line.node, false, Vec::new())));
+    let choice = |guest, node, neutral| {
+        let (lost, why) = (Vec::new(), String::new());
+        Choice { guest, node, neutral, lost, why, lacks: None }
+    };
+    let ordinary =
+        line::with_guest(v8).and_then(|line| Some(choice(guest::path_of(line.node)?, line.node, false)));
+    let folder = std::env::var_os(config::ADAPTERS).map(PathBuf::from);
     let neutral = |line: &'static Line| {
-        let path = guest::neutral_path_of(line.node)?;
+        let own = choice(guest::neutral_path_of(line.node)?, line.node, true);
         if line.v8 == host {
-            return Some(choice(path, line.node, true, Vec::new()));
+            return Some(own);
         }
         let unit = UNITS.iter().find(|unit| unit.guest == line.v8 && unit.host == host)?;
-        adapter::find(None, unit)?;
-        Some(choice(path, line.node, true, unit.lost.to_vec()))
+        let lacks = adapter::find(folder.as_deref(), unit).is_none().then(|| unit.name());
+        Some(Choice { lost: unit.lost.to_vec(), lacks, ..own })
     };
     ordinary.into_iter().chain(line::LINES.iter().filter_map(neutral)).collect()
 }
@@ -80,7 +91,8 @@ impl Choice {
         };
         let among =
             if of == 1 { "the only guest built for it" } else { "the newest of those that lose least" };
-        format!("on V8 {}.{} it {lost}; {among}", v8.major, v8.minor)
+        let first = self.lacks.as_ref().map(|unit| format!("; but first: relink adapter build {unit}"));
+        format!("on V8 {}.{} it {lost}; {among}{}", v8.major, v8.minor, first.unwrap_or_default())
     }
 
     /// One line for people.
@@ -97,4 +109,43 @@ fn v8_of(file: &Path) -> Option<V8Version> {
     let dynamic = Dynamic::parse(&file.image).ok()?;
     let symbols = SymbolTable::parse(&file.image, &dynamic).ok()?;
     Fingerprint::read(&file.image, &symbols).ok()?.version
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guest(node: u32, neutral: bool, lost: &[&'static str], lacks: Option<&str>) -> Choice {
+        let lacks = lacks.map(str::to_owned);
+        Choice { guest: "/g".into(), node, neutral, lost: lost.to_vec(), why: String::new(), lacks }
+    }
+
+    fn taken(choices: Vec<Choice>) -> (u32, bool, String) {
+        let best = best(V8Version::new(12, 4, 0, 0), choices).expect("one");
+        (best.node, best.neutral, best.why)
+    }
+
+    #[test]
+    fn what_loses_least_is_taken_then_the_newest_then_what_is_not_neutral() {
+        let all = || vec![guest(18, true, &["a"], None), guest(20, true, &["a"], None)];
+        let why = "on V8 12.4 it loses: a; the newest of those that lose least";
+        assert_eq!(taken(all()), (20, true, why.into()));
+        let more = |choice| all().into_iter().chain([choice]).collect();
+        assert_eq!(taken(more(guest(22, true, &["a", "b"], None))).0, 20);
+        assert_eq!(taken(more(guest(16, true, &[], None))).0, 16);
+        let both = vec![guest(22, true, &[], None), guest(22, false, &[], None)];
+        assert!(!taken(both).1);
+    }
+
+    #[test]
+    fn what_lacks_its_adapters_comes_last_and_says_so() {
+        let (lacking, ready) = (guest(20, true, &[], Some("11.3-on-12.4")), guest(18, true, &["a"], None));
+        assert_eq!(taken(vec![lacking, ready]).0, 18);
+        let (_, _, why) = taken(vec![guest(20, true, &[], Some("11.3-on-12.4"))]);
+        assert!(
+            why.ends_with("the only guest built for it; but first: relink adapter build 11.3-on-12.4"),
+            "{why}"
+        );
+        assert!(best(V8Version::new(1, 2, 0, 0), Vec::new()).is_none());
+    }
 }
