@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Sources in `cpp/`.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 11] = [
     "about.cc",
     "adapters.cc",
     "channel.cc",
@@ -15,13 +15,14 @@ const SOURCES: [&str; 10] = [
     "flags.cc",
     "instance.cc",
     "platform.cc",
-    "run.cc",
+    "process.cc",
+    "runtime.cc",
     "shared.cc",
     "state.cc",
 ];
 
 /// Files that the sources include, and the version script; besides, everything in the lines' folders.
-const INCLUDED: [&str; 16] = [
+const INCLUDED: [&str; 17] = [
     "../adapters/loan.h",
     "../adapters/slot_of.h",
     "../adapters/unit.h",
@@ -35,6 +36,7 @@ const INCLUDED: [&str; 16] = [
     "lines",
     "napi_abi.h",
     "node_abi.h",
+    "runtime.h",
     "shared.h",
     "signal_mask.h",
     "v8_abi.h",

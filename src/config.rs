@@ -82,6 +82,10 @@ pub struct Config {
     pub adapters: Option<PathBuf>,
     /// The host's isolate for Node to be in.
     pub shared: Option<SharedIsolate>,
+    /// A limit of the JavaScript heap, in MiB; 0: V8's own.
+    pub max_heap_mib: u32,
+    /// A working directory of Node's own.
+    pub cwd: Option<PathBuf>,
 }
 
 impl Config {
@@ -116,6 +120,8 @@ impl Config {
             adapters: get(ADAPTERS).map(PathBuf::from),
             probe: probe(get)?,
             shared: None,
+            max_heap_mib: 0,
+            cwd: None,
         })
     }
 

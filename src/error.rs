@@ -296,6 +296,12 @@ pub enum Error {
         /// How many.
         threads: usize,
     },
+    /// A runtime cannot be beside those that run.
+    #[error("other runtimes are there, and this one cannot be beside them: {why}; ask for the same, or destroy them first")]
+    Beside {
+        /// What differs.
+        why: String,
+    },
     /// Node has ended in an isolate of the host's.
     #[error("the heap of the host's isolate still refers to the guest's code: that stays loaded")]
     StaysShared,
@@ -361,6 +367,7 @@ impl Error {
             Self::StillRuns { .. } => "E0604",
             Self::StaysShared => "E0605",
             Self::Unload { .. } => "E0606",
+            Self::Beside { .. } => "E0607",
             Self::LoaderCore { .. } => "E0610",
             Self::Internal(_) => "E0901",
         }

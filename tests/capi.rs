@@ -113,7 +113,7 @@ fn a_guest_ends_and_its_host_goes_on() {
 }
 
 /// How a guest in an isolate of the host's is used, and what its report says at last.
-const SHARED: [(&str, &str, i32); 9] = [
+const SHARED: [(&str, &str, i32); 10] = [
     ("objects", "stopped", 1),
     ("loop", "stopped", 1),
     ("settings", "stopped", 1),
@@ -123,6 +123,7 @@ const SHARED: [(&str, &str, i32); 9] = [
     ("stopped", "stopped", 1),
     ("stopped-outside", "stopped", 1),
     ("not-entered", "stopped", 1),
+    ("beside", "uncaught", 1),
 ];
 
 #[test]
@@ -174,13 +175,20 @@ struct Cycle {
     resident: i64,
 }
 
-/// Guests come and go, and nothing grows. `settled`: the cycle from which on memory is compared.
+/// Guests come and go, alone or beside two that last, and nothing grows. `settled`: the cycle from which on memory is compared.
 #[test]
 fn guests_are_created_and_destroyed_over_and_over() {
     let folder = TempDir::new().expect("a folder");
     let again = host("again", folder.path());
-    for (mode, count, settled) in [("ticked", 100, 40), ("own", 40, 25)] {
-        let output = checked(command(&again).arg(mode).arg(&parts().guest).arg(count.to_string()));
+    let alone = &[][..];
+    for (mode, count, settled, beside) in [
+        ("ticked", 100, 40, alone),
+        ("own", 40, 25, alone),
+        ("ticked", 100, 40, &["beside"]),
+        ("own", 60, 30, &["beside"]),
+    ] {
+        let mut run = command(&again);
+        let output = checked(run.arg(mode).arg(&parts().guest).arg(count.to_string()).args(beside));
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{mode}");
         let text = String::from_utf8_lossy(&output.stdout);
         let cycles: Vec<Cycle> = text.lines().map(|l| serde_json::from_str(l).expect("a cycle")).collect();

@@ -45,7 +45,7 @@ fn a_named_host_gets_node_when_its_v8_is_there() {
     let plain = latehost(&host, &engine).run();
     let features = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/scripts/demo.js");
     let program = latehost(&host, &engine).env(config::HOST, "latehost").relinked(&features);
-    let ended = program.guest_output_to_file().run();
+    let ended = program.guest_output_to_file().until_reported().run();
     assert_eq!(ended.outcome(), ("finished", 0), "{}", ended.stderr);
     assert!(ended.guest_output().contains("six of six"), "{}", ended.guest_output());
     assert_eq!((ended.code(), &ended.stdout, &ended.stderr), (plain.code(), &plain.stdout, &plain.stderr));

@@ -52,8 +52,17 @@ fn hosts_under_sanitizers() {
             clean(sanitized(&ends).arg(mode).arg(&parts().guest).arg(way));
         }
     }
+    let side = host(&SANITIZED, "side.c", folder.path());
+    for way in ["mixed", "nested", "four", "together", "ends", "abort-ticked", "abort-own"] {
+        let output = clean(sanitized(&side).arg(&parts().guest).arg(way));
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "all is well\n", "{way}");
+    }
+    let bounds = host(&SANITIZED, "bounds.c", folder.path());
+    let script = folder.path().join("loops.js");
+    std::fs::write(&script, "for (;;);\n").expect("written");
+    clean(sanitized(&bounds).arg("ticked").arg(&parts().guest).arg("deadline").arg(&script));
     let shared = host(&SANITIZED, "shared.cc", folder.path());
-    for way in ["objects", "loop", "uncaught", "exit-in-call", "stopped", "disposes"] {
+    for way in ["objects", "loop", "uncaught", "exit-in-call", "stopped", "disposes", "beside"] {
         clean(sanitized(&shared).arg(&parts().guest).arg(folder.path()).arg(way));
     }
 }

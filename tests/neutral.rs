@@ -1,6 +1,6 @@
-//! The neutral guest: V8's headers rewritten by rules, and one Node 18 on the V8s of several lines.
+//! Neutral guests: V8's headers rewritten by rules, and one Node 18, one Node 20 on the V8s of several lines.
 //!
-//! Building that guest takes minutes, so the tests that run it are only run when asked for
+//! Building these guests takes minutes, so the tests that run it are only run when asked for
 //! (`cargo test --release --test neutral -- --ignored`).
 
 #[path = "support/process.rs"]
@@ -8,9 +8,10 @@ mod process;
 mod support;
 
 use process::{Ended, Program};
-use relink::abi::adapters::UNITS;
+use relink::abi::adapters::{Unit, UNITS};
 use relink::abi::catalogue::{known_abis, Facts};
 use relink::abi::layout::Field;
+use relink::abi::line;
 use relink::abi::version::V8Version;
 use relink::config;
 use relink::kit::guest::{self, BuildOptions};
@@ -22,45 +23,85 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-/// Facts of Node 18's V8.
-fn facts() -> &'static Facts {
-    known_abis(V8Version::parse("10.2.154.26").expect("a version"))[0].facts()
+/// Facts of the V8 of a Node.
+fn facts(node: u32) -> &'static Facts {
+    let v8 = match node {
+        18 => "10.2.154.26",
+        20 => "11.3.244.8",
+        _ => "12.4.254.21",
+    };
+    known_abis(V8Version::parse(v8).expect("a version"))[0].facts()
 }
 
-/// A copy of Node 18's real V8 headers.
-fn copy_of_headers() -> (TempDir, V8Headers) {
+/// The real V8 headers of a Node.
+fn headers_of(node: u32) -> PathBuf {
+    if node == 18 {
+        return support::parts().headers.clone();
+    }
+    let line = line::of_node(node).expect("a line");
+    let host = hosts::official_node(hosts::version_of(line), &Silent);
+    let host = host.unwrap_or_else(|e| panic!("{} {e}", e.code()));
+    host.ancestors().nth(2).expect("a folder").join("include/node")
+}
+
+/// A copy of them.
+fn copy_of_headers(node: u32) -> (TempDir, V8Headers) {
     let folder = tempfile::tempdir().expect("a folder");
-    V8Headers::read("headers", &support::parts().headers)
-        .expect("headers")
-        .copy_to(folder.path())
-        .expect("a copy");
+    V8Headers::read("headers", &headers_of(node)).expect("headers").copy_to(folder.path()).expect("a copy");
     let headers = V8Headers::read("headers", folder.path()).expect("headers");
     (folder, headers)
 }
 
-fn neutral_headers() -> (TempDir, Vec<Field>) {
-    let (folder, headers) = copy_of_headers();
-    let fields = neutralise(folder.path(), &headers, facts()).expect("rules for all of Node 18's headers");
+fn neutral_headers(node: u32) -> (TempDir, Vec<Field>) {
+    let (folder, headers) = copy_of_headers(node);
+    let fields = neutralise(folder.path(), &headers, facts(node)).expect("rules for all of its headers");
     (folder, fields)
 }
 
 #[test]
 fn the_rules_cover_the_real_headers_of_node_18() {
-    let (folder, fields) = neutral_headers();
+    the_rules_cover(18, 288);
+}
+
+#[test]
+fn the_rules_cover_the_real_headers_of_node_20() {
+    let fields = the_rules_cover(20, 496);
+    let never = "v8::internal::Internals::kTracedNodeClassIdOffset";
+    assert!(fields.iter().any(|field| field.name == never && !field.read));
+}
+
+fn the_rules_cover(node: u32, roots: i32) -> Vec<Field> {
+    let (folder, fields) = neutral_headers(node);
     let value = |name: &str| fields.iter().find(|f| f.name == name).map(|f| (f.value, f.read));
-    assert_eq!(value("v8::internal::Internals::kIsolateRootsOffset"), Some((288, true)));
+    assert_eq!(value("v8::internal::Internals::kIsolateRootsOffset"), Some((roots, true)));
     assert_eq!(value("v8::FunctionCallbackInfo<v8::Value>::kDataIndex"), Some((4, true)));
     assert_eq!(value("v8::ReturnValue::default_slot"), Some((-1, true)));
     assert!(fields.len() > 70, "{}", fields.len());
     let text = std::fs::read_to_string(folder.path().join("v8-internal.h")).expect("the header");
+    // 11.3 has more of them for the sandbox, which are compiled out.
     let left: Vec<_> = text.lines().filter(|l| l.contains("static const int kIsolate")).collect();
-    assert!(left.is_empty(), "{left:?}");
+    assert!(left.iter().all(|l| l.contains("ExternalPointerTable")), "{left:?}");
+    fields
+}
+
+/// Headers of a V8 that there are no rules for.
+#[test]
+fn headers_without_rules_are_refused() {
+    let (folder, headers) = copy_of_headers(22);
+    let error = neutralise(folder.path(), &headers, facts(22)).expect_err("no rules");
+    assert_eq!(error.code(), "E0715");
+    assert!(error.to_string().contains("V8 12.4.254.21"), "{error}");
 }
 
 /// Code compiled with the neutral headers reads isolates, callbacks and handles by the table, not by its own numbers.
 #[test]
 fn compiled_code_reads_the_table() {
-    let (folder, fields) = neutral_headers();
+    code_reads_the_table(18);
+    code_reads_the_table(20);
+}
+
+fn code_reads_the_table(node: u32) {
+    let (folder, fields) = neutral_headers(node);
     let moved = |field: &Field| match field.name.as_str() {
         "v8::internal::Internals::kIsolateEmbedderDataOffset" => 464,
         "v8::internal::Internals::kIsolateRootsOffset" => 496,
@@ -106,13 +147,13 @@ fn compiled_code_reads_the_table() {
 
 /// Rewrites one text in a copy of the headers; gives the refusal.
 fn refusal(file: &str, from: &str, to: &str) -> (PathBuf, usize, String) {
-    let (folder, _) = copy_of_headers();
+    let (folder, _) = copy_of_headers(18);
     let path = folder.path().join(file);
     let text = std::fs::read_to_string(&path).expect("the header");
     assert!(text.contains(from), "{file} has no {from}");
     std::fs::write(&path, text.replacen(from, to, 1)).expect("written");
     let headers = V8Headers::read("headers", folder.path()).expect("headers");
-    let error = neutralise(folder.path(), &headers, facts()).expect_err("no rule");
+    let error = neutralise(folder.path(), &headers, facts(18)).expect_err("no rule");
     assert_eq!(error.code(), "E0715");
     match error {
         KitError::NoRule { path, line, text, .. } => {
@@ -166,25 +207,33 @@ fn declared(header: &str, class: &str) -> Vec<String> {
     functions.flat_map(slots).collect()
 }
 
+/// A header of ours with interfaces of the guest's.
+fn by_hand(name: &str) -> String {
+    let header = Path::new(env!("CARGO_MANIFEST_DIR")).join("shim/adapters").join(name);
+    std::fs::read_to_string(header).expect("the header")
+}
+
 #[test]
 fn the_guests_interfaces_have_the_slots_of_its_headers() {
-    let header = Path::new(env!("CARGO_MANIFEST_DIR")).join("shim/adapters/guest_10_2.h");
-    let header = std::fs::read_to_string(header).expect("the header");
+    let [header, newer] = ["guest_10_2.h", "guest_11_3.h"].map(by_hand);
     for (ours, theirs) in BY_HAND {
-        let expected: Vec<&str> =
-            facts().vtables[theirs].iter().map(|f| f.split('(').next().unwrap_or(f)).collect();
-        assert_eq!(declared(&header, ours), expected, "{theirs}");
+        let of = |node: u32| -> Vec<&str> {
+            facts(node).vtables[theirs].iter().map(|f| f.split('(').next().unwrap_or(f)).collect()
+        };
+        assert_eq!(declared(&header, ours), of(18), "{theirs}");
+        let changed = newer.contains(&format!("class {ours} {{"));
+        assert_eq!(declared(if changed { &newer } else { &header }, ours), of(20), "{theirs}");
     }
     let swapped = header.replacen("virtual void muteMetrics", "virtual void unmuteMetrics", 1);
-    let slots: Vec<_> = facts().vtables["v8_inspector::V8InspectorClient"].iter().collect();
+    let slots: Vec<_> = facts(18).vtables["v8_inspector::V8InspectorClient"].iter().collect();
     assert_ne!(
         declared(&swapped, "InspectorClient").get(5),
         slots.get(5).map(|s| s.split('(').next().unwrap_or(s).to_owned()).as_ref()
     );
 }
 
-fn neutral_guest() -> PathBuf {
-    let options = BuildOptions { neutral: true, ..BuildOptions::default() };
+fn neutral_guest(node: u32) -> PathBuf {
+    let options = BuildOptions { neutral: true, line: Some(node), ..BuildOptions::default() };
     guest::build(&options, &Silent).unwrap_or_else(|e| panic!("{} {e}", e.code())).library
 }
 
@@ -196,15 +245,15 @@ fn features() -> PathBuf {
     script("features.js")
 }
 
-/// The official node of a version with a guest in it; the host counts, and ends with 5 when the guest has ended.
-fn in_node(version: &str, script: &Path) -> Ended {
+/// The official node of a version with a neutral guest in it; the host counts, and ends with 5 when the guest has ended.
+fn in_node(guest: u32, version: &str, script: &Path) -> Ended {
     let host =
         Program::new(hosts::official_node(version, &Silent).unwrap_or_else(|e| panic!("{} {e}", e.code())));
     let source = "const fs = require('fs'); let n = 0;\n\
                   setInterval(() => { console.log('host', ++n);\n\
                     if (fs.existsSync(`${__dirname}/report.json`)) process.exit(5); }, 20);";
     let file = host.file("host.js", source).display().to_string();
-    let relinked = host.args(&[&file]).relinked(script).env(config::GUEST, neutral_guest());
+    let relinked = host.args(&[&file]).relinked(script).env(config::GUEST, neutral_guest(guest));
     relinked.env(config::AUDIT, "1").guest_output_to_file().start().wait()
 }
 
@@ -219,24 +268,39 @@ fn has_all_features(ended: &Ended) {
     assert!(audit.wrong.is_empty() && audit.right > 1000, "{audit:?}");
 }
 
-#[test]
-#[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
-fn the_neutral_guest_has_all_features_on_its_own_v8() {
-    let ended = in_node("18.20.4", &features());
-    has_all_features(&ended);
-    assert_eq!(ended.code(), 5, "{}", ended.stderr);
-    let server = Program::endless_gameserver().relinked(&features()).env(config::GUEST, neutral_guest());
-    let server = server.env(config::AUDIT, "1").guest_output_to_file().start().end_after_guest();
-    has_all_features(&server);
+/// The units for neutral guests of a Node, built.
+fn units_of(node: u32) -> Vec<&'static Unit> {
+    let of_node = |unit: &&Unit| unit.guest_line().is_some_and(|line| line.node == node);
+    let units: Vec<_> = UNITS.iter().filter(of_node).collect();
+    assert!(units.len() >= 4, "Node {node}");
+    for unit in &units {
+        adapter::build(unit, &Silent).unwrap_or_else(|e| panic!("{} {e}", e.code()));
+    }
+    units
+}
+
+/// The official node of a unit's hosts.
+fn host_of(unit: &Unit) -> &'static str {
+    hosts::version_of(unit.host_line().expect("a line"))
 }
 
 #[test]
 #[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
-fn one_node_18_has_all_features_on_every_v8_with_adapters() {
-    for unit in &UNITS {
-        adapter::build(unit, &Silent).unwrap_or_else(|e| panic!("{} {e}", e.code()));
-        let line = unit.host_line().expect("a line");
-        let ended = in_node(hosts::version_of(line), &features());
+fn the_neutral_guest_has_all_features_on_its_own_v8() {
+    for (node, host) in [(18, "18.20.4"), (20, "20.20.2")] {
+        let ended = in_node(node, host, &features());
+        has_all_features(&ended);
+        assert_eq!(ended.code(), 5, "{}", ended.stderr);
+    }
+    let guest = neutral_guest(18);
+    let server = Program::endless_gameserver().relinked(&features()).env(config::GUEST, guest);
+    let server = server.env(config::AUDIT, "1").guest_output_to_file().start().end_after_guest();
+    has_all_features(&server);
+}
+
+fn has_all_features_on_every_v8(node: u32) {
+    for unit in units_of(node) {
+        let ended = in_node(node, host_of(unit), &features());
         has_all_features(&ended);
         assert_eq!(ended.code(), 5, "{} {}", unit.name(), ended.stderr);
         let own = ended.stdout.lines().enumerate().all(|(n, line)| line == format!("host {}", n + 1));
@@ -244,38 +308,59 @@ fn one_node_18_has_all_features_on_every_v8_with_adapters() {
     }
 }
 
-/// What the adapters stand for, one by one: the same as in plain Node, on each V8.
 #[test]
 #[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
-fn what_adapters_stand_for_is_as_in_plain_node() {
-    let plain = hosts::plain_node(&Silent).expect("plain Node");
-    let plain = Command::new(plain).arg(script("adapted.js")).output().expect("plain Node");
-    let expected = String::from_utf8_lossy(&plain.stdout).into_owned();
-    assert!(expected.ends_with("\nadapted: 13 ok, 0 failed\n"), "{expected}");
-    for version in std::iter::once(hosts::NODE_VERSION).chain(UNITS.iter().map(|unit| {
-        adapter::build(unit, &Silent).unwrap_or_else(|e| panic!("{} {e}", e.code()));
-        hosts::version_of(unit.host_line().expect("a line"))
-    })) {
-        let ended = in_node(version, &script("adapted.js"));
+fn one_node_18_has_all_features_on_every_v8_with_adapters() {
+    has_all_features_on_every_v8(18);
+}
+
+#[test]
+#[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
+fn one_node_20_has_all_features_on_every_v8_with_adapters() {
+    has_all_features_on_every_v8(20);
+}
+
+/// What adapters stand for, one by one: the same as in plain Node, on each V8.
+fn adapters_do_as_plain_node(node: u32) {
+    let plain = hosts::version_of(line::of_node(node).expect("a line"));
+    let program = hosts::official_node(plain, &Silent).unwrap_or_else(|e| panic!("{} {e}", e.code()));
+    let output = Command::new(program).arg(script("adapted.js")).output().expect("plain Node");
+    let expected = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(expected.ends_with("\nadapted: 15 ok, 0 failed\n"), "{expected}");
+    for version in std::iter::once(plain).chain(units_of(node).into_iter().map(host_of)) {
+        let ended = in_node(node, version, &script("adapted.js"));
         assert!(ended.report().error.is_none(), "{version} {:?}", ended.report().error);
         assert_eq!(ended.guest_output(), expected, "{version} {}", ended.stderr);
         assert_eq!((ended.outcome(), ended.code()), (("finished", 0), 5), "{version} {}", ended.stderr);
     }
 }
 
-/// The same guest file says 10.2 of its headers, and the host's version of its V8.
+#[test]
+#[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
+fn what_adapters_stand_for_is_as_in_plain_node() {
+    adapters_do_as_plain_node(18);
+}
+
+#[test]
+#[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
+fn what_adapters_of_node_20_stand_for_is_as_in_plain_node() {
+    adapters_do_as_plain_node(20);
+}
+
+/// The same guest file says its own version of its Node, and the host's of its V8.
 #[test]
 #[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
 fn the_neutral_guest_runs_on_the_hosts_v8() {
     let folder = tempfile::tempdir().expect("a folder");
     let script = folder.path().join("versions.js");
     std::fs::write(&script, "console.log(process.versions.node, process.versions.v8)").expect("written");
-    for unit in &UNITS {
-        adapter::build(unit, &Silent).unwrap_or_else(|e| panic!("{} {e}", e.code()));
-        let line = unit.host_line().expect("a line");
-        let ended = in_node(hosts::version_of(line), &script);
-        assert!(ended.report().error.is_none(), "{:?}", ended.report().error);
-        let said = ended.guest_output();
-        assert!(said.starts_with(&format!("18.20.4 {}.", line.name)), "{said}");
+    for (node, version) in [(18, "18.20.4"), (20, "20.19.2")] {
+        for unit in units_of(node) {
+            let ended = in_node(node, host_of(unit), &script);
+            assert!(ended.report().error.is_none(), "{:?}", ended.report().error);
+            let line = unit.host_line().expect("a line");
+            let said = ended.guest_output();
+            assert!(said.starts_with(&format!("{version} {}.", line.name)), "{said}");
+        }
     }
 }

@@ -117,6 +117,24 @@ fn a_plugin_is_loaded_and_paused_and_unloaded() {
     assert_eq!(checksum, checksum_without(frames), "the game has gone another way");
 }
 
+/// The game itself uses the C interface of the library that the plugin is.
+#[test]
+fn a_runtime_of_the_games_own_is_beside_the_plugins() {
+    let game = Game::new(&json!({}));
+    game.script("first.js", &serving("first"));
+    let mut server = Server::with_v8();
+    server.yes(&game.load());
+    server.until("first serves");
+    for _ in 0..2 {
+        server.yes(&format!("beside {}", parts().guest.display()));
+        server.said.clear();
+        server.until("first ticks");
+    }
+    server.yes("unload");
+    assert!(!maps_a_guest(&server), "the guest is still there");
+    server.quit();
+}
+
 #[test]
 fn an_old_metamod_asks_for_create_interface() {
     let game = Game::new(&json!({}));

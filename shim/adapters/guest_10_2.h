@@ -2,7 +2,8 @@
 // namespace of their own: here `v8` is the host's V8.
 //
 // Virtual functions are declared completely and in order, for their slots matter. Types of arguments that are the same in both
-// are the host's. tests/neutral.rs compares the slots with the catalogue.
+// are the host's. tests/neutral.rs compares the slots with the catalogue. What the guest's V8 changed since 10.2 is in
+// guest_11_3.h; guest.h includes both.
 #ifndef RELINK_GUEST_10_2_H_
 #define RELINK_GUEST_10_2_H_
 
@@ -21,6 +22,11 @@
 // The host's V8 as one number: 1103 is 11.3.
 #define RELINK_HOST (V8_MAJOR_VERSION * 100 + V8_MINOR_VERSION)
 
+// The guest's, as the kit compiles it in.
+#ifndef RELINK_GUEST
+#error "RELINK_GUEST is not defined"
+#endif
+
 namespace guest {
 
 // v8-platform.h
@@ -37,6 +43,8 @@ class TaskRunner {
   TaskRunner() = default;
   virtual ~TaskRunner() = default;
 };
+
+#if RELINK_GUEST < 1103
 
 // v8-platform.h
 class Platform {
@@ -88,6 +96,8 @@ class DeserializerDelegate {
   virtual bool SupportsSharedValues() const = 0;
   virtual v8::MaybeLocal<v8::Value> GetSharedValueFromId(v8::Isolate* isolate, uint32_t shared_value_id) = 0;
 };
+
+#endif  // RELINK_GUEST < 1103
 
 // v8-array-buffer.h: ArrayBuffer::Allocator
 class Allocator {
@@ -165,6 +175,8 @@ class CommandLineScope {
  public:
   virtual ~CommandLineScope() = default;
 };
+
+#if RELINK_GUEST < 1103
 
 // v8-inspector.h: V8InspectorClient
 class InspectorClient {
@@ -264,6 +276,8 @@ class Inspector {
   virtual std::unique_ptr<V8StackTrace> createStackTrace(v8::Local<v8::StackTrace> trace) = 0;
   virtual std::unique_ptr<V8StackTrace> captureStackTrace(bool full) = 0;
 };
+
+#endif  // RELINK_GUEST < 1103
 
 #endif  // RELINK_INSPECTOR
 

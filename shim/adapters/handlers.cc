@@ -1,6 +1,12 @@
-// handlers.cc: handlers and accessors of properties. Until V8 12.9 those of a guest compiled for 10.2 are V8's own.
+// handlers.cc: handlers and accessors of properties. Until V8 12.9 those of an older guest are V8's own.
+#include "guest.h"
 #include "unit.h"
 #include "words.h"
+
+// For Node's own use V8s of Node 18 and 20 have a setter for modules and scripts, which are no values; here a handle is a handle.
+extern "C" RELINK_UNIT_API void relink_unit_internal_field(v8::Object* self, int index, v8::Local<v8::Value> data) {
+  self->SetInternalField(index, data);
+}
 
 #if RELINK_HOST >= 1209
 
@@ -183,6 +189,9 @@ void set_property(Local<v8::Name> name, Local<Value> value, const Info<void>& in
 }
 #endif
 
+// Stands for a setter that the guest has not: V8 would make the property one of data and assign to it.
+void ignore(Local<v8::Name>, Local<Value>, const Info<void>&) {}
+
 }  // namespace
 }  // namespace relink
 
@@ -215,6 +224,15 @@ RELINK_UNIT_API void relink_unit_template_accessor(v8::ObjectTemplate* self, v8:
   self->SetAccessorProperty(name, function(relink::get, 0, getter_effect), set, others);
 }
 
+// Who may use it is not asked any more.
+RELINK_UNIT_API void relink_unit_native_property(v8::Template* self, v8::Local<v8::Name> name,
+                                                 v8::AccessorNameGetterCallback getter,
+                                                 v8::AccessorNameSetterCallback setter, v8::Local<v8::Value> data,
+                                                 v8::PropertyAttribute attributes, int,
+                                                 v8::SideEffectType getter_effect, v8::SideEffectType setter_effect) {
+  self->SetNativeDataProperty(name, getter, setter, data, attributes, getter_effect, setter_effect);
+}
+
 // Of one object, which nobody inherits from: there a property that looks like data does.
 RELINK_UNIT_API v8::Maybe<bool> relink_unit_object_accessor(v8::Object* self, v8::Local<v8::Context> context,
                                                             v8::Local<v8::Name> name,
@@ -224,14 +242,14 @@ RELINK_UNIT_API v8::Maybe<bool> relink_unit_object_accessor(v8::Object* self, v8
                                                             v8::PropertyAttribute attributes,
                                                             v8::SideEffectType getter_effect,
                                                             v8::SideEffectType setter_effect) {
+  if (setter == nullptr) setter = relink::ignore;
   const auto kept = data.FromMaybe(v8::Local<v8::Value>());
 #if RELINK_HOST < 1406
   return self->SetNativeDataProperty(context, name, getter, setter, kept, attributes, getter_effect, setter_effect);
 #else
   v8::Isolate* isolate = v8::Isolate::GetCurrent();
   auto* accessor = new relink::Accessor{getter, setter, {}, relink::keep(isolate, kept)};
-  return self->SetNativeDataProperty(context, name, relink::get_property,
-                                     setter == nullptr ? nullptr : relink::set_property,
+  return self->SetNativeDataProperty(context, name, relink::get_property, relink::set_property,
                                      v8::External::New(isolate, accessor), attributes, getter_effect, setter_effect);
 #endif
 }

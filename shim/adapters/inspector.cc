@@ -1,5 +1,5 @@
-// inspector.cc: V8Inspector and its client between a guest compiled for V8 10.2 and a host of V8 10.8 or later.
-#include "guest_10_2.h"
+// inspector.cc: V8Inspector and its client between an older guest and a host of V8 10.8 or later.
+#include "guest.h"
 #include "unit.h"
 
 #ifdef RELINK_INSPECTOR
@@ -18,6 +18,11 @@ class Client final : public V8InspectorClient {
  public:
   explicit Client(guest::InspectorClient* guest) : guest_(guest) {}
   void runMessageLoopOnPause(int group) override { guest_->runMessageLoopOnPause(group); }
+#if RELINK_GUEST >= 1103
+  void runMessageLoopOnInstrumentationPause(int group) override {
+    guest_->runMessageLoopOnInstrumentationPause(group);
+  }
+#endif
   void quitMessageLoopOnPause() override { guest_->quitMessageLoopOnPause(); }
   void runIfWaitingForDebugger(int group) override { guest_->runIfWaitingForDebugger(group); }
   void muteMetrics(int group) override { guest_->muteMetrics(group); }
@@ -85,7 +90,7 @@ class Client final : public V8InspectorClient {
   guest::InspectorClient* guest_;
 };
 
-#if RELINK_HOST < 1204
+#if RELINK_GUEST < 1103 && RELINK_HOST < 1204
 
 std::unique_ptr<guest::Session> guests_session(V8Inspector* host, int group, V8Inspector::Channel* channel,
                                                StringView state) {
@@ -157,6 +162,9 @@ class Session final : public guest::InspectorSession {
   void triggerPreciseCoverageDeltaUpdate(StringView occasion) override {
     host_->triggerPreciseCoverageDeltaUpdate(occasion);
   }
+#if RELINK_GUEST >= 1103
+  void stop() override { host_->stop(); }
+#endif
 
  private:
   Channel channel_;
@@ -208,9 +216,17 @@ class Inspector final : public guest::Inspector {
                               Local<Value> value) override {
     return host_->associateExceptionData(context, exception, key, value);
   }
+#if RELINK_GUEST < 1103
   std::unique_ptr<guest::Session> connect(int group, V8Inspector::Channel* channel, StringView state) override {
     return guests_session(host_.get(), group, channel, state);
   }
+#else
+  std::unique_ptr<guest::Session> connect(int group, V8Inspector::Channel* channel, StringView state,
+                                          V8Inspector::ClientTrustLevel trust,
+                                          V8Inspector::SessionPauseState pause) override {
+    return guests_session(host_->connect(group, channel, state, trust, pause));
+  }
+#endif
   std::unique_ptr<V8StackTrace> createStackTrace(Local<v8::StackTrace> trace) override {
     return host_->createStackTrace(trace);
   }

@@ -1,4 +1,4 @@
-// platform.cc: v8::Platform of the host's V8 in front of Node's, which has the virtual functions of V8 10.2, and the hooks by which
+// platform.cc: v8::Platform of the host's V8 in front of Node's, which has the virtual functions of the guest's, and the hooks by which
 // the host's platform shares its work with it.
 #include "platform.h"
 
@@ -277,4 +277,12 @@ extern "C" uint32_t relink_unit_attach(const relink_unit_services* services, rel
   relink::Hooks filled(hooks, capacity);
   relink::hook(&filled);
   return filled.count();
+}
+
+// A job calls the platform that it was made for, which the guest gives with its own slots.
+extern "C" RELINK_UNIT_API std::unique_ptr<v8::JobHandle> relink_unit_job(guest::Platform* platform,
+                                                                          v8::TaskPriority priority,
+                                                                          std::unique_ptr<v8::JobTask> job,
+                                                                          size_t threads) {
+  return v8::platform::NewDefaultJobHandle(relink::as_hosts(platform), priority, std::move(job), threads);
 }

@@ -2,7 +2,7 @@
 #ifndef RELINK_UNIT_PLATFORM_H_
 #define RELINK_UNIT_PLATFORM_H_
 
-#include "guest_10_2.h"
+#include "guest.h"
 
 namespace relink {
 

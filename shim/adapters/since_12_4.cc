@@ -1,11 +1,15 @@
-// since_12_4.cc: what V8 12.4 changed since 11.8, for a guest compiled for 10.2.
+// since_12_4.cc: what V8 12.4 changed since 11.8, for guests compiled for older ones.
 #include <cstring>
+#include <tuple>
 #include <vector>
 
-#include "guest_10_2.h"
+#include "guest.h"
 #include "unit.h"
 
 namespace guest {
+
+// v8-script.h: what Module::GetStalledTopLevelAwaitMessage returns since 11.3.
+using StalledModules = std::vector<std::tuple<v8::Local<v8::Module>, v8::Local<v8::Message>>>;
 
 // v8-message.h: ScriptOrigin. 12.4 has all but the first field.
 struct ScriptOrigin {
@@ -99,6 +103,14 @@ RELINK_UNIT_API v8::Local<v8::Module> relink_unit_synthetic_module(v8::Isolate* 
                                                                    v8::Module::SyntheticModuleEvaluationSteps steps) {
   v8::MemorySpan<const v8::Local<v8::String>> span(exports.data(), exports.size());
   return v8::Module::CreateSyntheticModule(isolate, name, span, steps);
+}
+
+// Modules that wait at their top level, with messages: two lists of V8's own kind now.
+RELINK_UNIT_API guest::StalledModules relink_unit_stalled_modules(v8::Module* self, v8::Isolate* isolate) {
+  auto [modules, messages] = self->GetStalledTopLevelAwaitMessages(isolate);
+  guest::StalledModules stalled;
+  for (size_t i = 0; i < modules.size(); i++) stalled.emplace_back(modules[i], messages[i]);
+  return stalled;
 }
 
 RELINK_UNIT_API v8::Local<v8::FixedArray> relink_unit_import_assertions(const v8::ModuleRequest* self) {

@@ -1,9 +1,9 @@
-// since_12_9.cc: what V8 12.9 changed since 12.4, for a guest compiled for 10.2. See handlers.cc for handlers and accessors.
+// since_12_9.cc: what V8 12.9 changed since 12.4, for guests compiled for older ones. See handlers.cc for handlers and accessors.
 #include <algorithm>
 #include <mutex>
 #include <vector>
 
-#include "guest_10_2.h"
+#include "guest.h"
 #include "loan.h"
 #include "unit.h"
 

@@ -1,4 +1,4 @@
-// since_13_6.cc: what V8 13.6 changed since 12.9, for a guest compiled for 10.2.
+// since_13_6.cc: what V8 13.6 changed since 12.9, for guests compiled for older ones.
 #include "since_13_6.h"
 
 #include <algorithm>
@@ -12,7 +12,15 @@ namespace {
 using v8::Isolate;
 using v8::Local;
 
-// Allocators of array buffers: the last virtual function is gone, others have its slot.
+// Allocators of array buffers: the last virtual function is gone, others have its slot. What V8 did in it: what is added is zero.
+void* reallocate(guest::Allocator* allocator, void* data, size_t old_length, size_t new_length) {
+  if (old_length == new_length) return data;
+  void* fresh = allocator->Allocate(new_length);
+  if (fresh == nullptr) return nullptr;
+  std::memcpy(fresh, data, std::min(old_length, new_length));
+  allocator->Free(data, old_length);
+  return fresh;
+}
 
 class HostsAllocator final : public v8::ArrayBuffer::Allocator {
  public:
@@ -33,14 +41,8 @@ class GuestsAllocator final : public guest::Allocator {
   void* Allocate(size_t length) override { return host_->Allocate(length); }
   void* AllocateUninitialized(size_t length) override { return host_->AllocateUninitialized(length); }
   void Free(void* data, size_t length) override { host_->Free(data, length); }
-  // As V8 10.2 did: what is added is zero.
   void* Reallocate(void* data, size_t old_length, size_t new_length) override {
-    if (old_length == new_length) return data;
-    void* fresh = host_->Allocate(new_length);
-    if (fresh == nullptr) return nullptr;
-    std::memcpy(fresh, data, std::min(old_length, new_length));
-    host_->Free(data, old_length);
-    return fresh;
+    return reallocate(this, data, old_length, new_length);
   }
 
  private:
@@ -137,6 +139,12 @@ extern "C" {
 
 RELINK_UNIT_API guest::Allocator* relink_unit_default_allocator() {
   return new relink::GuestsAllocator(v8::ArrayBuffer::Allocator::NewDefaultAllocator());
+}
+
+// In the vtables of allocators that do not have one of their own.
+RELINK_UNIT_API void* relink_unit_allocator_reallocate(guest::Allocator* self, void* data, size_t old_length,
+                                                       size_t new_length) {
+  return relink::reallocate(self, data, old_length, new_length);
 }
 
 // V8 has no such function any more. What is added is zero.

@@ -2,7 +2,7 @@
 #ifndef RELINK_UNIT_SINCE_13_6_H_
 #define RELINK_UNIT_SINCE_13_6_H_
 
-#include "guest_10_2.h"
+#include "guest.h"
 
 namespace relink {
 

@@ -2,7 +2,7 @@
 #ifndef RELINK_UNIT_SINCE_14_1_H_
 #define RELINK_UNIT_SINCE_14_1_H_
 
-#include "guest_10_2.h"
+#include "guest.h"
 
 namespace guest {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "guest_10_2.h"
+#include "guest.h"
 #include "unit.h"
 
 namespace guest {

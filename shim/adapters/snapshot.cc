@@ -96,3 +96,11 @@ extern "C" RELINK_UNIT_API void relink_unit_isolate_initialize(v8::Isolate* isol
 #endif
   v8::Isolate::Initialize(isolate, own);
 }
+
+static_assert(sizeof(v8::SnapshotCreator) == sizeof(void*), "v8-snapshot.h: the guest has room for a pointer");
+
+// Since 11.3 the blob is constant, since 11.8 there is one argument more.
+extern "C" RELINK_UNIT_API void relink_unit_snapshot_creator(void* self, v8::Isolate* isolate, const intptr_t* references,
+                                                  v8::StartupData* blob) {
+  new (self) v8::SnapshotCreator(isolate, references, blob);
+}

@@ -5,7 +5,7 @@
 #ifndef RELINK_UNIT_WORDS_H_
 #define RELINK_UNIT_WORDS_H_
 
-#include "guest_10_2.h"
+#include "guest.h"
 
 #if RELINK_HOST >= 1209
 

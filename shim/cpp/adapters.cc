@@ -122,6 +122,11 @@ RELINK_BRIDGE_API void relink_adapter_TracingController_StartTracing(void*, void
 RELINK_BRIDGE_API void relink_adapter_TracingController_UpdateTraceEventDuration(void*, const uint8_t*, const char*,
                                                                                 uint64_t) {}
 
+// Node asks before it gives a message to V8's inspector, and answers what is not V8's itself: that there is no such method.
+RELINK_BRIDGE_API bool relink_adapter_InspectorSession_canDispatchMethod(v8_inspector::StringView method) {
+  return relink::host().may_inspect() != 0 && v8_inspector::V8InspectorSession::canDispatchMethod(method);
+}
+
 // For the host's own slots: V8 must not be disposed under a guest that could not be stopped, nor its platform after that.
 RELINK_BRIDGE_API bool relink_adapter_Host_V8_Dispose() {
   if (relink_bridge_host_leaving() == 0) return v8::V8::Dispose();

@@ -28,7 +28,7 @@ extern "C" {
 #endif
 
 /* Sizes of the structures on LP64. */
-#define RELINK_BRIDGE_HOST_SIZE 64
+#define RELINK_BRIDGE_HOST_SIZE 72
 #define RELINK_BRIDGE_OPTIONS_SIZE 72
 #define RELINK_BRIDGE_SHARED_SIZE 32
 #define RELINK_BRIDGE_CHANNEL_SIZE 64
@@ -43,8 +43,8 @@ enum relink_bridge_error {
   RELINK_BRIDGE_E_NO_PLATFORM = -4,  /* the host's V8 has no platform (yet, or any more) */
   RELINK_BRIDGE_E_NOT_ATTACHED = -5, /* attach first */
   RELINK_BRIDGE_E_GUEST_ALIVE = -6,  /* an isolate of the guest still lives */
-  RELINK_BRIDGE_E_BUSY = -7,         /* an environment is already running */
-  RELINK_BRIDGE_E_ONCE = -8,         /* Node parses its options once per process: no second run with options */
+  RELINK_BRIDGE_E_BUSY = -7,         /* it is running already, or scripts of it are further out on the stack */
+  RELINK_BRIDGE_E_ONCE = -8,         /* Node's per-process part came to nothing, and there is no second try */
   RELINK_BRIDGE_E_NOT_RUNNING = -9,  /* nothing to stop */
   RELINK_BRIDGE_E_LEAVING = -10,     /* the host is leaving: nothing is started any more */
   RELINK_BRIDGE_E_MEMORY = -11,      /* out of memory */
@@ -109,6 +109,7 @@ typedef struct relink_bridge_host {
                                        and that are dropped and reported if the host's V8 does not know them */
   const void *unit;                 /* relink_unit_attach (adapters/unit.h) of the adapter unit where guest and host are
                                        of different lines of V8, else null */
+  int (*may_inspect)(void);        /* 0 if the inspector is withheld from the runtime of the calling thread; never null */
 } relink_bridge_host;
 
 /* Installs the platform hook. 0, or SIZE, ARGUMENT, ATTACHED, NO_PLATFORM, MEMORY, UNIT. */
@@ -162,15 +163,18 @@ typedef struct relink_bridge_shared {
 /* What to run. */
 typedef struct relink_bridge_options {
   uint32_t size;            /* sizeof(relink_bridge_options) */
-  uint32_t flags;           /* reserved, 0 */
+  uint32_t max_heap_mib;    /* V8's --max-old-space-size from now on, for its isolate and whatever is made until another sets it; 0:
+                               what it was before any */
   int argc;                 /* at least 1 */
+  int node_argc;            /* how many behind the first are Node's own options. It reads them, and NODE_OPTIONS, once per
+                               process: for the first runtime; the others have the same */
   const char *const *argv;  /* like node's command line: name, node options, script, script's arguments */
   void (*ready)(void *ctx); /* may be null: called on the running thread when the main script was loaded */
   void *ctx;                /* given to ready */
   const relink_bridge_channel *channel; /* may be null: Node runs its command line */
   const relink_bridge_loop *loop;       /* for relink_bridge_begin, else null */
   const char *about;                    /* JSON text: what scripts of the main thread find in process.relink */
-  const relink_bridge_shared *shared;   /* null: Node's isolate is its own. Must live until relink_bridge_release */
+  const relink_bridge_shared *shared;   /* null: Node's isolate is its own. Must live until relink_bridge_close */
 } relink_bridge_options;
 
 /* How it went. */
@@ -186,62 +190,72 @@ typedef struct relink_bridge_result {
   char message[512];       /* NUL-terminated; why, when how is INIT_FAILED; else empty */
 } relink_bridge_result;
 
+/* One Node as the host has it. Several run side by side: Node's per-process part is set up by the first and taken down by
+   relink_bridge_release. The functions that have one are told of one that was opened and not closed. */
+typedef struct relink_bridge_runtime relink_bridge_runtime;
+
+/* A new one, that does not run. Null: out of memory; or the guest was lost (relink_bridge_abandon) and takes no more. Any thread. */
+RELINK_BRIDGE_API relink_bridge_runtime *relink_bridge_open(void);
+
+/* Frees one that does not run. 0, or BUSY, or GUEST_ALIVE when something of it can never end. In an isolate of the host's it frees Node's
+   environment, on the thread that began it: SHARED then, or ISOLATE. After 0 and SHARED it is gone. */
+RELINK_BRIDGE_API int relink_bridge_close(relink_bridge_runtime *runtime);
+
 /* Runs Node on the calling thread, which becomes its main thread, until it ends. Give that thread 8 MiB of stack, as
    Node's own main thread has. Asynchronous signals are blocked in it and in every thread that it starts, so that they
    go to the host's threads as before, and a closed pipe is EPIPE instead of SIGPIPE; the mask is put back at the end.
-   0 when `result` was filled, else SIZE, ARGUMENT, NOT_ATTACHED, BUSY, ONCE, LEAVING.
-   Can be called again after it returned, if neither the first call nor this one has node options. */
-RELINK_BRIDGE_API int relink_bridge_run(const relink_bridge_options *options, relink_bridge_result *result);
+   0 when `result` was filled, else SIZE, ARGUMENT, NOT_ATTACHED, BUSY, ONCE, LEAVING. Can be called again after it returned. */
+RELINK_BRIDGE_API int relink_bridge_run(relink_bridge_runtime *runtime, const relink_bridge_options *options,
+                                        relink_bridge_result *result);
 
 /* Brings Node up on the calling thread, which stays the host's: from now on it calls relink_bridge_tick() and at last
    relink_bridge_end(). What options->loop points at must live until then. 0, or what relink_bridge_run returns, or
-   ARGUMENT. Why nothing was brought up is in the result of relink_bridge_end(), which is due after every 0. */
-RELINK_BRIDGE_API int relink_bridge_begin(const relink_bridge_options *options);
+   ARGUMENT. Why nothing was brought up is in the result of relink_bridge_end(), which is due after every 0. A thread may have
+   begun several, and call one from within another. */
+RELINK_BRIDGE_API int relink_bridge_begin(relink_bridge_runtime *runtime, const relink_bridge_options *options);
 
 /* Does what is due and no more than budget_us microseconds' worth of it, counted between rounds of the loop. Does not wait. 0:
    Node runs; NOT_RUNNING: it has ended, relink_bridge_end() is due; THREAD; BUSY: called from one of its scripts. */
-RELINK_BRIDGE_API int relink_bridge_tick(uint64_t budget_us);
+RELINK_BRIDGE_API int relink_bridge_tick(relink_bridge_runtime *runtime, uint64_t budget_us);
 
 /* Ends it if it runs, and tells how it went. 0, or ARGUMENT, NOT_RUNNING, THREAD, BUSY. In an isolate of the host's, whose scripts
-   may still hold what is Node's, its environment stays until relink_bridge_release. */
-RELINK_BRIDGE_API int relink_bridge_end(relink_bridge_result *result);
+   may still hold what is Node's, its environment stays until relink_bridge_close. */
+RELINK_BRIDGE_API int relink_bridge_end(relink_bridge_runtime *runtime, relink_bridge_result *result);
 
 /* Whether the calling thread may enter the guest where that is in an isolate of the host's: 0, or ISOLATE. */
-RELINK_BRIDGE_API int relink_bridge_entered(void);
+RELINK_BRIDGE_API int relink_bridge_entered(relink_bridge_runtime *runtime);
 
 /* Has the bootstrap called for name and text. send: later, on the loop; any thread. call: at once; on the guest's main
    thread. 0, NOT_RUNNING, or THREAD. The answer comes by relink_bridge_channel.answer, with call perhaps before it returns. */
-RELINK_BRIDGE_API int relink_bridge_send(uint64_t id, const char *name, const char *text);
-RELINK_BRIDGE_API int relink_bridge_call(uint64_t id, const char *name, const char *text);
+RELINK_BRIDGE_API int relink_bridge_send(relink_bridge_runtime *runtime, uint64_t id, const char *name, const char *text);
+RELINK_BRIDGE_API int relink_bridge_call(relink_bridge_runtime *runtime, uint64_t id, const char *name, const char *text);
 
 /* Has the callback called on the guest's loop, with run = 1, or with 0 if that ends before. 0, or NOT_RUNNING: it will not
    be called. Any thread. */
-RELINK_BRIDGE_API int relink_bridge_post(void (*callback)(void *context, int run), void *context);
+RELINK_BRIDGE_API int relink_bridge_post(relink_bridge_runtime *runtime, void (*callback)(void *context, int run),
+                                         void *context);
 
 /* Asks the running environment to end, also when it is busy or blocked in the loop. Any thread; returns at once.
    0, or NOT_RUNNING. */
-RELINK_BRIDGE_API int relink_bridge_stop(void);
+RELINK_BRIDGE_API int relink_bridge_stop(relink_bridge_runtime *runtime);
 
 /* Takes Node's per-process part down, so that the guest can be unloaded and the bridge be bound to another. Not while
-   attached or running. 0, or ATTACHED, BUSY, or GUEST_ALIVE when something of the guest can never end. In an isolate of the host's
-   it frees Node's environment alone, on the thread that began it: SHARED then, or ISOLATE. */
+   attached or one is running. 0, or ATTACHED, BUSY, or GUEST_ALIVE when something of the guest can never end. */
 RELINK_BRIDGE_API int relink_bridge_release(void);
 
-/* Waits until relink_bridge_run has returned, at most timeout_ms milliseconds. 0, or TIMEOUT. Not on the thread that
-   runs it: TIMEOUT at once. */
-RELINK_BRIDGE_API int relink_bridge_wait(uint32_t timeout_ms);
-
-/* The host is about to dispose its V8 or to leave: stops the guest, waits at most 5 s, starts nothing any more.
+/* The host is about to dispose its V8 or to leave: stops all that run, waits at most 5 s, starts nothing any more.
    The platform hook calls it by itself when the host destroys its platform, when a Node host unregisters its main
    isolate, and at exit(). 0, or TIMEOUT. */
 RELINK_BRIDGE_API int relink_bridge_host_leaving(void);
 
 /* The calling thread of the guest is parked for ever. If it is the one in relink_bridge_run, nobody waits for that any
-   more; if it is another one, a leaving host waits half a second instead of 5. */
-RELINK_BRIDGE_API void relink_bridge_abandon(void);
+   more; if it is another one, a leaving host waits half a second instead of 5, and the runtime's environment, which would wait for it,
+   is not freed at its end. `runtime` may be null: it is some runtime's. */
+RELINK_BRIDGE_API void relink_bridge_abandon(relink_bridge_runtime *runtime);
 
-/* After relink_bridge_abandon() on the thread that ticks: leaves the guest, whose frames are never entered again, and returns from
-   the bridge's function by which the host entered it; that and every later one answers NOT_RUNNING. Returns on other threads. */
+/* After relink_bridge_abandon() on the thread that ticks: leaves the runtime that it was in, whose frames are never entered again, and
+   returns from the bridge's function by which the host entered it; that and every later one answers NOT_RUNNING. Returns on other
+   threads. */
 RELINK_BRIDGE_API void relink_bridge_escape(void);
 
 /*
@@ -276,6 +290,8 @@ RELINK_BRIDGE_API void relink_bridge_escape(void);
  *       _ZN2v88platform7tracing17TracingController12StartTracingEPNS1_11TraceConfigE
  *   relink_adapter_TracingController_UpdateTraceEventDuration   the same class's UpdateTraceEventDuration
  *       _ZN2v88platform7tracing17TracingController24UpdateTraceEventDurationEPKhPKcm     (a vtable slot, R_*_64)
+ *   relink_adapter_InspectorSession_canDispatchMethod   v8_inspector::V8InspectorSession::canDispatchMethod(StringView)
+ *       _ZN12v8_inspector18V8InspectorSession17canDispatchMethodENS_10StringViewE
  *
  * In V8 13.6 the first one is not needed, but two more:
  *   relink_adapter_Isolate_Allocate_in_group   v8::Isolate::Allocate(v8::IsolateGroup const&)

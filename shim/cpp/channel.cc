@@ -3,32 +3,25 @@
 // host(name, text) calls a function of the host's and returns its text.
 #include "channel.h"
 
-#include <mutex>
+#include <memory>
 #include <utility>
 
 #include "instance.h"
-#include "napi_abi.h"
 #include "shared.h"
 
 namespace relink {
-namespace channel {
-namespace {
 
 // What the host sends: text for a function of the guest's, or a callback of its own.
-struct Message {
+struct Channel::Message {
   uint64_t id = 0;
   std::string name, text;
   void (*callback)(void*, int) = nullptr;
   void* context = nullptr;
 };
 
-relink_bridge_channel g_channel;                // of the environment that lives
-const relink_bridge_shared* g_shared = nullptr; // likewise; null: it has an isolate of its own
-napi_env g_env = nullptr;                       // while scripts can be called; used on their thread only
-napi_ref g_dispatch = nullptr;                  // likewise
-napi_ref g_nothing = nullptr;                   // a function that does nothing; likewise
-std::mutex g_lock;                              // held while g_inbox is used or changed
-napi_threadsafe_function g_inbox = nullptr;     // null: nobody listens
+namespace {
+
+thread_local Channel* t_offered = nullptr;  // to the bootstrap that runs next on this thread
 
 std::string text_of(napi_env env, napi_value value) {
   size_t length = 0;
@@ -46,25 +39,16 @@ napi_value string(napi_env env, const char* text, size_t length) {
 
 napi_value string(napi_env env, const std::string& text) { return string(env, text.data(), text.size()); }
 
-// The arguments of a call from JavaScript; what is missing is undefined.
+// The arguments of a call from JavaScript, and the channel that the function is of; what is missing is undefined.
 template <size_t count>
 struct Arguments {
   napi_value values[count];
+  Channel* channel = nullptr;
   Arguments(napi_env env, napi_callback_info info) {
     size_t given = count;
-    napi_get_cb_info(env, info, &given, values, nullptr, nullptr);
-  }
-};
-
-// The arguments of dispatch().
-struct Call {
-  napi_value receiver = nullptr, dispatch = nullptr, arguments[3] = {};
-  Call(napi_env env, uint64_t id, const std::string& name, const std::string& text) {
-    napi_get_global(env, &receiver);
-    napi_get_reference_value(env, g_dispatch, &dispatch);
-    napi_create_double(env, static_cast<double>(id), &arguments[0]);
-    arguments[1] = string(env, name);
-    arguments[2] = string(env, text);
+    void* data = nullptr;
+    napi_get_cb_info(env, info, &given, values, nullptr, &data);
+    channel = static_cast<Channel*>(data);
   }
 };
 
@@ -72,36 +56,6 @@ struct Call {
 void forget_exception(napi_env env, napi_status status) {
   napi_value ignored = nullptr;
   if (status == napi_pending_exception) napi_get_and_clear_last_exception(env, &ignored);
-}
-
-// On the loop, by Node-API; without an environment when that ends before the message was taken.
-void receive(napi_env env, napi_value, void*, void* data) {
-  std::unique_ptr<Message> message(static_cast<Message*>(data));
-  if (message->callback != nullptr) {
-    {
-      HostScope host;
-      message->callback(message->context, env != nullptr);
-    }
-    return escape::go_on_leaving();
-  }
-  if (env == nullptr) return;
-  Call call(env, message->id, message->name, message->text);
-  napi_value ignored = nullptr;
-  forget_exception(env, napi_call_function(env, call.receiver, call.dispatch, 3, call.arguments, &ignored));
-}
-
-napi_value answer(napi_env env, napi_callback_info info) {
-  Arguments<3> given(env, info);
-  double id = 0, status = 0;
-  napi_get_value_double(env, given.values[0], &id);
-  napi_get_value_double(env, given.values[1], &status);
-  std::string text = text_of(env, given.values[2]);
-  {
-    HostScope host;  // somebody of the host's may be told at once
-    g_channel.answer(g_channel.ctx, static_cast<uint64_t>(id), static_cast<int32_t>(status), text.data(), text.size());
-  }
-  escape::go_on_leaving();
-  return nullptr;
 }
 
 // What a function of the host's gave.
@@ -114,145 +68,194 @@ void give(void* reply, int32_t status, const char* text, size_t length) {
   *static_cast<Reply*>(reply) = Reply{status, std::string(text, length)};
 }
 
-napi_value call_host(napi_env env, napi_callback_info info) {
+napi_value nothing(napi_env, napi_callback_info) { return nullptr; }
+
+}  // namespace
+
+// The arguments of dispatch().
+struct Channel::Call {
+  napi_value receiver = nullptr, dispatch = nullptr, arguments[3] = {};
+  Call(napi_env env, napi_ref function, uint64_t id, const std::string& name, const std::string& text) {
+    napi_get_global(env, &receiver);
+    napi_get_reference_value(env, function, &dispatch);
+    napi_create_double(env, static_cast<double>(id), &arguments[0]);
+    arguments[1] = string(env, name);
+    arguments[2] = string(env, text);
+  }
+};
+
+// After a callback of the host's.
+void Channel::leave_if_lost() const {
+  if (*lost_) escape::leave();
+}
+
+void Channel::receive(napi_env env, napi_value, void* context, void* data) {
+  auto* channel = static_cast<Channel*>(context);
+  std::unique_ptr<Message> message(static_cast<Message*>(data));
+  if (message->callback != nullptr) {
+    {
+      HostScope host;
+      message->callback(message->context, env != nullptr);
+    }
+    return channel->leave_if_lost();
+  }
+  if (env == nullptr) return;
+  Call call(env, channel->dispatch_, message->id, message->name, message->text);
+  napi_value ignored = nullptr;
+  forget_exception(env, napi_call_function(env, call.receiver, call.dispatch, 3, call.arguments, &ignored));
+}
+
+napi_value Channel::answer(napi_env env, napi_callback_info info) {
+  Arguments<3> given(env, info);
+  const relink_bridge_channel& with = given.channel->with_;
+  double id = 0, status = 0;
+  napi_get_value_double(env, given.values[0], &id);
+  napi_get_value_double(env, given.values[1], &status);
+  std::string text = text_of(env, given.values[2]);
+  {
+    HostScope host;  // somebody of the host's may be told at once
+    with.answer(with.ctx, static_cast<uint64_t>(id), static_cast<int32_t>(status), text.data(), text.size());
+  }
+  given.channel->leave_if_lost();
+  return nullptr;
+}
+
+napi_value Channel::call_host(napi_env env, napi_callback_info info) {
   Arguments<2> given(env, info);
+  const relink_bridge_channel& with = given.channel->with_;
   std::string name = text_of(env, given.values[0]), text = text_of(env, given.values[1]);
   Reply reply;
   {
     HostScope host;
-    g_channel.host(g_channel.ctx, name.c_str(), text.c_str(), text.size(), give, &reply);
+    with.host(with.ctx, name.c_str(), text.c_str(), text.size(), give, &reply);
   }
-  escape::go_on_leaving();
+  given.channel->leave_if_lost();
   if (reply.status == 0) return string(env, reply.text);
   napi_throw_error(env, "ERR_RELINK_HOST", reply.text.c_str());
   return nullptr;
 }
 
-void stop_listening() {
-  std::lock_guard<std::mutex> guard(g_lock);
-  g_inbox = nullptr;
-}
-
 // The environment ends. Runs before Node-API's own hook for the inbox, which was registered first.
-void env_ends(void*) {
-  stop_listening();
-  g_env = nullptr;
+void Channel::env_ends(void* context) {
+  auto* channel = static_cast<Channel*>(context);
+  channel->close();
+  channel->env_ = nullptr;
   HostScope host;
-  g_channel.closed(g_channel.ctx);
+  channel->with_.closed(channel->with_.ctx);
 }
 
-napi_value nothing(napi_env, napi_callback_info) { return nullptr; }
-
-napi_value listen(napi_env env, napi_callback_info info) {
-  Arguments<1> given(env, info);
-  napi_threadsafe_function inbox = nullptr;
+bool Channel::make_inbox(napi_env env, napi_value dispatch, napi_threadsafe_function* inbox) {
   napi_value no_op = nullptr;
-  bool made = napi_create_reference(env, given.values[0], 1, &g_dispatch) == napi_ok &&
-              napi_create_function(env, "settle", 6, nothing, nullptr, &no_op) == napi_ok &&
-              napi_create_reference(env, no_op, 1, &g_nothing) == napi_ok &&
-              napi_create_threadsafe_function(env, nullptr, nullptr, string(env, "relink"), 0, 1, nullptr, nullptr,
-                                              nullptr, receive, &inbox) == napi_ok;
-  if (!made) return nullptr;
-  if ((g_channel.flags & RELINK_CHANNEL_STAY) == 0) napi_unref_threadsafe_function(env, inbox);
-  napi_add_env_cleanup_hook(env, env_ends, nullptr);
+  return napi_create_reference(env, dispatch, 1, &dispatch_) == napi_ok &&
+         napi_create_function(env, "settle", 6, nothing, nullptr, &no_op) == napi_ok &&
+         napi_create_reference(env, no_op, 1, &nothing_) == napi_ok &&
+         napi_create_threadsafe_function(env, nullptr, nullptr, string(env, "relink"), 0, 1, nullptr, nullptr, this,
+                                         receive, inbox) == napi_ok;
+}
+
+napi_value Channel::listen(napi_env env, napi_callback_info info) {
+  Arguments<1> given(env, info);
+  Channel* channel = given.channel;
+  napi_threadsafe_function inbox = nullptr;
+  if (!channel->make_inbox(env, given.values[0], &inbox)) return nullptr;
+  if ((channel->with_.flags & RELINK_CHANNEL_STAY) == 0) napi_unref_threadsafe_function(env, inbox);
+  napi_add_env_cleanup_hook(env, env_ends, channel);
   {
-    std::lock_guard<std::mutex> guard(g_lock);
-    g_inbox = inbox;
+    std::lock_guard<std::mutex> guard(channel->lock_);
+    channel->inbox_ = inbox;
   }
-  g_channel.opened(g_channel.ctx);
+  channel->with_.opened(channel->with_.ctx);
   return nullptr;
 }
 
 // expose(value): the host's context, where there is one, gets it under the name that the host gave.
-napi_value expose(napi_env env, napi_callback_info info) {
+napi_value Channel::expose(napi_env env, napi_callback_info info) {
   Arguments<1> given(env, info);
-  const relink_bridge_shared* with = g_shared;
+  const relink_bridge_shared* with = given.channel->shared_;
   if (with != nullptr) {
     napi_set_named_property(env, recast<napi_value>(shared::host_context()->Global()), with->name, given.values[0]);
   }
   return nullptr;
 }
 
-void put(napi_env env, napi_value object, const char* name, napi_callback function) {
+void Channel::put(napi_env env, napi_value object, const char* name, napi_callback function) {
   napi_value value = nullptr;
-  if (napi_create_function(env, name, std::string(name).size(), function, nullptr, &value) == napi_ok) {
+  if (napi_create_function(env, name, std::string(name).size(), function, this, &value) == napi_ok) {
     napi_set_named_property(env, object, name, value);
   }
 }
 
-// The binding is for the bootstrap alone: who asks for it again gets nothing.
-napi_value fill(napi_env env, napi_value exports) {
-  if (g_env != nullptr) return exports;
-  g_env = env;
-  put(env, exports, "listen", listen);
-  put(env, exports, "answer", answer);
-  put(env, exports, "host", call_host);
-  put(env, exports, "expose", expose);
-  napi_set_named_property(env, exports, "settings", string(env, g_channel.settings));
+// The binding is for the bootstrap alone: who asks for it again, or in a Worker, gets nothing.
+napi_value Channel::fill(napi_env env, napi_value exports) {
+  Channel* channel = std::exchange(t_offered, nullptr);
+  if (channel == nullptr) return exports;
+  channel->env_ = env;
+  channel->put(env, exports, "listen", listen);
+  channel->put(env, exports, "answer", answer);
+  channel->put(env, exports, "host", call_host);
+  channel->put(env, exports, "expose", expose);
+  napi_set_named_property(env, exports, "settings", string(env, channel->with_.settings));
   return exports;
 }
 
-// Node keeps a pointer to it.
-const napi_module g_module = {1, 0, "relink", fill, "relink", nullptr, {}};
-
-bool hand_over(std::unique_ptr<Message> message) {
-  std::lock_guard<std::mutex> guard(g_lock);
-  if (g_inbox == nullptr) return false;
-  if (napi_call_threadsafe_function(g_inbox, message.get(), napi_tsfn_nonblocking) != napi_ok) return false;
-  message.release();  // receive() frees it
+bool Channel::hand_over(Message* message) {
+  std::unique_ptr<Message> owned(message);
+  std::lock_guard<std::mutex> guard(lock_);
+  if (inbox_ == nullptr) return false;
+  if (napi_call_threadsafe_function(inbox_, message, napi_tsfn_nonblocking) != napi_ok) return false;
+  owned.release();  // receive() frees it
   return true;
 }
 
-}  // namespace
-
-void offer(node::Environment* env, const relink_bridge_channel& channel, const relink_bridge_shared* shared) {
-  g_channel = channel;
-  g_shared = shared;
-  g_dispatch = nullptr;
-  g_nothing = nullptr;
-  g_env = nullptr;
-  node::AddLinkedBinding(env, g_module);
+void Channel::offer(node::Environment* env, const bool* lost, const relink_bridge_channel& with,
+                    const relink_bridge_shared* shared) {
+  // Node keeps a pointer to it.
+  static const napi_module module = {1, 0, "relink", fill, "relink", nullptr, {}};
+  with_ = with;
+  shared_ = shared;
+  lost_ = lost;
+  dispatch_ = nullptr;
+  nothing_ = nullptr;
+  env_ = nullptr;
+  t_offered = this;
+  node::AddLinkedBinding(env, module);
 }
 
-void close() { stop_listening(); }
-
-bool send(uint64_t id, const char* name, const char* text) {
-  auto message = std::make_unique<Message>();
-  message->id = id;
-  message->name = name;
-  message->text = text;
-  return hand_over(std::move(message));
+void Channel::close() {
+  if (t_offered == this) t_offered = nullptr;
+  std::lock_guard<std::mutex> guard(lock_);
+  inbox_ = nullptr;
 }
 
-bool post(void (*callback)(void* context, int run), void* context) {
-  auto message = std::make_unique<Message>();
-  message->callback = callback;
-  message->context = context;
-  return hand_over(std::move(message));
+bool Channel::send(uint64_t id, const char* name, const char* text) {
+  return hand_over(new Message{id, name, text, nullptr, nullptr});
 }
 
-void settle() {
-  napi_env env = g_env;
+bool Channel::post(void (*callback)(void* context, int run), void* context) {
+  return hand_over(new Message{0, {}, {}, callback, context});
+}
+
+void Channel::settle() {
+  napi_env env = env_;
   napi_handle_scope scope = nullptr;
-  if (env == nullptr || g_nothing == nullptr || napi_open_handle_scope(env, &scope) != napi_ok) return;
+  if (env == nullptr || nothing_ == nullptr || napi_open_handle_scope(env, &scope) != napi_ok) return;
   napi_value receiver = nullptr, function = nullptr, ignored = nullptr;
   napi_get_global(env, &receiver);
-  napi_get_reference_value(env, g_nothing, &function);
+  napi_get_reference_value(env, nothing_, &function);
   forget_exception(env, napi_make_callback(env, nullptr, receiver, function, 0, nullptr, &ignored));
   napi_close_handle_scope(env, scope);
 }
 
-bool call(uint64_t id, const char* name, const char* text) {
-  napi_env env = g_env;
-  if (env == nullptr || g_dispatch == nullptr) return false;
+bool Channel::call(uint64_t id, const char* name, const char* text) {
+  napi_env env = env_;
+  if (env == nullptr || dispatch_ == nullptr) return false;
   napi_handle_scope scope = nullptr;
   if (napi_open_handle_scope(env, &scope) != napi_ok) return false;
-  Call call(env, id, name, text);
+  Call call(env, dispatch_, id, name, text);
   napi_value ignored = nullptr;
   forget_exception(env, napi_make_callback(env, nullptr, call.receiver, call.dispatch, 3, call.arguments, &ignored));
   napi_close_handle_scope(env, scope);
   return true;
 }
 
-}  // namespace channel
 }  // namespace relink

@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 
-#include "instance.h"
+#include "runtime.h"
 
 namespace relink {
 namespace escape {
@@ -12,20 +12,23 @@ namespace {
 struct Entry {
   jmp_buf jump;
   Entry* outer;
+  Runtime* runtime;
   v8::Isolate* isolate;
+  v8::Isolate* hosts;  // OuterIsolate's, before
   sigset_t mask;
 };
 
 thread_local Entry* t_entry = nullptr;  // the innermost
-bool g_lost = false;                    // written by the thread that ticks
 
 }  // namespace
 
-bool guarded(void (*action)(void* context), void* context) {
-  if (g_lost) return false;
+bool guarded(Runtime* runtime, void (*action)(void* context), void* context) {
+  if (runtime->lost) return false;
   Entry entry;
   entry.outer = t_entry;
+  entry.runtime = runtime;
   entry.isolate = nullptr;
+  entry.hosts = OuterIsolate::get();
   if (_setjmp(entry.jump) != 0) return false;
   t_entry = &entry;
   action(context);
@@ -36,8 +39,9 @@ bool guarded(void (*action)(void* context), void* context) {
 void leave() {
   Entry* entry = t_entry;
   if (entry == nullptr) return;
-  g_lost = true;
+  entry->runtime->lost = true;
   t_entry = entry->outer;
+  OuterIsolate::put_back(entry->hosts);
   if (entry->isolate != nullptr) {
     // Once for this entry and for what was entered inside of it.
     while (entry->isolate == v8::Isolate::TryGetCurrent()) entry->isolate->Exit();
@@ -46,19 +50,11 @@ void leave() {
   _longjmp(entry->jump, 1);
 }
 
-bool lost() { return g_lost; }
-
 void entered(v8::Isolate* isolate, const sigset_t& before) {
   if (t_entry == nullptr || t_entry->isolate != nullptr) return;
   t_entry->isolate = isolate;
   t_entry->mask = before;
 }
-
-void go_on_leaving() {
-  if (g_lost) leave();
-}
-
-void forget() { g_lost = false; }
 
 }  // namespace escape
 }  // namespace relink

@@ -6,14 +6,11 @@
 #include <signal.h>
 #include <time.h>
 
-#include <atomic>
-#include <chrono>
 #include <cstdio>
 #include <cstring>
-#include <mutex>
 
 #include "about.h"
-#include "channel.h"
+#include "runtime.h"
 #include "shared.h"
 #include "signal_mask.h"
 
@@ -25,12 +22,6 @@ constexpr int kExitCodeHeap = 134;                 // as of a process that V8 en
 constexpr int kHeapExtensions = 16;
 constexpr uintptr_t kStackForJavaScript = 984 * 1024;  // V8's own default
 constexpr uintptr_t kStackForNative = 128 * 1024;      // what V8's checks do not see
-
-constexpr std::chrono::milliseconds kStopLimit(500);
-
-std::atomic<bool> g_stop_requested{false};
-std::timed_mutex g_environment_lock;  // held while g_environment is used by another thread
-node::Environment* g_environment = nullptr;
 
 // uv_loop_configure(loop, UV_METRICS_IDLE_TIME), as Node's own main calls it: performance.eventLoopUtilization() needs it.
 // A guest may keep libuv to itself, so the bridge does what that function does.
@@ -48,13 +39,6 @@ bool ended_by_error(v8::Isolate* isolate) {
   char name[64] = "";
   script->WriteUtf8(isolate, name, sizeof name - 1, nullptr, 0);
   return strncmp(name, "node:", 5) == 0 && strcmp(name, "node:internal/process/per_thread") != 0;
-}
-
-// From here on other threads may stop the environment; with null no more.
-void publish(node::Environment* env) {
-  std::lock_guard<std::timed_mutex> guard(g_environment_lock);
-  g_environment = env;
-  if (env != nullptr && g_stop_requested.load()) node::Stop(env);
 }
 
 // The lowest address of the calling thread's stack.
@@ -107,20 +91,6 @@ void fail(relink_bridge_result* result, int exit_code, const std::string& why) {
   snprintf(result->message, sizeof result->message, "%s", why.c_str());
 }
 
-bool stop_environment() {
-  // First: an environment that is published from here on is stopped by that.
-  g_stop_requested.store(true);
-  // A thread of the guest's that was parked may hold it for ever.
-  std::unique_lock<std::timed_mutex> guard(g_environment_lock, kStopLimit);
-  if (!guard.owns_lock()) return false;
-  if (g_environment != nullptr) node::Stop(g_environment);
-  return true;
-}
-
-bool stop_requested() { return g_stop_requested.load(); }
-
-void forget_stop() { g_stop_requested.store(false); }
-
 // The environment entered, as embedders do, with room on the stack for it and SIGPIPE kept away: a write to a closed
 // connection is EPIPE then, as Node expects. Can be nested.
 class Instance::Scope {
@@ -162,8 +132,8 @@ class Instance::Scope {
   ContextScope context_;
 };
 
-Instance::Instance(const relink_bridge_options& options, relink_bridge_result* result)
-    : options_(options), result_(result) {}
+Instance::Instance(Runtime* runtime, const relink_bridge_options& options, relink_bridge_result* result)
+    : runtime_(runtime), options_(options), result_(result) {}
 
 Instance::~Instance() {
   OuterIsolate outer(true);
@@ -217,7 +187,7 @@ bool Instance::tick(uint64_t budget_us) {
   if (over()) return false;
   uint64_t until = now_us() + budget_us, worked = time_us(CLOCK_THREAD_CPUTIME_ID);
   Scope scope(this);
-  if (is_shared()) channel::settle();  // what the host's scripts have left for the next tick
+  if (is_shared()) runtime_->channel.settle();  // what the host's scripts have left for the next tick
   do {
     options_.loop->run(setup_->event_loop(), kNoWait);
     // The thread's own time: what other programs took meanwhile says nothing of the next round.
@@ -233,7 +203,7 @@ bool Instance::tick(uint64_t budget_us) {
 bool Instance::call(uint64_t id, const char* name, const char* text) {
   if (over()) return false;
   Scope scope(this);
-  return channel::call(id, name, text);
+  return runtime_->channel.call(id, name, text);
 }
 
 void Instance::finish() {
@@ -244,14 +214,14 @@ void Instance::finish() {
 void Instance::load() {
   Stopwatch time(&result_->us_load);
   node::Environment* env = setup_->env();
-  publish(env);
+  runtime_->stopper.publish(env);
   node::SetProcessExitHandler(env, [this](node::Environment* ended, int code) { exiting(ended, code); });
   if (options_.about != nullptr) tell_scripts(setup_->isolate(), setup_->context(), options_.about);
   // As in Node's own main, what it returns does not matter: an error has been dealt with by then.
   if (options_.channel == nullptr) {
     node::LoadEnvironment(env, node::StartExecutionCallback{});
   } else {
-    channel::offer(env, *options_.channel, options_.shared);
+    runtime_->channel.offer(env, &runtime_->lost, *options_.channel, options_.shared);
     node::LoadEnvironment(env, options_.channel->bootstrap);
   }
   if (!ending_.known && options_.ready != nullptr) options_.ready(options_.ctx);
@@ -273,13 +243,15 @@ void Instance::wind_down() {
 }
 
 void Instance::settle() {
-  channel::close();
-  publish(nullptr);
-  if (stop_requested()) ending_.set(RELINK_HOW_STOPPED, kExitCodeStopped);
+  runtime_->channel.close();
+  runtime_->stopper.publish(nullptr);
+  if (runtime_->stopper.asked()) ending_.set(RELINK_HOW_STOPPED, kExitCodeStopped);
   result_->how = ending_.how;
   result_->exit_code = ending_.exit_code;
   node::Stop(setup_->env());
 }
+
+bool Instance::over() const { return ending_.known || runtime_->stopper.asked(); }
 
 bool Instance::loop_alive() const { return options_.loop->alive(setup_->event_loop()) != 0; }
 

@@ -36,25 +36,15 @@ class Stopwatch {
   uint64_t start_;
 };
 
-// Asks the environment that lives to end, or the next one if there is none yet. Any thread.
-bool stop_environment();
-bool stop_requested();
-void forget_stop();
-
-// The way out of a guest on the host's own thread that can neither go on nor return (abort, V8 out of memory): a jump over its
-// frames, to where the host entered it last. The guest is lost then, with all that it holds.
+// The way out of a runtime on the host's own thread that can neither go on nor return (abort, V8 out of memory): a jump over its
+// frames, to where the host entered it last. It is lost then, with all that it holds.
 namespace escape {
-// Runs `action`, which is ended by leave() if need be. False: it was, now or before.
-bool guarded(void (*action)(void* context), void* context);
-// Does not return if the calling thread is in guarded().
+// Runs `action` of this runtime, which is ended by leave() if need be. False: it was, now or before.
+bool guarded(relink_bridge_runtime* runtime, void (*action)(void* context), void* context);
+// Does not return if the calling thread is in guarded(): the innermost is lost.
 void leave();
-// Whether leave() has jumped.
-bool lost();
 // The isolate that guarded() is in, and the signal mask that the thread had before.
 void entered(v8::Isolate* isolate, const sigset_t& before);
-// For a callback of the host's that was called from within and returns: leaves further.
-void go_on_leaving();
-void forget();
 }  // namespace escape
 
 // How an environment ended: the first reason counts.
@@ -70,7 +60,7 @@ struct Ending {
 // Everything happens on the thread that made it.
 class Instance {
  public:
-  Instance(const relink_bridge_options& options, relink_bridge_result* result);
+  Instance(relink_bridge_runtime* runtime, const relink_bridge_options& options, relink_bridge_result* result);
   ~Instance();
 
   // False: there is none, and the result says why.
@@ -100,13 +90,14 @@ class Instance {
   void loop();
   void wind_down();
   void settle();
-  bool over() const { return ending_.known || stop_requested(); }
+  bool over() const;
   bool due() const;
   bool loop_alive() const;
   void exiting(node::Environment* env, int code);
   node::EnvironmentFlags::Flags environment_flags() const;
   static size_t near_heap_limit(void* instance, size_t current, size_t initial);
 
+  relink_bridge_runtime* runtime_;
   relink_bridge_options options_;
   relink_bridge_result* result_;
   node::MultiIsolatePlatform* platform_ = nullptr;

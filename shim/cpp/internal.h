@@ -62,6 +62,9 @@ bool attached();
 // True once relink_bridge_host_leaving was called.
 bool leaving();
 
+// Whether a runtime of the guest's runs.
+bool any_runs();
+
 // False when the guest could not be stopped in time: then the host's platform must be left standing.
 bool stop_for_leaving_host();
 
@@ -88,9 +91,13 @@ class OuterIsolate {
   ~OuterIsolate();
   OuterIsolate(const OuterIsolate&) = delete;
   void operator=(const OuterIsolate&) = delete;
+  // What is remembered; for a jump that skips destructors.
+  static v8::Isolate* get();
+  static void put_back(v8::Isolate* isolate);
 
  private:
   bool outermost_;
+  v8::Isolate* before_ = nullptr;  // of a runtime further out on the stack
 };
 
 // A callback of the host's called from within the guest: the isolate that the host had entered, if any, is entered again.

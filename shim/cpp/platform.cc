@@ -117,8 +117,10 @@ bool make_shadow(void** vtable, uint32_t slots) {
 int check(const relink_bridge_host* host) {
   if (host == nullptr) return RELINK_BRIDGE_E_ARGUMENT;
   if (host->size != sizeof(relink_bridge_host)) return RELINK_BRIDGE_E_SIZE;
+  // A unit knows the slots of a platform of another line.
+  bool slots = host->unit != nullptr || host->platform_slots >= platform_slots();
   bool complete = host->platform_cell != nullptr && host->log != nullptr && host->guest_thread != nullptr &&
-                  host->event != nullptr && host->platform_slots >= platform_slots() &&
+                  host->event != nullptr && host->may_inspect != nullptr && slots &&
                   host->unregister_isolate_slot < static_cast<int64_t>(host->platform_slots);
   return complete ? 0 : RELINK_BRIDGE_E_ARGUMENT;
 }
@@ -141,7 +143,7 @@ int install(const relink_bridge_host& host) {
 int uninstall() {
   if (leaving()) return RELINK_BRIDGE_E_LEAVING;
   if (!g_attached.load() || g_host_platform == nullptr) return RELINK_BRIDGE_E_NOT_ATTACHED;
-  if (relink_bridge_wait(0) != 0) return RELINK_BRIDGE_E_BUSY;
+  if (any_runs()) return RELINK_BRIDGE_E_BUSY;
   if (!registry::empty()) return RELINK_BRIDGE_E_GUEST_ALIVE;
   void** expected = g_shadow;
   if (!__atomic_compare_exchange_n(vtable_pointer(g_host_platform), &expected, g_original, false, __ATOMIC_ACQ_REL,

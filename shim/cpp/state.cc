@@ -2,6 +2,7 @@
 #include <atomic>
 #include <cstdarg>
 #include <cstdio>
+#include <utility>
 
 #include "internal.h"
 
@@ -87,11 +88,14 @@ thread_local v8::Isolate* t_outer = nullptr;
 }  // namespace
 
 OuterIsolate::OuterIsolate(bool outermost) : outermost_(outermost) {
-  if (outermost_) t_outer = v8::Isolate::TryGetCurrent();
+  if (outermost_) before_ = std::exchange(t_outer, v8::Isolate::TryGetCurrent());
 }
 OuterIsolate::~OuterIsolate() {
-  if (outermost_) t_outer = nullptr;
+  if (outermost_) t_outer = before_;
 }
+
+v8::Isolate* OuterIsolate::get() { return t_outer; }
+void OuterIsolate::put_back(v8::Isolate* isolate) { t_outer = isolate; }
 
 HostScope::HostScope() : isolate_(t_outer) {
   if (isolate_ != nullptr) isolate_->Enter();

@@ -297,4 +297,23 @@ static_assert(sizeof(BackingStore) == 1, "v8-array-buffer.h");
 
 }  // namespace v8
 
+namespace v8_inspector {
+
+// v8-inspector.h, which is not among the headers that Node comes with: a text, passed as a copy of this. tests/side.rs sees that it is so.
+class StringView {
+ public:
+  bool is_8_bit;
+  size_t length;
+  const void* characters;
+};
+static_assert(sizeof(StringView) == 24, "v8-inspector.h");
+
+// v8-inspector.h
+class V8InspectorSession {
+ public:
+  static bool canDispatchMethod(StringView method);
+};
+
+}  // namespace v8_inspector
+
 #endif  // RELINK_V8_ABI_H_

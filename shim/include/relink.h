@@ -1,7 +1,7 @@
 /* relink.h: bringing Node into a process that has a V8, talking to it, and taking it out again.
  *
  * The functions are those of librelink.so, loaded with dlopen() or linked (relink.pc); with LD_PRELOAD and RELINK_* variables
- * none of them is needed. C99, no other header. One guest at a time. Nothing is thrown; no function of the host's that is
+ * none of them is needed. C99, no other header. Nothing is thrown; no function of the host's that is
  * called back may throw or jump out either. docs/EMBEDDING.md tells more.
  *
  * Threads: each function says which may call it. "Any" means any thread of the host's, at any time, but not one that holds a
@@ -22,7 +22,7 @@ extern "C" {
 enum relink_answer {
   RELINK_OK = 0,
   RELINK_NOTHING = 1,      /* there is no such guest (any more) */
-  RELINK_BUSY = 2,         /* there is one already; or: called from within a tick */
+  RELINK_BUSY = 2,         /* called from within a script of this runtime; relink_start(): there is one already */
   RELINK_TIMEOUT = 3,      /* not in time; what was asked for may still happen */
   RELINK_REFUSED = 4,      /* it cannot be brought in; relink_last_error() says why */
   RELINK_STAYS = 5,        /* it has ended, but something of it can never end: it stays loaded */
@@ -45,6 +45,13 @@ void relink_free(char *text);
 
 /* ------------------------------------------------------------------------------------------------------------------------
  * A guest that the host talks to
+ *
+ * Several runtimes run side by side. Each has an isolate, an event loop, scripts, functions of the host's and an end of its own;
+ * what one does, and how it ends, is none of the others' concern. They share one libnode and what Node has once per process, so
+ * guest, node_args, cwd and provider are those of the first as long as one of them is there: relink_create() refuses others. Also
+ * one for all: the process's title, environment (but for `env`), working directory, umask and users; V8's flags; handlers of signals
+ * that scripts send to this process, which reach each runtime that has one; libuv's thread pool; OpenSSL's configuration. EMBEDDING.md
+ * has the rest. A runtime whose `how` is "abort" is lost: the others go on, but no other can come.
  */
 
 /* A handle, never dereferenced. One that is no longer valid is answered with NOTHING. */
@@ -71,10 +78,11 @@ typedef struct relink_options {
   const char *const *node_args;   /* Node's own options, as "--no-warnings" */
   const char *const *env;         /* "NAME=VALUE": process.env is a copy of the host's with these; null: it is the host's */
   const char *cwd;                /* working directory of the guest alone; own thread only */
-  const char *const *disallow;    /* what scripts may not do: "child_process", "addons" */
+  const char *const *disallow;    /* what scripts may not do: "child_process", "addons", "inspector" */
   const char *provider;           /* a part of the path of the module whose V8 is meant, if there are several */
   const char *report;             /* a file that the report is written to when Node has ended */
-  unsigned int max_heap_mib;      /* Node is stopped before its JavaScript heap grows beyond this; 0: V8's own limit */
+  unsigned int max_heap_mib;      /* Node is stopped before its JavaScript heap grows beyond this; 0: V8's own limit. Its Workers: those
+                                     that start before another runtime is created; others take resourceLimits */
   unsigned int wait_ms;           /* how long to wait for the host's V8 to be initialised; 0: not at all */
   unsigned int flags;             /* RELINK_STAY */
   unsigned int reserved;          /* 0 */
@@ -82,6 +90,11 @@ typedef struct relink_options {
   void *isolate;                  /* shared only: the v8::Isolate * */
   const void *context;            /* shared only: a v8::Local<v8::Context> *, that of the scripts that use Node */
   const char *expose;             /* shared only: that context's global object gets { require, process, global } by this name */
+  /* The second version ends here. */
+  unsigned int script_deadline_ms;/* ticked and shared: a tick, a call on the guest's thread, or the main script in relink_create(), that
+                                     takes longer is interrupted, and the runtime ends ("deadline" in its report); 0: never. What
+                                     functions of the host's take counts */
+  unsigned int reserved_too;      /* 0 */
 } relink_options;
 
 /* Shared mode. The thread that calls a function of the guest's, be it relink_create() or a script's require(), is the one that
@@ -96,7 +109,9 @@ typedef struct relink_options {
 int relink_probe(const relink_options *options, char **result);
 
 /* Brings Node in, and returns when it can be talked to, at which its script may not yet have run (own thread) or has run up
- * to its first wait (ticked): OK, BUSY, ARGUMENT, REFUSED. Any thread; in ticked mode it becomes the guest's. */
+ * to its first wait (ticked): OK, ARGUMENT, REFUSED (also where it cannot be beside those that there are), WRONG_THREAD. Any thread,
+ * also from within a script of another runtime; in ticked mode it becomes the guest's, and must be the host's (WRONG_THREAD).
+ * One thread may tick several, and one from within another. */
 int relink_create(const relink_options *options, relink_runtime **runtime);
 
 enum relink_kind {
@@ -142,7 +157,7 @@ typedef void (*relink_callback)(void *context, int run);
 int relink_post(relink_runtime *runtime, relink_callback callback, void *context);
 
 /* Does what is due in the guest and returns: OK, or ENDED. Never waits. The budget (microseconds) is looked at between rounds of
- * the event loop: one callback is never cut short. NOTHING, BUSY, WRONG_THREAD. The thread that created it, ticked mode. */
+ * the event loop: one callback is never cut short, but by script_deadline_ms. NOTHING, BUSY, WRONG_THREAD. The thread that created it, ticked mode. */
 int relink_tick(relink_runtime *runtime, unsigned long long budget_us);
 
 /* Waits until Node has ended by itself: OK, NOTHING, TIMEOUT; WRONG_THREAD on the guest's thread. */
@@ -155,9 +170,9 @@ int relink_stop(relink_runtime *runtime, unsigned int timeout_ms);
 /* The report so far (JSON): OK, NOTHING, ARGUMENT. Any thread. */
 int relink_report(relink_runtime *runtime, char **result);
 
-/* Stops Node if it runs and takes the guest out of the process: its slots, the host's platform and every library that came
- * with it are as before. OK, NOTHING, TIMEOUT, BUSY, STAYS; WRONG_THREAD for a ticked guest elsewhere than on its thread. After
- * OK and STAYS the handle is no longer valid; after OK another guest may be created. */
+/* Stops Node if it runs and takes the runtime out of the process, with the last one the guest: its slots, the host's platform and every
+ * library that came with it are as before. OK, NOTHING, TIMEOUT, BUSY, STAYS; WRONG_THREAD for a ticked guest elsewhere than on its
+ * thread. After OK and STAYS the handle is no longer valid; after the last OK another guest may come. Add-ons stay loaded until then. */
 int relink_destroy(relink_runtime *runtime, unsigned int timeout_ms);
 
 /* ------------------------------------------------------------------------------------------------------------------------
@@ -166,7 +181,7 @@ int relink_destroy(relink_runtime *runtime, unsigned int timeout_ms);
 
 /* Brings Node in, on a thread of its own. `settings` are the RELINK_* variables of README.md, each "NAME=VALUE", then a
  * null pointer; RELINK_GUEST and RELINK_SCRIPT are needed. Returns at once: OK, BUSY or REFUSED. Why Node could not be brought
- * in is told on standard error and in the report that RELINK_REPORT names. Any thread. */
+ * in is told on standard error and in the report that RELINK_REPORT names. One such guest at a time, beside runtimes. Any thread. */
 int relink_start(const char *const *settings);
 
 /* Waits until that guest has ended by itself, at most so many milliseconds: OK, NOTHING or TIMEOUT. Any thread. */

@@ -114,6 +114,17 @@ const host = new Proxy(Object.create(null), {
 });
 Object.defineProperty(globalThis, 'relink', { value: Object.freeze({ host, version: settings.version }) });
 
+// What is withheld is so below JavaScript. This only says it at once, where a script asks for it as scripts do.
+if (settings.disallow?.includes('inspector')) {
+  const inspector = require('inspector');
+  const no = () => {
+    throw Object.assign(new Error('the inspector is not allowed in this guest'), { code: 'ERR_INSPECTOR_NOT_AVAILABLE' });
+  };
+  Object.assign(inspector, { open: no, waitForDebugger: no });
+  inspector.Session.prototype.connect = no;
+  Module.syncBuiltinESMExports();
+}
+
 if (settings.env) process.env = { ...process.env, ...settings.env };
 listen(dispatch);
 if (settings.exposes) core.expose({ require: Module.createRequire(folder()), process, global: globalThis });

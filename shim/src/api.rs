@@ -5,33 +5,25 @@
 
 use super::{new_report, settle, spawn, ARMED};
 use crate::answer::{answer, Answer, No};
-use crate::embed::current;
 use relink_core::config::Config;
 use relink_core::error::Error;
-use relink_core::pipeline::Entered;
+use relink_core::pipeline::Share;
 use relink_core::report::log::{self, Level};
-use relink_core::runtime::lifecycle;
+use relink_core::runtime::lifecycle::Life;
 use std::ffi::{c_char, c_int, CStr, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// The guest's thread; it gives back what is to be unloaded, or nothing if Node was not brought in.
-type Session = JoinHandle<Option<Entered>>;
+/// The guest's thread, which gives back what is to be taken out, or nothing if Node was not brought in; and its life.
+type Session = (JoinHandle<Option<Share>>, Arc<Life>);
 
 static SESSION: Mutex<Option<Session>> = Mutex::new(None);
 
 fn session() -> MutexGuard<'static, Option<Session>> {
     SESSION.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Keeps other guests away while one is made. `None`: there is one.
-pub fn reserve() -> Option<impl Drop> {
-    let session = session();
-    let free = session.is_none() && !ARMED.load(Ordering::Relaxed) && current().is_none();
-    free.then_some(session)
 }
 
 /// Brings Node in.
@@ -44,7 +36,7 @@ pub unsafe extern "C" fn relink_start(settings: *const *const c_char) -> c_int {
     let settings = unsafe { strings(settings) };
     answer(|| {
         let mut session = session();
-        if session.is_some() || ARMED.load(Ordering::Relaxed) || current().is_some() {
+        if session.is_some() || ARMED.load(Ordering::Relaxed) {
             return Err(Answer::Busy.because("there is a guest already"));
         }
         let get = |name: &str| settings.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
@@ -57,7 +49,9 @@ pub unsafe extern "C" fn relink_start(settings: *const *const c_char) -> c_int {
             log::tell(Level::Error, &error.line());
             No::from(error)
         })?;
-        *session = spawn(config, None, new_report(), || Ok(()), |entered| entered);
+        let life = Life::new(0);
+        let thread = spawn(config, None, &life, new_report(), || Ok(()), |share| share);
+        *session = thread.map(|thread| (thread, life));
         session.as_ref().map(|_| ()).ok_or_else(|| Answer::Refused.because("no thread for Node"))
     })
 }
@@ -86,23 +80,22 @@ unsafe fn strings(settings: *const *const c_char) -> Vec<(String, OsString)> {
 /// Waits until the guest has ended by itself.
 #[no_mangle]
 pub extern "C" fn relink_wait(timeout_ms: u32) -> c_int {
-    answer(|| await_end(timeout_ms, || ()))
+    answer(|| await_end(timeout_ms, |_| ()))
 }
 
 /// Waits for the guest's thread; `meanwhile` is called again and again.
-fn await_end(timeout_ms: u32, meanwhile: impl Fn()) -> Result<(), No> {
+fn await_end(timeout_ms: u32, meanwhile: impl Fn(&Life)) -> Result<(), No> {
     const PAUSE: Duration = Duration::from_millis(1);
     let deadline = Instant::now() + Duration::from_millis(u64::from(timeout_ms));
     loop {
         match &*session() {
             None => return Err(Answer::Nothing.because("there is no guest")),
-            Some(thread) if thread.is_finished() || lifecycle::is_parked() => return Ok(()),
+            Some((thread, life)) if thread.is_finished() || life.is_parked() => return Ok(()),
             Some(_) if Instant::now() >= deadline => {
                 return Err(Answer::Timeout.because("Node still runs"));
             }
-            Some(_) => {}
+            Some((_, life)) => meanwhile(life),
         }
-        meanwhile();
         std::thread::sleep(PAUSE);
     }
 }
@@ -112,18 +105,19 @@ fn await_end(timeout_ms: u32, meanwhile: impl Fn()) -> Result<(), No> {
 pub extern "C" fn relink_unload(timeout_ms: u32) -> c_int {
     answer(|| {
         // Again and again: a guest that has not begun yet does not hear the first time.
-        await_end(timeout_ms, || lifecycle::stop("stopped", 1, "the host asked for it"))?;
-        if lifecycle::is_parked() {
+        await_end(timeout_ms, |life| life.stop("stopped", 1, "the host asked for it"))?;
+        let mut session = session();
+        let nothing = || Answer::Nothing.because("there is no guest");
+        let (thread, life) = session.take().ok_or_else(nothing)?;
+        if life.is_parked() {
+            *session = Some((thread, life));
             return Err(Answer::Stays.because("the guest ended in a way that its thread could not leave"));
         }
-        let nothing = || Answer::Nothing.because("there is no guest");
-        let thread = session().take().ok_or_else(nothing)?;
-        let Ok(Some(entered)) = thread.join() else {
-            // Node was not brought in: nothing is left of it.
-            let stays = || Answer::Stays.because("a guest still runs");
-            return lifecycle::renew().then_some(()).ok_or_else(stays);
-        };
-        entered.unload().map_err(|error| {
+        drop(session);
+        let share = thread.join().unwrap_or(None);
+        life.thread_is_gone();
+        // Without one Node was not brought in: nothing is left of it.
+        share.map_or(Ok(()), Share::give_back).map_err(|error| {
             log::tell(Level::Error, &error.line());
             Answer::Stays.because(error.line())
         })

@@ -17,11 +17,12 @@ mod plugin;
 use relink_core::config::{self, Config};
 use relink_core::error::Error;
 use relink_core::host::detect;
-use relink_core::pipeline::{self, Entered, SharedReport};
+use relink_core::pipeline::{self, Share, SharedReport};
 use relink_core::process::{executable, Maps, Modules};
 use relink_core::report::log::{self, Level};
 use relink_core::report::{Failure, Report};
 use relink_core::runtime::channel::Channel;
+use relink_core::runtime::lifecycle::Life;
 use relink_core::runtime::{guards, lifecycle, signals};
 use std::ffi::{c_char, OsString};
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -67,8 +68,8 @@ fn arm() {
         // Nobody will ask for the guest to be taken out.
         Ok(config) => {
             ARMED.store(true, Ordering::Relaxed);
-            let keep = |entered: Option<Entered>| entered.into_iter().for_each(Entered::keep);
-            drop(spawn(config, None, report, || Ok(()), keep));
+            let keep = |share: Option<Share>| share.into_iter().for_each(Share::keep);
+            drop(spawn(config, None, &Life::new(0), report, || Ok(()), keep));
         }
         Err(error) => fail(&error, &report, file.as_deref()),
     }
@@ -137,9 +138,10 @@ extern "C" fn at_exit_of_the_host() {
 fn spawn<T: Send + 'static>(
     config: Config,
     channel: Option<Arc<Channel>>,
+    life: &Arc<Life>,
     report: SharedReport,
     prepare: impl FnOnce() -> Result<(), Error> + Send + 'static,
-    then: impl FnOnce(Option<Entered>) -> T + Send + 'static,
+    then: impl FnOnce(Option<Share>) -> T + Send + 'static,
 ) -> Option<JoinHandle<T>> {
     guards::all();
     if UNTOLD.set((Arc::clone(&report), config.report.clone())).is_ok() {
@@ -149,12 +151,14 @@ fn spawn<T: Send + 'static>(
     pipeline::lock(&report).guest = config.guest.display().to_string();
     let told = Arc::clone(&report);
     let file = config.report.clone();
+    let life = Arc::clone(life);
     let thread = std::thread::Builder::new().name("relink-node".into()).stack_size(STACK);
     let spawned = signals::blocked(|| {
         thread.spawn(move || {
-            lifecycle::on_own_thread();
+            life.on_own_thread();
             let run = || {
-                prepare().and_then(|()| pipeline::run(&config, bridge::all(), channel.as_deref(), &report))
+                prepare()
+                    .and_then(|()| pipeline::run(&config, bridge::all(), channel.as_deref(), &life, &report))
             };
             let result = catch_unwind(AssertUnwindSafe(run))
                 .unwrap_or_else(|panic| Err(Error::Internal(panic_text(&*panic))));
@@ -171,7 +175,7 @@ fn fail(error: &Error, report: &SharedReport, file: Option<&Path>) {
     lifecycle::never();
     log::tell(Level::Error, &format!("{}; the host goes on without Node", error.line()));
     pipeline::lock(report).error = Some(Failure { code: error.code().into(), message: error.to_string() });
-    pipeline::finish(report, file, None);
+    pipeline::finish(report, file, 0, None);
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

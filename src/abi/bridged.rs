@@ -7,8 +7,8 @@ use super::version::V8Version;
 /// One such difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bridged {
-    /// Major and minor version of the V8 that the guest was compiled for.
-    pub guest: (u32, u32),
+    /// Major and minor versions of the V8s that the guests were compiled for.
+    pub guests: &'static [(u32, u32)],
     /// Major and minor versions of the hosts' V8s.
     pub hosts: &'static [(u32, u32)],
     /// How the fact's name begins, as [`Change::fact`] has it.
@@ -62,6 +62,15 @@ pub const BRIDGED: &[Bridged] = &[
     of_18("vtable v8::ArrayBuffer::Allocator", "adapter unit: allocators of array buffers", None),
     of_18("vtable v8::String::External", "adapter unit: external strings", None),
     of_18("constant v8::internal::kExternalPointerTagShift", "read with the sandbox only", None),
+    of_20("layout v8::HeapProfiler::HeapSnapshotOptions", "the guest's has room for more, which is 0: V8's own choice"),
+    of_20("layout v8::CppHeapCreateParams", "adapter unit: the heap of C++ objects"),
+    of_20("constant cppgc::", "no object of Node's is on a heap of cppgc"),
+    of_20("constant v8::internal::kExternalPointer", "read with the sandbox only"),
+    of_20("constant v8::internal::Internals::kExternalPointerTableBufferOffset", "read with the sandbox only"),
+    of_20("enum v8::ScriptCompiler::CompileOptions::", "Node has none of those that were renumbered"),
+    of_20("vtable cppgc::internal::RootVisitor", "no object of Node's is on a heap of cppgc"),
+    of_20("vtable v8::Context::DeepFreezeDelegate", "Node neither implements nor uses it"),
+    of_20("layout v8_inspector::V8StackFrame", "Node neither implements nor uses it"),
     unused("layout cppgc::HeapStatistics"),
     unused("vtable cppgc::Platform"),
     unused("constant cppgc::internal::api_constants::"),
@@ -90,20 +99,29 @@ pub const BRIDGED: &[Bridged] = &[
 
 /// Hosts with an adapter unit for guests of V8 10.2.
 const HOSTS_OF_18: &[(u32, u32)] = &[(10, 8), (11, 3), (11, 8), (12, 4), (12, 9), (13, 6), (14, 1), (14, 6)];
+/// The same for guests of V8 11.3.
+const HOSTS_OF_20: &[(u32, u32)] = &[(11, 8), (12, 4), (12, 9), (13, 6)];
 const FAST: &str = "adapter unit: V8 is given the slow function alone";
 
+/// What guests of Node 18 feel, and those of Node 20 if it is not older than they.
 const fn of_18(fact: &'static str, by: &'static str, lost: Option<&'static str>) -> Bridged {
-    Bridged { guest: (10, 2), hosts: HOSTS_OF_18, fact, by, lost }
+    Bridged { guests: &[(10, 2), (11, 3)], hosts: HOSTS_OF_18, fact, by, lost }
+}
+
+/// What Node 18's V8 does not have, or not so.
+const fn of_20(fact: &'static str, by: &'static str) -> Bridged {
+    Bridged { guests: &[(11, 3)], hosts: HOSTS_OF_20, fact, by, lost: None }
 }
 
 const fn unused(fact: &'static str) -> Bridged {
-    of_18(fact, "Node 18 neither implements nor uses it", None)
+    of_18(fact, "Node neither implements nor uses it", None)
 }
 
 /// What of `table` stands between the two sides of `change`.
 pub fn bridge(table: &[Bridged], guest: V8Version, host: V8Version, change: &Change) -> Option<Bridged> {
     let host = rules_of(host);
-    let pair =
-        |b: &&Bridged| b.guest == (guest.major, guest.minor) && b.hosts.contains(&(host.major, host.minor));
+    let pair = |b: &&Bridged| {
+        b.guests.contains(&(guest.major, guest.minor)) && b.hosts.contains(&(host.major, host.minor))
+    };
     table.iter().filter(pair).find(|b| change.fact.starts_with(b.fact)).copied()
 }

@@ -2,11 +2,12 @@
 
 use super::adapters::unit_for;
 use super::bridged::{bridge, Bridged, BRIDGED};
-use super::catalogue::{known_abis, profile_of, KnownAbi, Profile, CXX_WITNESSES};
+use super::catalogue::{known_abis, profile_of, Facts, KnownAbi, Profile, CXX_WITNESSES};
 use super::compare::{breaking, unknown_parts, Change};
 use super::layout::{covers, words, Field};
 use super::line::Line;
 use super::remedy::{for_unknown, other_guest, several_layouts};
+pub use super::verdict::Verdict;
 use super::version::V8Version;
 use crate::error::Error;
 use crate::guest::GuestNote;
@@ -65,44 +66,6 @@ impl<'d> VerifiedPlan<'d> {
     }
 }
 
-/// The gate's decision.
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
-#[serde(tag = "verdict", rename_all = "lowercase")]
-pub enum Verdict {
-    /// The headers of both sides compile into the same numbers.
-    Identical {
-        /// The V8 versions of which that was seen.
-        abi: String,
-    },
-    /// They differ where code of ours stands between.
-    Bridgeable {
-        /// What differs.
-        differences: Vec<Change>,
-        /// What stands between.
-        adapters: Vec<&'static str>,
-        /// What the guest cannot do for it.
-        degraded: Vec<&'static str>,
-    },
-    /// They differ, or are not known not to.
-    Refused {
-        /// Each fact with both values.
-        differences: Vec<Change>,
-        /// What would cure it.
-        remedies: Vec<String>,
-    },
-}
-
-impl Verdict {
-    /// The verdict in a word, as JSON has it.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Identical { .. } => "identical",
-            Self::Bridgeable { .. } => "bridgeable",
-            Self::Refused { .. } => "refused",
-        }
-    }
-}
-
 /// What a guest with a note was compiled for. (A guest with a V8 of its own was compiled for that one: its fingerprint.)
 pub fn compiled_for(note: &GuestNote) -> Fingerprint {
     let cxx = CXX_WITNESSES.iter().map(|(_, library)| *library).find(|library| *library == note.cxx);
@@ -117,33 +80,40 @@ pub fn compiled_for(note: &GuestNote) -> Fingerprint {
 
 /// Compares what the guest was compiled for with what the host is. An unknown fact counts as a difference.
 pub fn judge(guest: &Fingerprint, host: &Fingerprint) -> Verdict {
-    judge_with(&[], &[], guest, host)
+    judge_with(None, &[], guest, host)
 }
 
 /// The same for a guest with a note: a neutral one does not feel what its layout table covers, nor what an adapter unit bridges.
 pub fn judge_note(note: &GuestNote, host: &Fingerprint) -> Verdict {
     let unit = unit_for(note, host);
     let bridged = if unit.is_some() { BRIDGED } else { &[] };
-    let mut verdict = judge_with(&note.layout, bridged, &compiled_for(note), host);
+    let mut verdict = judge_with(Some(note), bridged, &compiled_for(note), host);
     if let (Verdict::Bridgeable { degraded, .. }, Some(unit)) = (&mut verdict, unit) {
         degraded.extend(unit.lost);
     }
     verdict
 }
 
-fn judge_with(layout: &[Field], table: &[Bridged], guest: &Fingerprint, host: &Fingerprint) -> Verdict {
+fn judge_with(
+    note: Option<&GuestNote>,
+    table: &[Bridged],
+    guest: &Fingerprint,
+    host: &Fingerprint,
+) -> Verdict {
+    let layout = note.map_or(&[][..], |note| &note.layout);
     let mut differences = configuration(guest, host);
     let mut remedies = Vec::new();
     if !differences.is_empty() {
         remedies.push("take a guest that was compiled for the host's V8 and with its C++ library".into());
     }
-    match versions(guest, host) {
+    match versions(note, guest, host) {
         Ok((g, h)) => {
-            let mut felt: Vec<_> = felt(g, h).into_iter().filter(|change| !covered(layout, change)).collect();
+            let mut felt: Vec<_> =
+                felt(&g, h).into_iter().filter(|change| !covered(layout, change)).collect();
             // What nothing of ours stands between is what refuses a pair: it is named first.
-            felt.sort_by_key(|change| bridge(table, g.first, h.first, change).is_some());
+            felt.sort_by_key(|change| bridge(table, g.version(), h.first, change).is_some());
             let bridged: Vec<_> =
-                felt.iter().filter_map(|change| bridge(table, g.first, h.first, change)).collect();
+                felt.iter().filter_map(|change| bridge(table, g.version(), h.first, change)).collect();
             if differences.is_empty() && bridged.len() == felt.len() {
                 return passed(h, felt, &bridged);
             }
@@ -176,12 +146,32 @@ fn covered(layout: &[Field], change: &Change) -> bool {
     }
 }
 
-/// What a guest compiled for the one feels on the other.
-fn felt(guest: &KnownAbi, host: &KnownAbi) -> Vec<Change> {
-    if std::ptr::eq(guest, host) {
-        return Vec::new();
+/// What is known of the headers that a guest was compiled with.
+#[derive(Clone, Copy)]
+enum Headers<'a> {
+    /// What the catalogue has for their version.
+    Known(&'static KnownAbi),
+    /// What the guest says itself.
+    Told(V8Version, &'a Facts),
+}
+
+impl Headers<'_> {
+    fn version(&self) -> V8Version {
+        match self {
+            Self::Known(abi) => abi.first,
+            Self::Told(version, _) => *version,
+        }
     }
-    let (g, h) = (guest.facts(), host.facts());
+}
+
+/// What a guest compiled for the one feels on the other.
+fn felt(guest: &Headers, host: &KnownAbi) -> Vec<Change> {
+    let g = match guest {
+        Headers::Known(abi) if std::ptr::eq(*abi, host) => return Vec::new(),
+        Headers::Known(abi) => abi.facts(),
+        Headers::Told(_, facts) => *facts,
+    };
+    let h = host.facts();
     let mut found = breaking(g, h);
     found.extend(unknown_parts(g, h));
     found
@@ -304,11 +294,15 @@ fn told(guest: &Fingerprint, host: &Fingerprint, differences: &[Change], remedie
     std::iter::once(text).chain(remedies.iter().cloned()).collect()
 }
 
-type Pair = (&'static KnownAbi, &'static KnownAbi);
+type Pair<'a> = (Headers<'a>, &'static KnownAbi);
 
-/// What the catalogue knows of both sides, or what it lacks with the remedy. Where builds of one version differ, the pair
-/// that differs most counts.
-fn versions(guest: &Fingerprint, host: &Fingerprint) -> Result<Pair, (Change, String)> {
+/// What is known of both sides, or what is not with the remedy: of the guest what its note tells, else what the catalogue has. Where
+/// builds of one version differ, the pair that differs most counts.
+fn versions<'a>(
+    note: Option<&'a GuestNote>,
+    guest: &Fingerprint,
+    host: &Fingerprint,
+) -> Result<Pair<'a>, (Change, String)> {
     let side = |of: &Fingerprint, whose: &str| {
         let version = of.version.ok_or_else(|| untold(whose))?;
         let abis = known_abis(version);
@@ -320,7 +314,11 @@ fn versions(guest: &Fingerprint, host: &Fingerprint) -> Result<Pair, (Change, St
     };
     // The host is looked at first: its V8 is the one that cannot be chosen.
     let hosts = side(host, "host")?;
-    let guests = side(guest, "guest")?;
+    let told = note.and_then(|note| Some(Headers::Told(guest.version?, note.facts.as_deref()?)));
+    let guests = match told {
+        Some(told) => vec![told],
+        None => side(guest, "guest")?.into_iter().map(Headers::Known).collect(),
+    };
     let mut pairs: Vec<Pair> = guests.iter().flat_map(|g| hosts.iter().map(|h| (*g, *h))).collect();
     pairs.sort_by_key(|(g, h)| felt(g, h).len());
     pairs.pop().ok_or_else(|| untold("host"))
@@ -429,20 +427,45 @@ mod tests {
         assert!(differences(&same, &same).is_empty());
     }
 
+    /// What a guest tells of its headers counts, whatever the catalogue has for their version.
+    #[test]
+    fn a_guest_that_tells_its_facts_is_judged_by_them() {
+        let side = v8("10.2.154.26");
+        let right = known_abis(V8Version::new(10, 2, 154, 26))[0].facts();
+        let of = |facts: &Facts| GuestNote {
+            facts: Some(Box::new(facts.clone())),
+            ..GuestNote::of_stock("libnode.so.108", &side)
+        };
+        assert!(matches!(judge_note(&of(right), &side), Verdict::Identical { .. }));
+        let mut wrong = right.clone();
+        wrong.records.get_mut("v8::HandleScope").unwrap().size += 8;
+        wrong.vtables.get_mut("v8::Platform").unwrap().swap(2, 3);
+        let Verdict::Refused { differences, .. } = judge_note(&of(&wrong), &side) else {
+            panic!("not refused");
+        };
+        let facts: Vec<_> = differences.iter().map(|change| change.fact.as_str()).collect();
+        assert_eq!(facts, ["layout v8::HandleScope", "vtable v8::Platform"]);
+    }
+
     #[test]
     fn what_is_bridged_passes_with_what_is_lost() {
         let (guest, host) = (v8("10.2.154.26"), v8("10.7.193.13"));
         let felt = differences(&guest, &host);
         assert!(felt.len() > 3, "{felt:?}");
-        let entry =
-            |fact| Bridged { guest: (10, 2), hosts: &[(10, 7)], fact, by: "stand_in", lost: Some("a thing") };
+        let entry = |fact| Bridged {
+            guests: &[(10, 2)],
+            hosts: &[(10, 7)],
+            fact,
+            by: "stand_in",
+            lost: Some("a thing"),
+        };
         let all = [entry("")];
-        let Verdict::Bridgeable { differences, adapters, degraded } = judge_with(&[], &all, &guest, &host)
+        let Verdict::Bridgeable { differences, adapters, degraded } = judge_with(None, &all, &guest, &host)
         else {
             panic!("not bridgeable");
         };
         assert_eq!((differences, adapters, degraded), (felt, vec!["stand_in"], vec!["a thing"]));
         let some = [entry("constant ")];
-        assert!(matches!(judge_with(&[], &some, &guest, &host), Verdict::Refused { .. }));
+        assert!(matches!(judge_with(None, &some, &guest, &host), Verdict::Refused { .. }));
     }
 }

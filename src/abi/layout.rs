@@ -114,8 +114,12 @@ pub fn words(fields: &[Field], host: &Facts) -> Result<Vec<i32>, Vec<String>> {
 
 /// Whether a guest with these fields does not feel that the constant of this name is another one.
 pub fn covers(fields: &[Field], constant: &str) -> bool {
-    // All instances of a template have one definition.
-    let same = constant.replace("<void>", "<v8::Value>");
+    // All instances of a template have one definition; what stands beside a return value is derived.
+    let same = match constant {
+        "v8::ReturnValue<v8::Value>::kDefaultValueValueIndex" => "v8::ReturnValue::default_slot".into(),
+        "v8::ReturnValue<v8::Value>::kIsolateValueIndex" => "v8::ReturnValue::isolate_slot".into(),
+        other => other.replace("<void>", "<v8::Value>"),
+    };
     fields.iter().any(|field| field.name == same)
 }
 
@@ -182,5 +186,7 @@ mod tests {
         let fields = [field("v8::PropertyCallbackInfo<v8::Value>::kThisIndex", true)];
         assert!(covers(&fields, "v8::PropertyCallbackInfo<void>::kThisIndex"));
         assert!(!covers(&fields, "v8::internal::Internals::kNodeStateMask"));
+        let beside = "v8::ReturnValue<v8::Value>::kDefaultValueValueIndex";
+        assert!(covers(&[field("v8::ReturnValue::default_slot", true)], beside) && !covers(&fields, beside));
     }
 }

@@ -10,4 +10,5 @@ pub mod learned;
 pub mod line;
 pub mod probe;
 pub mod remedy;
+mod verdict;
 pub mod version;

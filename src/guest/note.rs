@@ -1,5 +1,6 @@
 //! The note in which a guest says what it was built from (gABI chapter 5, "Note Section").
 
+use crate::abi::catalogue::Facts;
 use crate::abi::layout::Field;
 use crate::address::LinkAddr;
 use crate::elf::{notes, ElfError, Image, Note};
@@ -45,6 +46,10 @@ pub struct GuestNote {
     /// The words of its layout table; none unless it is a neutral guest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layout: Vec<Field>,
+    /// What those headers compile into the guest (sizes, fields, slots of virtual functions, numbers), as far as it tells; the gate
+    /// then asks no catalogue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Box<Facts>>,
 }
 
 impl GuestNote {
@@ -64,6 +69,7 @@ impl GuestNote {
             smi_bits: v8.smi_bits.unwrap_or(0),
             key: String::new(),
             layout: Vec::new(),
+            facts: None,
         }
     }
 }

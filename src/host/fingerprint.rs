@@ -1,6 +1,8 @@
 //! What a V8 is, read from its data symbols; no code of it runs.
 
-use crate::abi::catalogue::{CXX_WITNESSES, SMI_SHIFT, TAGGED_SIZE, VERSION_EMBEDDER, VERSION_NUMBERS};
+use crate::abi::catalogue::{
+    COMPRESSED_SLOTS, CXX_WITNESSES, FULL_SLOTS, SMI_SHIFT, TAGGED_SIZE, VERSION_EMBEDDER, VERSION_NUMBERS,
+};
 use crate::abi::version::V8Version;
 use crate::address::LinkAddr;
 use crate::elf::{ElfError, Image, SymbolTable};
@@ -46,11 +48,14 @@ impl Fingerprint {
             }
         }
         let [major, minor, build, patch] = numbers;
+        let tagged_size = facts.int(TAGGED_SIZE)?.map_or_else(|| facts.slots(), |size| Ok(Some(size)))?;
+        let smi_bits = facts.int(SMI_SHIFT)?.and_then(smi_bits);
         Ok(Self {
             version: known.then_some(V8Version { major, minor, build, patch }),
             embedder: facts.string(VERSION_EMBEDDER)?,
-            tagged_size: facts.int(TAGGED_SIZE)?,
-            smi_bits: facts.int(SMI_SHIFT)?.and_then(smi_bits),
+            tagged_size,
+            // Half a word has no room for more.
+            smi_bits: smi_bits.or_else(|| (tagged_size == Some(4)).then_some(31)),
             cxx: facts.cxx()?,
         })
     }
@@ -110,6 +115,18 @@ impl Facts<'_, '_> {
         let Ok(bytes) = self.image.tail("V8's version suffix", at) else { return Ok(None) };
         let text = bytes.iter().take(LONGEST).position(|b| *b == 0).map(|end| &bytes[..end]);
         Ok(text.and_then(|t| std::str::from_utf8(t).ok()).map(str::to_owned))
+    }
+
+    /// The size of a tagged word by the parameter types of V8's own functions, for a V8 without data for debuggers.
+    fn slots(&self) -> Result<Option<u32>, ElfError> {
+        for (names, size) in [(FULL_SLOTS, 8), (COMPRESSED_SLOTS, 4)] {
+            for name in names {
+                if (self.find)(name)?.is_some() {
+                    return Ok(Some(size));
+                }
+            }
+        }
+        Ok(None)
     }
 
     fn cxx(&self) -> Result<Option<CxxLibrary>, ElfError> {

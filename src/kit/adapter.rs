@@ -18,8 +18,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Sources of the units, by name. A unit is compiled from those that [`Parts::of`] names.
-const FILES: [(&str, &str); 24] = [
+const FILES: [(&str, &str); 28] = [
+    ("guest.h", include_str!("../../shim/adapters/guest.h")),
     ("guest_10_2.h", include_str!("../../shim/adapters/guest_10_2.h")),
+    ("guest_11_3.h", include_str!("../../shim/adapters/guest_11_3.h")),
     ("loan.h", include_str!("../../shim/adapters/loan.h")),
     ("slot_of.h", include_str!("../../shim/adapters/slot_of.h")),
     ("unit.h", include_str!("../../shim/adapters/unit.h")),
@@ -32,8 +34,10 @@ const FILES: [(&str, &str); 24] = [
     ("handlers.cc", include_str!("../../shim/adapters/handlers.cc")),
     ("functions.cc", include_str!("../../shim/adapters/functions.cc")),
     ("snapshot.cc", include_str!("../../shim/adapters/snapshot.cc")),
+    ("serializer.cc", include_str!("../../shim/adapters/serializer.cc")),
+    ("fast_calls.cc", include_str!("../../shim/adapters/fast_calls.cc")),
+    ("cpp_heap.cc", include_str!("../../shim/adapters/cpp_heap.cc")),
     ("since_10_8.cc", include_str!("../../shim/adapters/since_10_8.cc")),
-    ("since_11_3.cc", include_str!("../../shim/adapters/since_11_3.cc")),
     ("since_11_8.cc", include_str!("../../shim/adapters/since_11_8.cc")),
     ("since_12_4.cc", include_str!("../../shim/adapters/since_12_4.cc")),
     ("since_12_9.cc", include_str!("../../shim/adapters/since_12_9.cc")),
@@ -135,8 +139,10 @@ fn library_name(unit: &Unit) -> String {
     format!("relink-adapter-{}.so", unit.name())
 }
 
+/// The file that names the library that was made from these very sources: programs of several versions may share a cache.
 fn pointer(cache: &Cache, unit: &Unit) -> PathBuf {
-    cache.root().join(format!("adapter-{}.json", unit.name()))
+    let sources = sources(unit).finish();
+    cache.root().join(format!("adapter-{}-{}.json", unit.name(), &sources.hex()[..12]))
 }
 
 fn built(cache: &Cache, unit: &Unit) -> Option<PathBuf> {
@@ -166,7 +172,7 @@ pub fn build(unit: &Unit, progress: &dyn Progress) -> Result<PathBuf> {
         let include = work.join("include");
         headers(&cache, &pin, &include, progress)?;
         progress.step(&format!("compiling adapters {} against V8 {}'s headers", unit.name(), pin.v8));
-        compile(&unit.name(), unit.host, &library_name(unit), work, &log)?;
+        compile(&unit.name(), unit, &library_name(unit), work, &log)?;
         fs::remove_dir_all(&include).map_err(io("remove", &include))
     })?;
     progress.finish();
@@ -254,22 +260,25 @@ fn inspector_headers(archive: &Path, to: &Path) -> Result<()> {
     Program::new("tar").args(args).output().map(drop)
 }
 
-/// Compiles the layers up to those of a V8 against the headers in `include` of the folder, to a library in it.
-pub(super) fn compile(unit: &str, layers: (u32, u32), library: &str, work: &Path, log: &Path) -> Result<()> {
+/// Compiles the layers of a unit against the headers in `include` of the folder, to a library in it.
+pub(super) fn compile(unit: &str, layers: &Unit, library: &str, work: &Path, log: &Path) -> Result<()> {
     for (name, text) in FILES {
         write_whole(&work.join(name), text)?;
     }
+    let guest = format!("-DRELINK_GUEST={}{:02}", layers.guest.0, layers.guest.1);
     let since = |name: &str| {
         let version = name.strip_prefix("since_")?.strip_suffix(".cc")?;
         let (a, b) = version.split_once('_')?;
         Some((a.parse::<u32>().ok()?, b.parse::<u32>().ok()?))
     };
-    let wanted = |name: &&str| name.ends_with(".cc") && since(name).is_none_or(|v| v <= layers);
+    // What changed after the guest's V8 and up to the host's.
+    let between = |v8| layers.guest < v8 && v8 <= layers.host;
+    let wanted = |name: &&str| name.ends_with(".cc") && since(name).is_none_or(between);
     let texts = FILES.iter().map(|(name, _)| *name).filter(wanted);
     let args: Vec<&str> = COMPILE
         .iter()
         .copied()
-        .chain(["-isystem", "include", "-I."])
+        .chain([&*guest, "-isystem", "include", "-I."])
         .chain(texts)
         .chain(["-o", library])
         .collect();

@@ -59,7 +59,7 @@ pub struct BuildArgs {
     /// Folder with v8.h of another V8 [default: the source's own headers]
     #[arg(long, value_name = "DIR")]
     pub v8_headers: Option<PathBuf>,
-    /// Make the guest layout-neutral: it then runs on V8s other than its own (Node 18; docs/ABI.md)
+    /// Make the guest layout-neutral: it then runs on V8s other than its own (Node 18 and 20; docs/ABI.md)
     #[arg(long)]
     pub neutral: bool,
     /// Compilers at once [default: one per processor]
@@ -200,7 +200,7 @@ fn summary(guest: &Guest) -> String {
 
 fn guest_path(line: u32, neutral: bool) -> Result<()> {
     let found = if neutral { guest::neutral_path_of(line) } else { guest::path_of(line) };
-    let remedy = if neutral { "relink guest build --neutral" } else { guest::remedy(line) };
+    let remedy = if neutral { "relink guest build --neutral --line MAJOR" } else { guest::remedy(line) };
     print(found.ok_or(KitError::NotBuilt { what: "the guest", remedy })?.display())
 }
 

@@ -10,7 +10,7 @@
 //! | E0706 | apt offers no version of a package, or none that can be downloaded |
 //! | E0707 | an npm package could not be fetched or does not match the integrity that npm reports |
 //! | E0708 | a source folder, header folder or program given is not what it should be |
-//! | E0709 | a patch of the source package does not apply |
+//! | E0709 | a patch of the source package does not apply, or a source has not the text that is replaced in it |
 //! | E0710 | compiling failed |
 //! | E0711 | the library that was built does not meet the requirements on a guest |
 //! | E0712 | the thing asked for has not been built or fetched yet |

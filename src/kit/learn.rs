@@ -85,10 +85,13 @@ fn name(unit: &Unit, version: V8Version) -> String {
     format!("{}.{}-on-{version}", unit.guest.0, unit.guest.1)
 }
 
+/// V8 of the guest for which units are made: Node 18's, the one of which the most V8s are known.
+const GUEST: (u32, u32) = (10, 2);
+
 /// The units whose layers come into question: the next older V8's, which may lack something, and the next newer one's.
 fn candidates(version: V8Version) -> Vec<&'static Unit> {
     let host = (version.major, version.minor);
-    let for_older = |unit: &&Unit| unit.guest < host;
+    let for_older = |unit: &&Unit| unit.guest == GUEST && unit.guest < host;
     let older = UNITS.iter().filter(for_older).filter(|unit| unit.host <= host).max_by_key(|unit| unit.host);
     let newer = UNITS.iter().filter(for_older).filter(|unit| unit.host > host).min_by_key(|unit| unit.host);
     older.into_iter().chain(newer).collect()
@@ -112,7 +115,7 @@ fn compile(
         let work = tempfile::tempdir().map_err(io("create a folder in", std::env::temp_dir()))?;
         headers.copy_to(&work.path().join("include"))?;
         let library = format!("relink-adapter-{}.so", name(unit, version));
-        match adapter::compile(&name(unit, version), unit.host, &library, work.path(), &log) {
+        match adapter::compile(&name(unit, version), unit, &library, work.path(), &log) {
             Ok(()) => {
                 let to = folder.join(&library);
                 fs::copy(work.path().join(&library), &to).map_err(io("write", &to))?;

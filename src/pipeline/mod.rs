@@ -9,12 +9,14 @@ mod await_v8;
 mod load;
 mod pair;
 pub mod parts;
+mod place;
 mod start;
 
 pub use await_v8::await_v8;
 pub use load::Images;
 pub use parts::{Files, ImageFile, Part};
-pub use start::{finish, Entered, Ticked};
+pub use place::Share;
+pub use start::{begin, finish, run, Ticked};
 
 use crate::abi::adapters::{self, Adapter, When};
 use crate::abi::catalogue::{PLATFORM_CELL, WITNESSES};
@@ -34,7 +36,6 @@ use crate::process::{LiveModule, Maps, Modules};
 use crate::report::log::{self, Level};
 use crate::report::{Report, Witness};
 use crate::runtime::addons::{Known, World};
-use crate::runtime::channel::Channel;
 use crate::runtime::readiness::Cells;
 use crate::runtime::{addons, guards, unpacked};
 use pair::Companions;
@@ -86,27 +87,6 @@ pub struct Bound<'b, 'd> {
     /// The line of the host.
     line: &'static Line,
     adapters: Vec<&'static Adapter>,
-}
-
-/// Brings the guest in beside the host and runs it on the calling thread, which has 8 MiB of stack, until it ends. With a
-/// channel the host can talk to it, and a script is not needed.
-pub fn run(
-    config: &Config,
-    bridges: Bridges,
-    channel: Option<&Channel>,
-    report: &SharedReport,
-) -> Result<Entered, Error> {
-    beside_the_host(config, bridges, report, |bound| start::start(bound, config, channel, report))
-}
-
-/// The same on a thread of the host's, which goes on and ticks the guest.
-pub fn begin(
-    config: &Config,
-    bridges: Bridges,
-    channel: Arc<Channel>,
-    report: &SharedReport,
-) -> Result<Ticked, Error> {
-    beside_the_host(config, bridges, report, |bound| start::begin(bound, config, channel, report))
 }
 
 /// Whether [`run`] would get as far as changing the process; which it does not. The report is filled as far as that.
@@ -364,15 +344,6 @@ impl Bound<'_, '_> {
     /// The initialisers have run, and nothing else has: the images stay, and the bridge is the next guest's.
     fn leave(self) {
         self.images.leave();
-    }
-
-    /// The images have been entered and stay.
-    fn keep(self) {
-        self.entered().keep();
-    }
-
-    fn entered(self) -> Entered {
-        Entered { images: self.images, order: self.order, provider: self.provider }
     }
 
     fn spans(&self) -> impl Iterator<Item = std::ops::Range<RunAddr>> + '_ {

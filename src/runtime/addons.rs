@@ -14,7 +14,7 @@ mod binding;
 
 pub use binding::{Known, World};
 
-use super::guards;
+use super::withheld;
 use crate::address::RunAddr;
 use crate::error::Error;
 use crate::guest::stage::Staged;
@@ -101,7 +101,7 @@ impl World {
 
 extern "C" fn dlopen(path: *const c_char, flags: c_int) -> *mut c_void {
     say(None);
-    if !guards::may_load_add_ons() {
+    if !withheld::may_load_add_ons() {
         say(Some("add-ons are not allowed in this guest".into()));
         return std::ptr::null_mut();
     }

@@ -4,18 +4,18 @@
 //! The functions are found by name in the staged bridge and have the signatures that the header declares. They may be
 //! called once every slot of guest and bridge is bound and their initialisers have run.
 
-use super::channel::Channel;
-use super::codes::{refusal, OTHER_BRIDGE};
-use super::event_loop::EventLoop;
-use super::raw::{kept_for_ever, outcome, times, Host, Options, RunResult};
+use super::codes::{refusal, LOST, OTHER_BRIDGE};
+use super::instance::Instance;
+use super::lifecycle::{self, Life};
+use super::raw::{kept_for_ever, Host, Options, RunResult};
 use super::shared::SharedIsolate;
-use super::{guards, lifecycle};
+use super::{threads, withheld};
 use crate::address::RunAddr;
 use crate::error::Error;
 use crate::report::log::{self, Level};
-use crate::report::Outcome;
+use std::collections::BTreeMap;
 use std::ffi::{c_char, c_int, c_void, CStr};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// `RELINK_HOST_GUEST_ADAPTED`: the guest's slots of all adapters are bound.
 const GUEST_ADAPTED: u32 = 1;
@@ -25,6 +25,10 @@ const GUEST_ADAPTED: u32 = 1;
 pub struct Start<'a> {
     /// Its command line.
     pub line: Vec<String>,
+    /// How many of these, behind the first, are Node's own options.
+    pub node_args: usize,
+    /// A limit of its JavaScript heap, in MiB; 0: V8's own.
+    pub max_heap_mib: u32,
     /// What scripts find in `process.relink`: a JSON text.
     pub about: String,
     /// The host's isolate for it to be in.
@@ -55,12 +59,8 @@ pub struct Events {
     pub notes: Vec<String>,
 }
 
-static EVENTS: Mutex<Events> = Mutex::new(Events {
-    isolates: Vec::new(),
-    flags_set: Vec::new(),
-    flags_dropped: Vec::new(),
-    notes: Vec::new(),
-});
+/// By the number of the runtime; 0: what concerns all.
+static EVENTS: Mutex<BTreeMap<usize, Events>> = Mutex::new(BTreeMap::new());
 static BRIDGE: OnceLock<Bridge> = OnceLock::new();
 
 /// Times of a run in microseconds.
@@ -78,45 +78,29 @@ pub struct RunTimes {
     pub teardown: u64,
 }
 
+/// `relink_bridge_runtime`.
+pub(super) type Raw = *mut c_void;
+
 /// The functions of a staged bridge.
 #[derive(Debug)]
 pub struct Bridge {
-    attach: extern "C" fn(*const Host) -> c_int,
-    detach: extern "C" fn() -> c_int,
-    run: extern "C" fn(*const Options, *mut RunResult) -> c_int,
-    stop: extern "C" fn() -> c_int,
-    host_leaving: extern "C" fn() -> c_int,
-    abandon: extern "C" fn(),
-    escape: extern "C" fn(),
-    release: extern "C" fn() -> c_int,
-    begin: extern "C" fn(*const Options) -> c_int,
-    tick: extern "C" fn(u64) -> c_int,
-    end: extern "C" fn(*mut RunResult) -> c_int,
-    entered: extern "C" fn() -> c_int,
-    send: extern "C" fn(u64, *const c_char, *const c_char) -> c_int,
-    call: extern "C" fn(u64, *const c_char, *const c_char) -> c_int,
-    post: extern "C" fn(extern "C" fn(*mut c_void, c_int), *mut c_void) -> c_int,
-}
-
-/// How a message for the guest fared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// It was taken.
-    Taken,
-    /// Nobody listens (any more).
-    NobodyListens,
-    /// It can only be given on the guest's main thread.
-    OtherThread,
-}
-
-impl Sent {
-    fn of(code: c_int) -> Self {
-        match code {
-            0 => Self::Taken,
-            -14 => Self::OtherThread,
-            _ => Self::NobodyListens,
-        }
-    }
+    pub(super) attach: extern "C" fn(*const Host) -> c_int,
+    pub(super) detach: extern "C" fn() -> c_int,
+    pub(super) host_leaving: extern "C" fn() -> c_int,
+    pub(super) escape: extern "C" fn(),
+    pub(super) release: extern "C" fn() -> c_int,
+    pub(super) open: extern "C" fn() -> Raw,
+    pub(super) close: extern "C" fn(Raw) -> c_int,
+    pub(super) run: extern "C" fn(Raw, *const Options, *mut RunResult) -> c_int,
+    pub(super) begin: extern "C" fn(Raw, *const Options) -> c_int,
+    pub(super) tick: extern "C" fn(Raw, u64) -> c_int,
+    pub(super) end: extern "C" fn(Raw, *mut RunResult) -> c_int,
+    pub(super) entered: extern "C" fn(Raw) -> c_int,
+    pub(super) send: extern "C" fn(Raw, u64, *const c_char, *const c_char) -> c_int,
+    pub(super) call: extern "C" fn(Raw, u64, *const c_char, *const c_char) -> c_int,
+    pub(super) post: extern "C" fn(Raw, extern "C" fn(*mut c_void, c_int), *mut c_void) -> c_int,
+    pub(super) stop: extern "C" fn(Raw) -> c_int,
+    pub(super) abandon: extern "C" fn(Raw),
 }
 
 impl Bridge {
@@ -137,20 +121,22 @@ impl Bridge {
         let bridge = find! {
             attach: "relink_bridge_attach" as extern "C" fn(*const Host) -> c_int,
             detach: "relink_bridge_detach" as extern "C" fn() -> c_int,
-            run: "relink_bridge_run" as extern "C" fn(*const Options, *mut RunResult) -> c_int,
-            stop: "relink_bridge_stop" as extern "C" fn() -> c_int,
             host_leaving: "relink_bridge_host_leaving" as extern "C" fn() -> c_int,
-            abandon: "relink_bridge_abandon" as extern "C" fn(),
             escape: "relink_bridge_escape" as extern "C" fn(),
             release: "relink_bridge_release" as extern "C" fn() -> c_int,
-            begin: "relink_bridge_begin" as extern "C" fn(*const Options) -> c_int,
-            tick: "relink_bridge_tick" as extern "C" fn(u64) -> c_int,
-            end: "relink_bridge_end" as extern "C" fn(*mut RunResult) -> c_int,
-            entered: "relink_bridge_entered" as extern "C" fn() -> c_int,
-            send: "relink_bridge_send" as extern "C" fn(u64, *const c_char, *const c_char) -> c_int,
-            call: "relink_bridge_call" as extern "C" fn(u64, *const c_char, *const c_char) -> c_int,
+            open: "relink_bridge_open" as extern "C" fn() -> Raw,
+            close: "relink_bridge_close" as extern "C" fn(Raw) -> c_int,
+            run: "relink_bridge_run" as extern "C" fn(Raw, *const Options, *mut RunResult) -> c_int,
+            begin: "relink_bridge_begin" as extern "C" fn(Raw, *const Options) -> c_int,
+            tick: "relink_bridge_tick" as extern "C" fn(Raw, u64) -> c_int,
+            end: "relink_bridge_end" as extern "C" fn(Raw, *mut RunResult) -> c_int,
+            entered: "relink_bridge_entered" as extern "C" fn(Raw) -> c_int,
+            send: "relink_bridge_send" as extern "C" fn(Raw, u64, *const c_char, *const c_char) -> c_int,
+            call: "relink_bridge_call" as extern "C" fn(Raw, u64, *const c_char, *const c_char) -> c_int,
             post: "relink_bridge_post"
-                as extern "C" fn(extern "C" fn(*mut c_void, c_int), *mut c_void) -> c_int,
+                as extern "C" fn(Raw, extern "C" fn(*mut c_void, c_int), *mut c_void) -> c_int,
+            stop: "relink_bridge_stop" as extern "C" fn(Raw) -> c_int,
+            abandon: "relink_bridge_abandon" as extern "C" fn(Raw),
         };
         let kept = BRIDGE.get_or_init(|| bridge);
         // Another one would be bound to this guest, and the kept one entered, which is bound to an earlier guest.
@@ -182,6 +168,7 @@ impl Bridge {
             event: on_event,
             foreign_flags: kept_for_ever(foreign_flags.iter().map(|f| (*f).to_owned())).1,
             unit: unit.map_or(std::ptr::null(), |at| at.0 as usize as *const c_void),
+            may_inspect,
         };
         match (self.attach)(&raw const host) {
             0 => Ok(()),
@@ -189,43 +176,16 @@ impl Bridge {
         }
     }
 
-    /// Runs Node on the calling thread until it ends.
-    pub fn run(&self, start: &Start, channel: Option<&Channel>) -> Result<(Outcome, RunTimes), Error> {
-        let options = Options::new(start, channel, None);
-        let mut result = RunResult::default();
-        match (self.run)(&raw const options, &raw mut result) {
-            0 => Ok((outcome(&result), times(&result))),
-            code => Err(refusal(code)),
+    /// A runtime that does not run yet, for the life of this number.
+    ///
+    /// # Errors
+    /// A runtime was lost in this guest, which takes no more.
+    pub fn open(&'static self, number: usize) -> Result<Instance, Error> {
+        let raw = (self.open)();
+        if raw.is_null() {
+            return Err(refusal(LOST));
         }
-    }
-
-    /// Brings Node up on the calling thread, to be ticked, in an isolate of its own or the host's. `channel` and `event_loop`
-    /// must live until [`Bridge::end`].
-    pub fn begin(&self, start: &Start, channel: &Channel, event_loop: &EventLoop) -> Result<(), Error> {
-        let options = Options::new(start, Some(channel), Some(event_loop));
-        match guards::as_guest(|| (self.begin)(&raw const options)) {
-            0 => Ok(()),
-            code => Err(refusal(code)),
-        }
-    }
-
-    /// Does what is due. `false`: Node has ended.
-    pub fn tick(&self, budget_us: u64) -> Result<bool, Error> {
-        const NOT_RUNNING: c_int = -9;
-        match guards::as_guest(|| (self.tick)(budget_us)) {
-            0 => Ok(true),
-            NOT_RUNNING => Ok(false),
-            code => Err(refusal(code)),
-        }
-    }
-
-    /// Ends what [`Bridge::begin`] began, on the same thread.
-    pub fn end(&self) -> Result<(Outcome, RunTimes), Error> {
-        let mut result = RunResult::default();
-        match guards::as_guest(|| (self.end)(&raw mut result)) {
-            0 => Ok((outcome(&result), times(&result))),
-            code => Err(refusal(code)),
-        }
+        Ok(Instance::new(self, raw, number))
     }
 
     /// Takes the platform hook out; `false` if the host is leaving, which then takes its platform down itself.
@@ -239,58 +199,17 @@ impl Bridge {
     }
 }
 
-/// Takes Node's per-process part down when the guest has ended, and forgets what the bridge has told.
+/// Takes Node's per-process part down when all runtimes have ended, and forgets what the bridge has told.
 ///
 /// # Errors
 /// Something of the guest can never end: it must stay loaded.
 pub fn release() -> Result<(), Error> {
     let code = BRIDGE.get().map_or(0, |bridge| (bridge.release)());
-    *EVENTS.lock().unwrap_or_else(PoisonError::into_inner) = Events::default();
+    all_events().clear();
     match code {
         0 => Ok(()),
         code => Err(refusal(code)),
     }
-}
-
-/// Whether the calling thread has entered the isolate that a shared guest is in; yes for any other guest.
-pub fn is_entered_here() -> bool {
-    BRIDGE.get().is_none_or(|bridge| (bridge.entered)() == 0)
-}
-
-/// Ends a guest that the calling thread ticks; nothing if that is another one.
-pub fn end_ticked() -> Option<Outcome> {
-    BRIDGE.get()?.end().ok().map(|(outcome, _)| outcome)
-}
-
-/// Has the guest's bootstrap called on its loop. Any thread.
-pub fn send(id: u64, name: &CStr, text: &CStr) -> Sent {
-    BRIDGE.get().map_or(Sent::NobodyListens, |b| Sent::of((b.send)(id, name.as_ptr(), text.as_ptr())))
-}
-
-/// The same at once, on the guest's main thread.
-pub fn call(id: u64, name: &CStr, text: &CStr) -> Sent {
-    let call = |b: &Bridge| Sent::of(guards::as_guest(|| (b.call)(id, name.as_ptr(), text.as_ptr())));
-    BRIDGE.get().map_or(Sent::NobodyListens, call)
-}
-
-/// Work of the host's, and whether it is to be done: the guest may end before.
-type Work = Box<dyn FnOnce(bool) + Send>;
-
-/// Has the work done on the guest's loop. Any thread.
-pub fn post(work: Work) -> Sent {
-    extern "C" fn run(work: *mut c_void, run: c_int) {
-        // SAFETY: the box that was given to the bridge, which gives it back once.
-        let work = unsafe { Box::from_raw(work.cast::<Work>()) };
-        guards::as_host(|| work(run != 0));
-    }
-    let Some(bridge) = BRIDGE.get() else { return Sent::NobodyListens };
-    let work = Box::into_raw(Box::new(work));
-    let sent = Sent::of((bridge.post)(run, work.cast()));
-    if sent != Sent::Taken {
-        // SAFETY: the bridge did not take it.
-        drop(unsafe { Box::from_raw(work) });
-    }
-    sent
 }
 
 /// Whether a bridge was entered in this process: there is no other one then.
@@ -303,17 +222,12 @@ pub fn taken() -> Error {
     refusal(OTHER_BRIDGE)
 }
 
-/// Asks a running Node to stop, if there is a bridge.
-pub fn stop() {
-    if let Some(bridge) = BRIDGE.get() {
-        (bridge.stop)();
-    }
-}
-
-/// Tells the bridge that the calling thread of the guest will never return.
-pub fn abandon() {
-    if let Some(bridge) = BRIDGE.get() {
-        (bridge.abandon)();
+/// Tells the bridge that the calling thread of the guest, which works for these, will never return.
+pub fn abandon(lives: &[Arc<Life>]) {
+    let Some(bridge) = BRIDGE.get() else { return };
+    (bridge.abandon)(std::ptr::null_mut());
+    for instance in lives.iter().filter_map(|life| life.instance()) {
+        instance.abandon();
     }
 }
 
@@ -331,13 +245,34 @@ pub fn host_leaving() {
     }
 }
 
-/// What the bridge has told so far.
-pub fn events() -> Events {
-    EVENTS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+fn all_events() -> MutexGuard<'static, BTreeMap<usize, Events>> {
+    EVENTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the bridge has told so far of the runtime of this number, and of all.
+pub fn events(number: usize) -> Events {
+    let all = all_events();
+    let mut told = all.get(&0).cloned().unwrap_or_default();
+    if let Some(own) = all.get(&number) {
+        told.isolates.extend(&own.isolates);
+        told.flags_set.extend_from_slice(&own.flags_set);
+        told.flags_dropped.extend_from_slice(&own.flags_dropped);
+        told.notes.extend_from_slice(&own.notes);
+    }
+    told
+}
+
+/// The runtime of this number is gone.
+pub fn forget_events(number: usize) {
+    all_events().remove(&number);
 }
 
 extern "C" fn on_guest_thread() -> c_int {
-    c_int::from(guards::is_guest_thread())
+    c_int::from(threads::is_guests())
+}
+
+extern "C" fn may_inspect() -> c_int {
+    c_int::from(withheld::may_inspect())
 }
 
 extern "C" fn on_log(level: c_int, message: *const c_char) {
@@ -356,7 +291,11 @@ extern "C" fn on_event(kind: c_int, value: i64, message: *const c_char) {
     if kind == 3 {
         lifecycle::host_leaves();
     }
-    let mut events = EVENTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if kind == 4 {
+        threads::has_an_isolate();
+    }
+    let mut all = all_events();
+    let events = all.entry(threads::owner()).or_default();
     match kind {
         1 => events.flags_dropped.push(message),
         2 => events.flags_set.push(message),

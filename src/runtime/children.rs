@@ -4,7 +4,8 @@
 //! # Safety
 //! As for the other guards ([`super::guards`]): signatures and arguments are those of the libc functions they replace.
 
-use super::guards::{errno, in_child, may_start_children, set_errno};
+use super::guards::{errno, in_child, set_errno};
+use super::withheld::may_start_children;
 use super::{signals, streams};
 use crate::address::RunAddr;
 use crate::plan::Guard;

@@ -9,9 +9,14 @@ pub(super) const OTHER_BRIDGE: c_int = -100;
 /// `RELINK_BRIDGE_E_ISOLATE`.
 pub(super) const NOT_ENTERED: c_int = -16;
 
+/// Not one of the bridge's own codes: a runtime was lost in this guest.
+pub(super) const LOST: c_int = -101;
+
+/// `RELINK_BRIDGE_E_SHARED`.
+pub(super) const SHARED: c_int = -17;
+
 /// The meaning of the codes of `enum relink_bridge_error`.
 pub(super) fn refusal(code: c_int) -> Error {
-    const SHARED: c_int = -17;
     if code == SHARED {
         return Error::StaysShared;
     }
@@ -22,8 +27,8 @@ pub(super) fn refusal(code: c_int) -> Error {
         -4 => "the host's V8 has no platform (any more)",
         -5 => "it is not attached",
         -6 => "an isolate of the guest still lives",
-        -7 => "a guest is running",
-        -8 => "Node reads its options once per process",
+        -7 => "it is running",
+        -8 => "Node could not be set up, and that is tried once",
         -9 => "nothing is running",
         -10 => "the host is leaving",
         -11 => "out of memory",
@@ -32,6 +37,7 @@ pub(super) fn refusal(code: c_int) -> Error {
         -14 => "another thread began it",
         -15 => "the adapter unit is not one for this bridge",
         NOT_ENTERED => "the calling thread has not entered the host's isolate that the guest is in",
+        LOST => "another runtime was lost in this process (abort, or V8 out of memory): what remains of it stays, and none can come",
         OTHER_BRIDGE => "an earlier guest's bridge stays in this process, and another cannot take its place",
         _ => "unknown code",
     };

@@ -16,14 +16,8 @@ use super::signals::{self, Effect};
 use super::streams;
 use crate::address::RunAddr;
 use crate::plan::Guard;
-use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_uint};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
-
-thread_local! {
-    static OF_THE_GUEST: Cell<bool> = const { Cell::new(false) };
-    static MADE_FOR_THE_GUEST: Cell<bool> = const { Cell::new(false) };
-}
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// The process in which the guest runs; a forked child has another number.
 static PROCESS: AtomicI32 = AtomicI32::new(0);
@@ -83,70 +77,6 @@ pub fn all() -> Vec<Guard> {
         ),
     ];
     [others, children::guards(), descriptors::guards()].concat()
-}
-
-/// Whether the calling thread belongs to the guest.
-pub fn is_guest_thread() -> bool {
-    OF_THE_GUEST.try_with(Cell::get).unwrap_or(false)
-}
-
-/// Whether the calling thread is none of the host's, whoever's code it runs at the moment. One that is past its thread-local
-/// storage is no host's that ticks a guest.
-pub fn was_made_for_the_guest() -> bool {
-    MADE_FOR_THE_GUEST.try_with(Cell::get).unwrap_or(true)
-}
-
-/// Marks the calling thread as one of the guest's.
-pub fn enter_guest_thread() {
-    // A thread that is past its thread-local storage runs nothing of the guest any more.
-    let _ = OF_THE_GUEST.try_with(|cell| cell.set(true));
-    let _ = MADE_FOR_THE_GUEST.try_with(|cell| cell.set(true));
-}
-
-/// What scripts may not do, whatever they try: bits of [`DISALLOWED`].
-const CHILDREN: u8 = 1;
-const ADD_ONS: u8 = 2;
-static DISALLOWED: AtomicU8 = AtomicU8::new(0);
-
-/// Withholds `child_process` and `addons` from the guest that comes next; other names mean nothing here.
-pub fn disallow(names: &[String]) {
-    let bit = |name: &String| match name.as_str() {
-        "child_process" => CHILDREN,
-        "addons" => ADD_ONS,
-        _ => 0,
-    };
-    DISALLOWED.store(names.iter().map(bit).fold(0, |all, bit| all | bit), Ordering::Relaxed);
-}
-
-/// Whether the guest may load add-ons.
-pub fn may_load_add_ons() -> bool {
-    DISALLOWED.load(Ordering::Relaxed) & ADD_ONS == 0
-}
-
-/// Whether the guest may start other programs.
-pub(super) fn may_start_children() -> bool {
-    DISALLOWED.load(Ordering::Relaxed) & CHILDREN == 0
-}
-
-/// Runs `work` as a thread of the guest's: what V8 posts meanwhile is the guest's.
-pub fn as_guest<T>(work: impl FnOnce() -> T) -> T {
-    as_whose(true, work)
-}
-
-/// Runs `work` of the host's that the guest has called.
-pub fn as_host<T>(work: impl FnOnce() -> T) -> T {
-    as_whose(false, work)
-}
-
-fn as_whose<T>(guests: bool, work: impl FnOnce() -> T) -> T {
-    struct Back(bool);
-    impl Drop for Back {
-        fn drop(&mut self) {
-            let _ = OF_THE_GUEST.try_with(|cell| cell.set(self.0));
-        }
-    }
-    let _back = Back(OF_THE_GUEST.try_with(|cell| cell.replace(guests)).unwrap_or(false));
-    work()
 }
 
 fn own_process() -> i32 {
@@ -243,7 +173,7 @@ fn to_the_guest(number: c_int) -> c_int {
         return -1;
     }
     if signals::deliver(number) == Effect::EndsGuest {
-        lifecycle::stop("signal", 128 + number, &format!("the guest sent itself signal {number}"));
+        lifecycle::stop_here("signal", 128 + number, &format!("the guest sent itself signal {number}"));
     }
     0
 }
@@ -335,7 +265,6 @@ pub fn forget_guest() {
     LOOKED_FOR.iter().for_each(|looked| looked.store(false, Ordering::Relaxed));
     streams::forget();
     signals::forget();
-    disallow(&[]);
 }
 
 pub(super) fn set_errno(value: c_int) {

@@ -20,15 +20,17 @@ pub(super) struct Host {
     pub(super) event: extern "C" fn(c_int, i64, *const c_char),
     pub(super) foreign_flags: *const *const c_char,
     pub(super) unit: *const c_void,
+    pub(super) may_inspect: extern "C" fn() -> c_int,
 }
-const _: () = assert!(size_of::<Host>() == 64);
+const _: () = assert!(size_of::<Host>() == 72);
 
 /// `relink_bridge_options`.
 #[repr(C)]
 pub(super) struct Options {
     pub(super) size: u32,
-    pub(super) flags: u32,
+    pub(super) max_heap_mib: u32,
     pub(super) argc: c_int,
+    pub(super) node_argc: c_int,
     pub(super) argv: *const *const c_char,
     pub(super) ready: Option<extern "C" fn(*mut c_void)>,
     pub(super) context: *mut c_void,
@@ -61,8 +63,9 @@ impl Options {
         let about = CString::new(&*start.about).map_or(std::ptr::null(), |text| text.into_raw().cast_const());
         Self {
             size: size_of::<Self>() as u32,
-            flags: 0,
+            max_heap_mib: start.max_heap_mib,
             argc,
+            node_argc: start.node_args as c_int,
             argv,
             ready: None,
             context: std::ptr::null_mut(),

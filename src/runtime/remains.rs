@@ -4,11 +4,10 @@
 //! The guards have the signatures of the functions they replace and are called by the guest's code with arguments that
 //! these would accept. What the guest registered is called while its images are loaded.
 
-use super::guards::{enter_guest_thread, was_made_for_the_guest};
-use super::{addons, lifecycle, signals};
+use super::{addons, lifecycle, signals, threads};
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 /// A destructor or exit handler of the guest's: function and argument, as addresses.
@@ -28,8 +27,58 @@ pub(super) extern "C" fn cxa_atexit(
     0
 }
 
-/// Destructors of the guest's thread-local variables on a thread of the host's.
-static THREAD_LOCALS: Mutex<Vec<ExitFunction>> = Mutex::new(Vec::new());
+/// Destructors of the guest's thread-local variables on threads of the host's, by the number of the thread.
+static THREAD_LOCALS: Mutex<Vec<(i32, ExitFunction)>> = Mutex::new(Vec::new());
+
+/// Held for writing while the guest is unloaded, and for reading while a thread of the host's runs code of it at its end.
+static UNLOADED: RwLock<()> = RwLock::new(());
+
+thread_local! {
+    /// Dropped when a thread of the host's ends.
+    static OWN_LOCALS: OwnLocals = const { OwnLocals };
+}
+
+/// What [`THREAD_LOCALS`] has of a thread.
+struct OwnLocals;
+
+impl Drop for OwnLocals {
+    fn drop(&mut self) {
+        let Some(_loaded) = while_loaded() else { return };
+        let own = lifecycle::own_thread();
+        let pop = || {
+            let mut all = THREAD_LOCALS.lock().unwrap_or_else(PoisonError::into_inner);
+            let last = all.iter().rposition(|(thread, _)| *thread == own)?;
+            Some(all.remove(last).1)
+        };
+        while let Some(destructor) = pop() {
+            // SAFETY: the guest registered it for this thread's end, and is not unloaded meanwhile.
+            unsafe { run(destructor) };
+        }
+    }
+}
+
+/// Keeps the guest from being unloaded. `None`: a thread that unloads it does not come to an end.
+fn while_loaded() -> Option<RwLockReadGuard<'static, ()>> {
+    /// As long as destructors of the guest are waited for elsewhere.
+    const LIMIT: Duration = Duration::from_secs(30);
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        match UNLOADED.try_read() {
+            Ok(loaded) => return Some(loaded),
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return None,
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+}
+
+/// # Safety
+/// The guest registered it, and is loaded.
+unsafe fn run((function, argument): ExitFunction) {
+    // SAFETY: it has the signature that `__cxa_atexit` wants (Itanium C++ ABI, section 3.3.6).
+    let function: extern "C" fn(*mut c_void) = unsafe { std::mem::transmute(function) };
+    function(argument as *mut c_void);
+}
 
 extern "C" {
     /// Of the C++ library's ABI: registers a destructor for the end of the calling thread.
@@ -37,18 +86,19 @@ extern "C" {
     fn at_thread_exit(function: *mut c_void, argument: *mut c_void, dso: *mut c_void) -> c_int;
 }
 
-/// A thread of the host's that ticks the guest outlives it: what is thread-local there is destroyed when the guest is unloaded.
+/// A thread of the host's that ticks the guest may end before that is unloaded, or after: what is thread-local there is destroyed by
+/// whichever comes first.
 pub(super) extern "C" fn cxa_thread_atexit(
     function: *mut c_void,
     argument: *mut c_void,
     dso: *mut c_void,
 ) -> c_int {
-    if was_made_for_the_guest() {
+    if threads::was_made_for_the_guest() || OWN_LOCALS.try_with(|_| ()).is_err() {
         // SAFETY: passed on as the guest called it.
         return unsafe { at_thread_exit(function, argument, dso) };
     }
     let mut functions = THREAD_LOCALS.lock().unwrap_or_else(PoisonError::into_inner);
-    functions.push((function as usize, argument as usize));
+    functions.push((lifecycle::own_thread(), (function as usize, argument as usize)));
     0
 }
 
@@ -57,17 +107,16 @@ pub(super) extern "C" fn cxa_thread_atexit(
 /// # Safety
 /// The guest is loaded, its initialisers have run, and nothing of it runs any more.
 pub unsafe fn run_exit_functions() -> usize {
+    let _unloaded = UNLOADED.write().unwrap_or_else(PoisonError::into_inner);
     let mut count = 0;
     loop {
         // One may register another. What is thread-local goes first, as it does at the end of a process.
-        let pop = |list: &Mutex<Vec<_>>| list.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let Some((function, argument)) = pop(&THREAD_LOCALS).or_else(|| pop(&EXIT_FUNCTIONS)) else {
-            return count;
-        };
-        // SAFETY: a function that the guest registered, with the signature that `__cxa_atexit` wants (Itanium C++ ABI,
-        // section 3.3.6); its image is still loaded (promised by the caller).
-        let function: extern "C" fn(*mut c_void) = unsafe { std::mem::transmute(function) };
-        function(argument as *mut c_void);
+        let local =
+            THREAD_LOCALS.lock().unwrap_or_else(PoisonError::into_inner).pop().map(|(_, local)| local);
+        let next = || EXIT_FUNCTIONS.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let Some(function) = local.or_else(next) else { return count };
+        // SAFETY: the guest registered it, and is loaded (promised by the caller).
+        unsafe { run(function) };
         count += 1;
     }
 }
@@ -128,6 +177,8 @@ extern "C" {
 struct Start {
     routine: Routine,
     argument: *mut c_void,
+    /// The runtime that makes it.
+    maker: usize,
 }
 
 pub(super) extern "C" fn pthread_create(
@@ -136,7 +187,7 @@ pub(super) extern "C" fn pthread_create(
     routine: Routine,
     argument: *mut c_void,
 ) -> c_int {
-    let start = Box::into_raw(Box::new(Start { routine, argument }));
+    let start = Box::into_raw(Box::new(Start { routine, argument, maker: threads::owner() }));
     THREADS.fetch_add(1, Ordering::AcqRel);
     let result = signals::blocked(|| {
         // SAFETY: as the guest called it, but for the start routine, which takes the box over.
@@ -151,10 +202,10 @@ pub(super) extern "C" fn pthread_create(
 }
 
 extern "C-unwind" fn start_of_the_guest(start: *mut c_void) -> *mut c_void {
-    enter_guest_thread();
     COUNTED.with(|_| ());
     // SAFETY: the box that `pthread_create` gave to this thread alone.
     let start = unsafe { Box::from_raw(start.cast::<Start>()) };
+    threads::enter_made_by(start.maker);
     let (routine, argument) = (start.routine, start.argument);
     drop(start);
     // Nothing of this frame is left to be dropped, so pthread_exit may unwind it.
@@ -180,16 +231,17 @@ impl Drop for Counted {
 
 #[cfg(test)]
 mod tests {
-    use super::super::guards::{all, is_guest_thread};
+    use super::super::guards::all;
+    use super::super::threads::is_guests;
     use super::*;
 
     #[test]
     fn a_thread_made_through_the_guard_is_the_guests() {
         all();
         extern "C-unwind" fn ask(_: *mut c_void) -> *mut c_void {
-            usize::from(is_guest_thread()) as *mut c_void
+            usize::from(is_guests()) as *mut c_void
         }
-        assert!(!is_guest_thread());
+        assert!(!is_guests());
         let mut thread = 0;
         assert_eq!(pthread_create(&raw mut thread, std::ptr::null(), ask, std::ptr::null_mut()), 0);
         let mut answer = std::ptr::null_mut();
@@ -236,15 +288,39 @@ mod tests {
         assert!(DESTROYED.load(Ordering::SeqCst));
     }
 
+    static ORDER: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
+    /// Of a thread of the host's that ends, and of one that goes on.
+    fn thread_locals_are_destroyed_once(note: extern "C" fn(*mut c_void)) {
+        let register = move |argument: usize| {
+            cxa_thread_atexit(note as *mut c_void, argument as *mut c_void, std::ptr::null_mut())
+        };
+        let ended = std::thread::spawn(move || [register(11), register(12)]);
+        assert_eq!(ended.join().expect("joined"), [0, 0]);
+        assert_eq!(
+            std::mem::take(&mut *ORDER.lock().expect("not poisoned")),
+            [12, 11],
+            "at the thread's end"
+        );
+        assert_eq!(register(13), 0);
+        // SAFETY: what was registered is the caller's function.
+        assert_eq!(unsafe { run_exit_functions() }, 1);
+        assert_eq!(
+            std::mem::take(&mut *ORDER.lock().expect("not poisoned")),
+            [13],
+            "when the guest is unloaded"
+        );
+    }
+
     #[test]
     fn exit_functions_run_from_the_last_to_the_first() {
-        static ORDER: Mutex<Vec<usize>> = Mutex::new(Vec::new());
         extern "C" fn note(argument: *mut c_void) {
             ORDER.lock().expect("not poisoned").push(argument as usize);
             if argument as usize == 2 {
                 cxa_atexit(note as *mut c_void, 3 as *mut c_void, std::ptr::null_mut());
             }
         }
+        thread_locals_are_destroyed_once(note);
         for argument in [1usize, 2] {
             cxa_atexit(note as *mut c_void, argument as *mut c_void, std::ptr::null_mut());
         }

@@ -21,7 +21,8 @@ fn compiled(name: &str, arguments: &[&str], source: &str, libraries: &[String]) 
     let mut command = Command::new("g++");
     command.args(["-std=c++17", "-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"]);
     command.args(arguments).arg("-isystem").arg(&parts().headers);
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/plugin").join(source));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    command.arg("-I").arg(root.join("shim/include")).arg(root.join("fixtures/plugin").join(source));
     let done = command.args(libraries).arg("-o").arg(&new).output().expect("g++ runs");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     std::fs::rename(&new, &output).expect("renamed");

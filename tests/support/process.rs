@@ -128,6 +128,12 @@ impl Program {
             .env(config::REPORT, report)
     }
 
+    /// The game server stays after its last frame until the guest has ended and the report is there: however slow the machine.
+    pub fn until_reported(self) -> Self {
+        let report = self.folder.path().join("report.json");
+        self.env("GAMESERVER_UNTIL", report)
+    }
+
     /// The same with the source of the script.
     pub fn relinked_source(self, source: &str) -> Self {
         let script = self.file("guest.js", source);

@@ -13,7 +13,7 @@ import java.util.Map;
 public final class Options {
     /** The structure itself. */
     @Structure.FieldOrder({"size", "mode", "guest", "script", "args", "nodeArgs", "env", "cwd", "disallow", "provider", "report",
-        "maxHeapMib", "waitMs", "flags", "reserved"})
+        "maxHeapMib", "waitMs", "flags", "reserved", "isolate", "context", "expose", "scriptDeadlineMs", "reservedToo"})
     public static final class Native extends Structure {
         public int size;
         public int mode;
@@ -30,6 +30,11 @@ public final class Options {
         public int waitMs;
         public int flags;
         public int reserved;
+        public Pointer isolate;
+        public Pointer context;
+        public Pointer expose;
+        public int scriptDeadlineMs;
+        public int reservedToo;
 
         /** What the pointers lead to, alive as long as this. */
         private final List<Object> kept = new ArrayList<>();
@@ -89,7 +94,7 @@ public final class Options {
         return this;
     }
 
-    /** What scripts may not do: "child_process", "addons". */
+    /** What scripts may not do: "child_process", "addons", "inspector". */
     public Options disallow(String... names) {
         made.disallow = made.list(List.of(names));
         return this;
@@ -104,6 +109,12 @@ public final class Options {
     /** Node is stopped before its heap grows beyond this, in MiB. */
     public Options maxHeapMib(int mib) {
         made.maxHeapMib = mib;
+        return this;
+    }
+
+    /** A script that keeps this thread for longer, in a tick or call of a ticked guest, is interrupted, and the guest ends. */
+    public Options scriptDeadline(Duration time) {
+        made.scriptDeadlineMs = Runtime.milliseconds(time);
         return this;
     }
 

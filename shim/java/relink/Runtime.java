@@ -12,7 +12,7 @@ import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Supplier;
 
-/** A guest: Node on this process's V8. One at a time. */
+/** A guest: Node on this process's V8. Several run side by side (docs/EMBEDDING.md). */
 public final class Runtime implements AutoCloseable {
     /** For callers that name no time: a call ends when it ends, or with Node. */
     private static final int FOREVER_MS = -1;

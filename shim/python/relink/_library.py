@@ -39,6 +39,11 @@ class Options(ctypes.Structure):
         ("wait_ms", c_uint),
         ("flags", c_uint),
         ("reserved", c_uint),
+        ("isolate", c_void_p),
+        ("context", c_void_p),
+        ("expose", c_char_p),
+        ("script_deadline_ms", c_uint),
+        ("reserved_too", c_uint),
     ]
 
 

@@ -23,7 +23,7 @@ def _encoded(it):
 
 
 def _options(guest, *, ticked=False, script=None, args=None, node_args=None, env=None, cwd=None, disallow=None, provider=None,
-             report=None, max_heap_mib=0, wait=10.0, stay=False):
+             report=None, max_heap_mib=0, wait=10.0, stay=False, script_deadline=0.0):
     lists = {
         "args": args,
         "node_args": node_args,
@@ -32,7 +32,8 @@ def _options(guest, *, ticked=False, script=None, args=None, node_args=None, env
     }
     texts = {"guest": guest, "script": script, "cwd": cwd, "provider": provider, "report": report}
     made = lib.Options(size=sizeof(lib.Options), mode=lib.TICKED if ticked else lib.OWN_THREAD, max_heap_mib=max_heap_mib,
-                       wait_ms=_milliseconds(wait), flags=lib.STAY if stay else 0)
+                       wait_ms=_milliseconds(wait), flags=lib.STAY if stay else 0,
+                       script_deadline_ms=_milliseconds(script_deadline))
     for name, it in texts.items():
         setattr(made, name, _encoded(it))
     made.kept = {name: lib.c_list(it) for name, it in lists.items()}
@@ -72,7 +73,7 @@ class Script:
 
 
 class Runtime:
-    """A guest: Node on this process's V8. One at a time.
+    """A guest: Node on this process's V8. Several run side by side (docs/EMBEDDING.md).
 
     guest: the libnode to bring in. ticked: Node runs on the thread that creates it, while that calls tick(). The other options are
     those of relink_options, times in seconds. As a context manager it is destroyed at the end.

@@ -1,8 +1,9 @@
 //! What is on its way between the host and scripts of the guest: calls that wait for their answer, functions of the host's.
 
+use super::watch::Deadline;
 use crate::answer::Answer;
 use relink_core::runtime::channel::Listener;
-use relink_core::runtime::guards;
+use relink_core::runtime::threads;
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -44,9 +45,21 @@ pub enum Outcome {
 pub struct Calls {
     state: Mutex<State>,
     changed: Condvar,
+    /// Of the main script, while relink_create() runs it.
+    deadline: Option<Arc<Deadline>>,
 }
 
 impl Calls {
+    /// Those of a new guest.
+    pub fn new(deadline: Option<Arc<Deadline>>) -> Self {
+        Self { deadline, ..Self::default() }
+    }
+
+    /// It has, up to its first wait.
+    pub fn main_script_has_run(&self) {
+        self.deadline.iter().for_each(|deadline| deadline.left());
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -148,13 +161,15 @@ impl Calls {
         }
         self.changed.notify_all();
         for done in told {
-            guards::as_host(|| done(Answer::Ended, "null"));
+            threads::as_host(|| done(Answer::Ended, "null"));
         }
     }
 }
 
 impl Listener for Calls {
     fn opened(&self) {
+        // On a thread of the host's, which comes to the main script next.
+        self.deadline.iter().for_each(|deadline| std::mem::forget(deadline.enter()));
         self.state().opened = true;
         self.changed.notify_all();
     }
@@ -178,7 +193,7 @@ impl Listener for Calls {
             }
         };
         match done {
-            Some(done) => guards::as_host(|| done(answer, text)),
+            Some(done) => threads::as_host(|| done(answer, text)),
             None => self.changed.notify_all(),
         }
     }

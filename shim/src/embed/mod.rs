@@ -6,17 +6,18 @@
 mod calls;
 mod options;
 mod runtime;
+mod watch;
 
 pub use calls::HostFunction;
-pub use options::{heap_limit, known, settings, Wanted};
-pub use runtime::{current, load_request, Runtime};
+pub use options::{known, settings, Wanted};
+pub use runtime::{load_request, Runtime};
 
 use crate::answer::{answer, hand_out, Answer, No};
-use crate::{api, bridge, new_report};
+use crate::{bridge, new_report};
 use options::{text, Options};
 use relink_core::pipeline::{self, lock};
 use relink_core::report::Failure;
-use runtime::c_text;
+use runtime::{c_text, runtimes};
 use std::ffi::{c_char, c_int, c_uint, c_ulonglong, c_void, CStr, CString};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -46,9 +47,8 @@ type Callback = extern "C" fn(*mut c_void, c_int);
 type DoneCallback = extern "C" fn(*mut c_void, c_int, *const c_char);
 
 fn find(handle: Handle) -> Result<Arc<Runtime>, No> {
-    let current = current();
-    let found = current.as_ref().filter(|runtime| runtime.id == handle as usize);
-    found.cloned().ok_or_else(|| Answer::Nothing.because("there is no guest of this handle"))
+    let found = runtimes().iter().find(|runtime| runtime.id == handle as usize).cloned();
+    found.ok_or_else(|| Answer::Nothing.because("there is no guest of this handle"))
 }
 
 /// A string that is needed.
@@ -106,19 +106,13 @@ pub unsafe extern "C" fn relink_create(options: *const Options, runtime: *mut Ha
     })
 }
 
-/// The guest that is wanted, and from now on the one that there is.
+/// The runtime that is wanted, from now on one of those that there are.
 pub fn create(wanted: Wanted) -> Result<Arc<Runtime>, No> {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
-    let other = || {
-        let why = "Node's per-process part is set up once: one guest at a time; destroy the other first, or use Workers";
-        Answer::Busy.because(why)
-    };
-    let free = api::reserve().ok_or_else(other)?;
     // Never a null pointer, nor one that was used before.
     let id = (NUMBER.fetch_add(1, Ordering::Relaxed) + 1) * 16;
     let created = Arc::new(Runtime::create(wanted, id)?);
-    *current() = Some(Arc::clone(&created));
-    drop(free);
+    runtimes().push(Arc::clone(&created));
     Ok(created)
 }
 
@@ -310,11 +304,11 @@ pub extern "C" fn relink_destroy(runtime: Handle, timeout_ms: c_uint) -> c_int {
     answer(|| destroy(&*find(runtime)?, timeout_ms))
 }
 
-/// Takes a guest out, after which there is none.
+/// Takes a runtime out, after which its handle is none.
 pub fn destroy(guest: &Runtime, timeout_ms: u32) -> Result<(), No> {
     let done = guest.destroy(timeout_ms);
     if done.as_ref().map_or_else(|no| no.answer == Answer::Stays, |()| true) {
-        *current() = None;
+        runtimes().retain(|other| other.id != guest.id);
     }
     done
 }

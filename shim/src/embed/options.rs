@@ -7,6 +7,7 @@ use crate::answer::{Answer, No};
 use relink_core::config::{self, Config};
 use relink_core::report::log::Level;
 use relink_core::runtime::shared::SharedIsolate;
+use relink_core::runtime::withheld;
 use serde_json::{json, Map, Value};
 use std::ffi::{c_char, c_uint, c_void, CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
@@ -35,20 +36,24 @@ pub struct Options {
     isolate: *mut c_void,
     context: *const c_void,
     expose: *const c_char,
+    script_deadline_ms: c_uint,
+    reserved_too: c_uint,
 }
-const _: () = assert!(size_of::<Options>() == 120);
+const _: () = assert!(size_of::<Options>() == 128);
 
 /// The structure's first version, without what comes from `isolate` on.
 const FIRST_SIZE: usize = 96;
 const _: () = assert!(std::mem::offset_of!(Options, isolate) == FIRST_SIZE);
+
+/// The second, without what comes from `script_deadline_ms` on.
+const SECOND_SIZE: usize = 120;
+const _: () = assert!(std::mem::offset_of!(Options, script_deadline_ms) == SECOND_SIZE);
 
 /// `RELINK_TICKED`.
 const TICKED: c_uint = 1;
 /// `RELINK_SHARED`.
 const SHARED: c_uint = 2;
 
-/// What can be withheld from scripts.
-pub const DISALLOWED: [&str; 2] = ["child_process", "addons"];
 /// `RELINK_STAY`.
 const STAY: c_uint = 1;
 
@@ -61,8 +66,8 @@ pub struct Wanted {
     pub ticked: bool,
     /// Whether it stays when it has nothing to do.
     pub stay: bool,
-    /// The guest's own working directory.
-    pub cwd: Option<PathBuf>,
+    /// How long scripts may keep the host's thread, in milliseconds; 0: for ever.
+    pub script_deadline_ms: u32,
     /// What scripts may not do.
     pub disallow: Vec<String>,
     /// For the bootstrap script.
@@ -76,9 +81,9 @@ impl Wanted {
             config: Config { node_args, provider, ..Self::config(guest)? },
             ticked: false,
             stay: true,
-            cwd: None,
+            script_deadline_ms: 0,
             disallow: Vec::new(),
-            settings: settings(None, None, Value::Null, false),
+            settings: settings(None, None, Value::Null, &[], false),
         })
     }
 
@@ -103,6 +108,8 @@ impl Wanted {
             adapters: get(config::ADAPTERS).map(PathBuf::from),
             probe: config::probe(get)?,
             shared: None,
+            max_heap_mib: 0,
+            cwd: None,
         })
     }
 
@@ -117,7 +124,7 @@ impl Wanted {
         // SAFETY: the size comes first in every version of the structure.
         let size = unsafe { options.cast::<c_uint>().read() };
         let size = size as usize;
-        if ![FIRST_SIZE, size_of::<Options>()].contains(&size) {
+        if ![FIRST_SIZE, SECOND_SIZE, size_of::<Options>()].contains(&size) {
             let why = format!("relink_options.size is {size}, this library's is {}", size_of::<Options>());
             return Err(Answer::Argument.because(why));
         }
@@ -143,14 +150,13 @@ impl Wanted {
         let script = path(options.script)?;
         let cwd = path(options.cwd)?;
         // SAFETY: lists, promised by the caller.
-        let (args, mut node_args, env, disallow) = unsafe {
+        let (args, node_args, env, disallow) = unsafe {
             (list(options.args)?, list(options.node_args)?, list(options.env)?, list(options.disallow)?)
         };
-        node_args.extend(heap_limit(options.max_heap_mib));
         // SAFETY: as above.
         let provider = unsafe { text(options.provider) }?;
         let env = if options.env.is_null() { Value::Null } else { variables(&env).into() };
-        let settings = settings(script.as_deref(), cwd.as_deref(), env, options.mode == SHARED);
+        let settings = settings(script.as_deref(), cwd.as_deref(), env, &disallow, options.mode == SHARED);
         Ok(Self {
             stay: script.is_none() || options.flags & STAY != 0,
             config: Config {
@@ -162,10 +168,12 @@ impl Wanted {
                 wait: Duration::from_millis(u64::from(options.wait_ms)),
                 // SAFETY: as above.
                 shared: unsafe { options.shared() }?,
+                max_heap_mib: options.max_heap_mib,
+                cwd,
                 ..Self::config(guest)?
             },
             ticked: matches!(options.mode, TICKED | SHARED),
-            cwd,
+            script_deadline_ms: options.script_deadline_ms,
             disallow,
             settings,
         })
@@ -197,13 +205,17 @@ impl Options {
     /// # Safety
     /// As for [`Wanted::read`].
     unsafe fn wanted(&self) -> Result<Wanted, No> {
-        if self.mode > SHARED || self.flags & !STAY != 0 || self.reserved != 0 {
+        if self.mode > SHARED || self.flags & !STAY != 0 || self.reserved | self.reserved_too != 0 {
             return Err(Answer::Argument.because("relink_options has a mode or flag that is unknown here"));
         }
         // SAFETY: promised by the caller.
         let wanted = unsafe { Wanted::of(self) }?;
-        known(&wanted.disallow).map_err(|why| Answer::Argument.because(why))?;
-        if wanted.ticked && wanted.cwd.is_some() {
+        known(&wanted.disallow, &wanted.config.node_args).map_err(|why| Answer::Argument.because(why))?;
+        if !wanted.ticked && wanted.script_deadline_ms != 0 {
+            let why = "script_deadline_ms: a guest on a thread of its own keeps none of the host's";
+            return Err(Answer::Argument.because(why));
+        }
+        if wanted.ticked && wanted.config.cwd.is_some() {
             let why = "cwd: the thread that ticks the guest is the host's, and so is its working directory";
             return Err(Answer::Argument.because(why));
         }
@@ -212,22 +224,34 @@ impl Options {
 }
 
 /// What the bootstrap script is told (shim/js/bootstrap.js).
-pub fn settings(script: Option<&Path>, cwd: Option<&Path>, env: Value, exposes: bool) -> String {
+pub fn settings(
+    script: Option<&Path>,
+    cwd: Option<&Path>,
+    env: Value,
+    disallow: &[String],
+    exposes: bool,
+) -> String {
     let text = |path: Option<&Path>| path.map(|p| p.to_string_lossy().into_owned());
     let version = env!("CARGO_PKG_VERSION");
-    json!({ "version": version, "script": text(script), "cwd": text(cwd), "env": env, "exposes": exposes })
-        .to_string()
+    json!({
+        "version": version, "script": text(script), "cwd": text(cwd), "env": env, "disallow": disallow,
+        "exposes": exposes,
+    })
+    .to_string()
 }
 
-/// V8's flag for a limit of its heap; 0 is none.
-pub fn heap_limit(mib: u32) -> Option<String> {
-    (mib > 0).then(|| format!("--max-old-space-size={mib}"))
-}
-
-/// Whether all of these can be withheld; the error names one that cannot.
-pub fn known(disallow: &[String]) -> Result<(), String> {
-    let unknown = disallow.iter().find(|name| !DISALLOWED.contains(&name.as_str()));
-    unknown.map_or(Ok(()), |name| Err(format!("disallow: \"{name}\" is none of {}", DISALLOWED.join(", "))))
+/// Whether all of these can be withheld from a guest with such options; the error says what cannot.
+pub fn known(disallow: &[String], node_args: &[String]) -> Result<(), String> {
+    if let Some(name) = disallow.iter().find(|name| !withheld::NAMES.contains(&name.as_str())) {
+        return Err(format!("disallow: \"{name}\" is none of {}", withheld::NAMES.join(", ")));
+    }
+    let of_the_process = std::env::var("NODE_OPTIONS").unwrap_or_default();
+    let mut options = node_args.iter().map(String::as_str).chain(of_the_process.split_whitespace());
+    let opened = options.find(|option| option.trim_matches('"').starts_with("--inspect"));
+    match opened.filter(|_| disallow.iter().any(|name| name == "inspector")) {
+        Some(option) => Err(format!("disallow: the inspector is withheld, but {option} asks for it")),
+        None => Ok(()),
+    }
 }
 
 fn variables(pairs: &[String]) -> Map<String, Value> {

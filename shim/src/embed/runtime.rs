@@ -5,14 +5,16 @@
 
 use super::calls::{Calls, Done, HostFunction, Outcome};
 use super::options::Wanted;
+use super::watch::{Deadline, Watched};
 use crate::answer::{Answer, No};
 use crate::{bridge, fail, new_report, spawn};
 use relink_core::error::Error;
-use relink_core::pipeline::{self, lock, Entered, SharedReport, Ticked};
+use relink_core::pipeline::{self, lock, Share, SharedReport, Ticked};
 use relink_core::report::log::{self, Level};
-use relink_core::runtime::bridge::{self as messages, Sent};
 use relink_core::runtime::channel::Channel;
-use relink_core::runtime::{guards, lifecycle};
+use relink_core::runtime::instance::{Instance, Sent};
+use relink_core::runtime::lifecycle::Life;
+use relink_core::runtime::{guards, threads, withheld};
 use std::ffi::{CStr, CString};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,12 +29,12 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// Where the guest is.
 enum Session {
-    Thread(JoinHandle<Option<Entered>>),
+    Thread(JoinHandle<Option<Share>>),
     Ticked(Ticked),
-    Ended(Option<Entered>),
+    Ended(Option<Share>),
 }
 
-/// The one guest.
+/// One of the runtimes.
 pub struct Runtime {
     /// What its handle holds.
     pub id: usize,
@@ -44,6 +46,9 @@ pub struct Runtime {
     /// How many calls of the guest are on the stack of the thread that ticks it.
     depth: AtomicUsize,
     report: SharedReport,
+    life: Arc<Life>,
+    /// How long its scripts may keep the host's thread.
+    deadline: Option<Arc<Deadline>>,
     session: Mutex<Session>,
 }
 
@@ -61,8 +66,33 @@ impl Runtime {
     /// Brings Node in.
     pub fn create(wanted: Wanted, id: usize) -> Result<Self, No> {
         guards::all();
-        guards::disallow(&wanted.disallow);
-        let calls = Arc::new(Calls::default());
+        if wanted.ticked && threads::was_made_for_the_guest() {
+            let why =
+                "a thread of a runtime's own cannot tick another: create that on a thread of the host's";
+            return Err(Answer::WrongThread.because(why));
+        }
+        let life = Life::new(withheld::bits(&wanted.disallow));
+        let deadline = match wanted.script_deadline_ms {
+            0 => None,
+            limit => {
+                let none = || Answer::Refused.because("no thread that looks after script_deadline_ms");
+                Some(Deadline::new(&life, limit).ok_or_else(none)?)
+            }
+        };
+        let created = Self::bring_in(wanted, id, life, deadline.clone());
+        if created.is_err() {
+            deadline.iter().for_each(Deadline::forget);
+        }
+        created
+    }
+
+    fn bring_in(
+        wanted: Wanted,
+        id: usize,
+        life: Arc<Life>,
+        deadline: Option<Arc<Deadline>>,
+    ) -> Result<Self, No> {
+        let calls = Arc::new(Calls::new(deadline.clone()));
         let report = new_report();
         let listener = Arc::clone(&calls);
         let channel = Arc::new(Channel::new(listener, BOOTSTRAP, &wanted.settings, wanted.stay));
@@ -70,17 +100,22 @@ impl Runtime {
         let ticked = wanted.ticked;
         let session = if ticked {
             thread.store(here(), Ordering::Relaxed);
-            begin(&wanted, channel, &calls, &report)?
+            begin(&wanted, channel, &calls, &life, &report)?
         } else {
-            on_own_thread(wanted, channel, &calls, &thread, &report)?
+            on_own_thread(wanted, channel, &calls, &thread, &life, &report)?
         };
         let depth = AtomicUsize::new(0);
-        Ok(Self { id, calls, ticked, thread, depth, report, session: Mutex::new(session) })
+        Ok(Self { id, calls, ticked, thread, depth, report, life, deadline, session: Mutex::new(session) })
+    }
+
+    /// The bridge's part of it; an error if there is none (any more).
+    fn instance(&self) -> Result<&Instance, No> {
+        self.life.instance().ok_or_else(ended)
     }
 
     /// In shared mode the host has to have entered its isolate.
     fn entered(&self) -> Result<(), No> {
-        if !self.is_here() || messages::is_entered_here() {
+        if !self.is_here() || self.life.instance().is_none_or(Instance::is_entered_here) {
             return Ok(());
         }
         Err(Answer::WrongThread.because("this thread has not entered the isolate that the guest is in"))
@@ -100,6 +135,7 @@ impl Runtime {
 
     /// Runs scripts on this thread.
     fn inside<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _watched: Option<Watched> = self.deadline.as_ref().map(|deadline| deadline.enter());
         self.depth.fetch_add(1, Ordering::Relaxed);
         let done = work();
         self.depth.fetch_sub(1, Ordering::Relaxed);
@@ -145,9 +181,9 @@ impl Runtime {
             let Session::Ticked(ticked) = std::mem::replace(session, Session::Ended(None)) else {
                 return Ok(());
             };
-            let entered = ticked.end();
+            let share = ticked.end();
             self.calls.end();
-            *session = Session::Ended(Some(entered?));
+            *session = Session::Ended(Some(share?));
         }
         Ok(())
     }
@@ -163,10 +199,11 @@ impl Runtime {
         let id = self.calls.waiting();
         let until = deadline(timeout_ms);
         let at_once = self.is_here();
+        let instance = self.instance()?;
         let sent = if at_once {
-            self.inside(|| messages::call(id, function, text))
+            self.inside(|| instance.call(id, function, text))
         } else {
-            messages::send(id, function, text)
+            instance.send(id, function, text)
         };
         let outcome = match sent {
             Sent::Taken if at_once => self.wait_here(id, until)?,
@@ -205,7 +242,7 @@ impl Runtime {
     /// Calls a function without waiting.
     pub fn call_async(&self, function: &CStr, text: &CStr, done: Done) -> Result<(), No> {
         let id = self.calls.told(done);
-        if messages::send(id, function, text) == Sent::Taken {
+        if self.instance()?.send(id, function, text) == Sent::Taken {
             return Ok(());
         }
         self.calls.forget(id);
@@ -214,7 +251,7 @@ impl Runtime {
 
     /// Has a callback called on the guest's loop.
     pub fn post(&self, work: Box<dyn FnOnce(bool) + Send>) -> Result<(), No> {
-        if messages::post(work) == Sent::Taken {
+        if self.instance()?.post(work) == Sent::Taken {
             Ok(())
         } else {
             Err(ended())
@@ -242,7 +279,7 @@ impl Runtime {
     /// Ends Node.
     pub fn stop(&self, timeout_ms: u32) -> Result<(), No> {
         self.entered()?;
-        let ask = || lifecycle::stop("stopped", 1, "the host asked for it");
+        let ask = || self.interrupt("the host asked for it");
         if !self.is_here() || self.has_ended() {
             // Again and again: a guest that has not begun yet does not hear the first time.
             return self.await_end(timeout_ms, ask);
@@ -250,6 +287,11 @@ impl Runtime {
         let mut session = self.outside()?;
         ask();
         self.end(&mut session)
+    }
+
+    /// Asks Node to end, for this reason. Returns at once.
+    pub fn interrupt(&self, why: &str) {
+        self.life.stop("stopped", 1, why);
     }
 
     fn await_end(&self, timeout_ms: u32, meanwhile: impl Fn()) -> Result<(), No> {
@@ -274,12 +316,13 @@ impl Runtime {
         self.entered()?;
         self.stop(timeout_ms)?;
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        let entered = match std::mem::replace(&mut *session, Session::Ended(None)) {
-            Session::Ended(entered) => entered,
-            Session::Thread(thread) => thread.join().unwrap_or(None),
+        let share = match std::mem::replace(&mut *session, Session::Ended(None)) {
+            Session::Ended(share) => share,
+            Session::Thread(thread) => join(thread, &self.life),
             Session::Ticked(_) => None,
         };
-        take_out(entered)
+        self.deadline.iter().for_each(Deadline::forget);
+        take_out(share)
     }
 }
 
@@ -287,14 +330,16 @@ fn ended() -> No {
     Answer::Ended.because("Node has ended")
 }
 
+/// What the guest's thread gives back, which has ended or is about to.
+fn join(thread: JoinHandle<Option<Share>>, life: &Life) -> Option<Share> {
+    let share = thread.join().unwrap_or(None);
+    life.thread_is_gone();
+    share
+}
+
 /// Takes what Node left out of the process.
-fn take_out(entered: Option<Entered>) -> Result<(), No> {
-    let taken = match entered {
-        Some(entered) => entered.unload(),
-        None if lifecycle::renew() => Ok(()),
-        None => Err(Error::Internal("a guest still runs".into())),
-    };
-    taken.map_err(|error| {
+fn take_out(share: Option<Share>) -> Result<(), No> {
+    share.map_or(Ok(()), Share::give_back).map_err(|error| {
         // Of this one the host knows.
         let level = if matches!(error, Error::StaysShared) { Level::Info } else { Level::Error };
         log::tell(level, &error.line());
@@ -315,10 +360,11 @@ fn on_own_thread(
     channel: Arc<Channel>,
     calls: &Arc<Calls>,
     place: &Arc<AtomicUsize>,
+    life: &Arc<Life>,
     report: &SharedReport,
 ) -> Result<Session, No> {
     let (place, at_the_end) = (Arc::clone(place), Arc::clone(calls));
-    let cwd = wanted.cwd;
+    let cwd = wanted.config.cwd.clone();
     let prepare = move || {
         place.store(here(), Ordering::Relaxed);
         cwd.as_deref().map_or(Ok(()), own_working_directory)
@@ -327,14 +373,11 @@ fn on_own_thread(
         at_the_end.end();
         entered
     };
-    let thread = spawn(wanted.config, Some(channel), Arc::clone(report), prepare, end);
+    let thread = spawn(wanted.config, Some(channel), life, Arc::clone(report), prepare, end);
     let thread = thread.ok_or_else(|| why_ended(report))?;
     while !calls.opened() {
         if thread.is_finished() && !calls.opened() {
-            let no = match thread.join().unwrap_or(None) {
-                Some(entered) => take_out(Some(entered)).err(),
-                None => take_out(None).err(),
-            };
+            let no = take_out(join(thread, life)).err();
             return Err(no.unwrap_or_else(|| why_ended(report)));
         }
         calls.pause(Instant::now() + PAUSE);
@@ -346,13 +389,16 @@ fn begin(
     wanted: &Wanted,
     channel: Arc<Channel>,
     calls: &Calls,
+    life: &Arc<Life>,
     report: &SharedReport,
 ) -> Result<Session, No> {
     let config = &wanted.config;
     lock(report).guest = config.guest.display().to_string();
-    let ticked = pipeline::begin(config, bridge::all(), channel, report).map_err(|error| {
+    let ticked = pipeline::begin(config, bridge::all(), channel, life, report);
+    calls.main_script_has_run();
+    let ticked = ticked.map_err(|error| {
         fail(&error, report, config.report.as_deref());
-        take_out(None).err().unwrap_or_else(|| error.into())
+        No::from(error)
     })?;
     if calls.opened() {
         return Ok(Session::Ticked(ticked));
@@ -384,10 +430,10 @@ pub fn c_text(text: String) -> Result<CString, No> {
     CString::new(text).map_err(|_| Answer::Argument.because("a text with a zero byte"))
 }
 
-/// The one guest, if there is one.
-static CURRENT: Mutex<Option<Arc<Runtime>>> = Mutex::new(None);
+/// Those that were created and not destroyed.
+static RUNTIMES: Mutex<Vec<Arc<Runtime>>> = Mutex::new(Vec::new());
 
-/// Its place. Held only for a moment, but by whoever creates a guest.
-pub fn current() -> MutexGuard<'static, Option<Arc<Runtime>>> {
-    CURRENT.lock().unwrap_or_else(PoisonError::into_inner)
+/// All of them. Held only for a moment.
+pub fn runtimes() -> MutexGuard<'static, Vec<Arc<Runtime>>> {
+    RUNTIMES.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,6 +6,7 @@ use super::journal::Journal;
 use super::life::Life;
 use super::scripts::Watch;
 use super::settings::{Run, Settings};
+use crate::embed::Runtime;
 use crate::{bridge, new_report};
 use relink_core::pipeline;
 use relink_core::runtime::{lifecycle, signals};
@@ -32,6 +33,8 @@ pub struct Shared {
     next: AtomicU64,
     /// The tick of which it was said that it hangs.
     said: AtomicU64,
+    /// Node, while it runs.
+    guest: Mutex<Option<Arc<Runtime>>>,
 }
 
 /// A tick that is watched while this lives.
@@ -58,6 +61,7 @@ impl Shared {
             ticking: AtomicU64::new(0),
             next: AtomicU64::new(0),
             said: AtomicU64::new(0),
+            guest: Mutex::new(None),
         }
     }
 
@@ -143,7 +147,18 @@ impl Shared {
         if self.said.swap(since, Ordering::Relaxed) != since {
             self.say(&format!("a script has kept a frame for {lasted} ms (\"hang_ms\"): Node is ended"));
         }
-        lifecycle::stop("stopped", 1, "a script kept a frame of the game for too long");
+        if let Some(guest) = self.lock_guest().as_ref() {
+            guest.interrupt("a script kept a frame of the game for too long");
+        }
+    }
+
+    fn lock_guest(&self) -> MutexGuard<'_, Option<Arc<Runtime>>> {
+        self.guest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Node runs from now on, or no longer.
+    pub fn runs(&self, guest: Option<&Arc<Runtime>>) {
+        *self.lock_guest() = guest.map(Arc::clone);
     }
 }
 

@@ -78,6 +78,7 @@ impl Life {
         let watched = shared.settings.scripts.clone();
         self.state = match embed::create(shared.settings.wanted()) {
             Ok(guest) => {
+                shared.runs(Some(&guest));
                 let found = scripts::find(&watched);
                 shared.say(&format!("Node is there ({} ms)", start.elapsed().as_millis()));
                 shared.status("running");
@@ -131,7 +132,11 @@ impl Life {
     }
 
     fn take_out(&mut self, guest: &Runtime) -> Result<(), PluginError> {
-        match embed::destroy(guest, self.shared.settings.stop_ms) {
+        let destroyed = embed::destroy(guest, self.shared.settings.stop_ms);
+        if destroyed.as_ref().map_or_else(|no| no.answer == Answer::Stays, |()| true) {
+            self.shared.runs(None);
+        }
+        match destroyed {
             Err(no) if no.answer == Answer::Stays => {
                 self.state = State::Over;
                 let why = format!("{}: Node stays in the process, and none can come again", no.why);

@@ -142,7 +142,7 @@ impl Settings {
     }
 
     fn of(file: File, folder: PathBuf) -> Result<Self, String> {
-        embed::known(&file.disallow)?;
+        embed::known(&file.disallow, &file.node_args)?;
         Ok(Self {
             scripts: folder.join(&file.scripts),
             run: file.run,
@@ -170,13 +170,17 @@ impl Settings {
     pub fn wanted(&self) -> Wanted {
         let env = serde_json::json!(self.env);
         Wanted {
-            config: Config { wait: Duration::ZERO, ..self.config.clone() },
+            config: Config {
+                wait: Duration::ZERO,
+                // The game's thread has the game's.
+                cwd: (self.run == Run::Thread).then(|| self.folder.clone()),
+                ..self.config.clone()
+            },
             ticked: self.run == Run::Frames,
             stay: true,
-            // The game's thread has the game's.
-            cwd: (self.run == Run::Thread).then(|| self.folder.clone()),
+            script_deadline_ms: 0,
             disallow: self.disallow.clone(),
-            settings: embed::settings(None, Some(&self.folder), env, false),
+            settings: embed::settings(None, Some(&self.folder), env, &self.disallow, false),
         }
     }
 }
@@ -191,11 +195,10 @@ fn frame(setting: &FrameSetting) -> Result<Frame, String> {
 }
 
 fn configuration(file: &File, folder: &Path) -> Result<Config, String> {
-    let mut node_args = file.node_args.clone();
-    node_args.extend(embed::heap_limit(file.max_heap_mib));
     let others = Wanted::config(guest(file, folder)?).map_err(|no| no.why)?;
     Ok(Config {
-        node_args,
+        node_args: file.node_args.clone(),
+        max_heap_mib: file.max_heap_mib,
         report: file.report.as_ref().map(|path| folder.join(path)),
         provider: file.provider.clone(),
         wait: Duration::from_millis(file.wait_ms),

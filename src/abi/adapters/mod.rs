@@ -45,6 +45,9 @@ const DISPOSE: &str =
     "the platform bridge forgets an isolate when V8 does, and no late SIGPROF of V8's profiler meets the host";
 const ONCE: &str = "V8 and its platform belong to the host, which has set them up and will take them down";
 
+const INSPECTOR: &str =
+    "a host may withhold the inspector from a runtime: no message reaches V8's part of it then";
+
 const TRACING: &str = "which trace categories are on is one table per process, and the host's V8 would trace into the guest's buffer";
 
 /// What the host's own slots for these symbols of V8 (second) get while the guest lives, where V8 is a library of the
@@ -55,7 +58,7 @@ pub const HOST_DISPOSES: [(&str, &str); 2] = [
 ];
 
 /// The adapters for a guest and a host of V8 10.2.
-pub const V8_10_2: [Adapter; 14] = [
+pub const V8_10_2: [Adapter; 15] = [
     missing(
         "_ZN2v811ArrayBuffer25NewBackingStoreForNodeLTSEPNS_7IsolateEm",
         "relink_adapter_NewBackingStoreForNodeLTS",
@@ -86,18 +89,23 @@ pub const V8_10_2: [Adapter; 14] = [
         "relink_adapter_TracingController_UpdateTraceEventDuration",
         TRACING,
     ),
+    always(
+        "_ZN12v8_inspector18V8InspectorSession17canDispatchMethodENS_10StringViewE",
+        "relink_adapter_InspectorSession_canDispatchMethod",
+        INSPECTOR,
+    ),
 ];
 
 /// The adapters for V8 11.3: those of 10.2.
-pub const V8_11_3: [Adapter; 14] = V8_10_2;
+pub const V8_11_3: [Adapter; 15] = V8_10_2;
 
 /// The adapters for V8 12.4: those of 11.3.
-pub const V8_12_4: [Adapter; 14] = V8_11_3;
+pub const V8_12_4: [Adapter; 15] = V8_11_3;
 
 /// The adapters for V8 13.6: those of 12.4 without the first, which nobody needs any more, and three for
 /// isolates that are made in a group and freed in two steps.
-pub const V8_13_6: [Adapter; 16] = {
-    let [_, allocate, dispose, string, length, line, platform, end, begin, stop, trap, seed, start, update] =
+pub const V8_13_6: [Adapter; 17] = {
+    let [_, allocate, dispose, string, length, line, platform, end, begin, stop, trap, seed, start, update, inspect] =
         V8_12_4;
     let group = always(
         "_ZN2v87Isolate8AllocateERKNS_12IsolateGroupE",
@@ -124,6 +132,7 @@ pub const V8_13_6: [Adapter; 16] = {
         seed,
         start,
         update,
+        inspect,
         group,
         end_in_steps,
         free,

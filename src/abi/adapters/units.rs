@@ -22,7 +22,7 @@ pub struct Unit {
 }
 
 /// All units. One goes in when Node was seen to run through it.
-pub static UNITS: [Unit; 8] = [
+pub static UNITS: [Unit; 12] = [
     Unit { guest: (10, 2), host: (10, 8), changes: &[&SINCE_10_8], lost: &[] },
     Unit { guest: (10, 2), host: (11, 3), changes: &[&SINCE_10_8, &SINCE_11_3], lost: &[NO_FAST_CALLS] },
     Unit {
@@ -70,6 +70,33 @@ pub static UNITS: [Unit; 8] = [
         ],
         lost: &[NO_FAST_CALLS, NO_ATOMICS_TRACE, SLOWER_CALLS],
     },
+    Unit { guest: (11, 3), host: (11, 8), changes: &[&FROM_11_3, &SINCE_11_8], lost: &[NO_FAST_CALLS] },
+    Unit {
+        guest: (11, 3),
+        host: (12, 4),
+        changes: &[&FROM_11_3, &SINCE_11_8, &SINCE_12_4],
+        lost: &[NO_FAST_CALLS],
+    },
+    Unit {
+        guest: (11, 3),
+        host: (12, 9),
+        changes: &[&FROM_11_3, &SINCE_11_8, &SINCE_12_4, &SINCE_12_9, &FROM_11_3_SINCE_12_9],
+        lost: &[NO_FAST_CALLS],
+    },
+    Unit {
+        guest: (11, 3),
+        host: (13, 6),
+        changes: &[
+            &FROM_11_3,
+            &SINCE_11_8,
+            &SINCE_12_4,
+            &SINCE_12_9,
+            &FROM_11_3_SINCE_12_9,
+            &SINCE_13_6,
+            &FROM_11_3_SINCE_13_6,
+        ],
+        lost: &[NO_FAST_CALLS, NO_ATOMICS_TRACE, NO_CPP_HEAP],
+    },
 ];
 
 /// Since 11.3.
@@ -79,6 +106,10 @@ const NO_ATOMICS_TRACE: &str =
     "--trace-atomics-wait: V8 does not tell any more when Atomics.wait() is called";
 /// Since 14.6.
 const SLOWER_CALLS: &str = "calls of built-in functions are slower: what V8 tells of them is copied";
+
+/// Since 13.6.
+const NO_CPP_HEAP: &str =
+    "objects of C++ that add-ons have V8 collect (cppgc): Node's heap of them is not V8's";
 
 impl Unit {
     /// `10.2-on-11.3`: the name of its file and of the command that builds it.
@@ -125,7 +156,7 @@ pub fn unit_for(guest: &GuestNote, host: &Fingerprint) -> Option<&'static Unit> 
 }
 
 const DELEGATE: &str =
-    "V8 10.8: shared values come by a conveyor, so the delegates have other virtual functions";
+    "V8 10.8 and 11.8: shared values come by a conveyor, and V8 asks for more, so the delegates have other virtual functions";
 const UNUSED_DELEGATE: &str = "V8 10.8: the base class lost this virtual function; nobody calls it any more";
 const OOM: &str = "V8 10.8: the handler is told more than whether the heap was exhausted";
 const FOR_CORE: &str =
@@ -139,13 +170,52 @@ const BLOB: &str =
     "all isolates of a process share a read-only heap, so the guest's start from the host's snapshot";
 const SNAPSHOT: &str = "V8 11.3: the constructor's last argument is a pointer to a constant";
 
+// What stands between each two lines, or what more than one changed.
+const ISOLATE: Adapter =
+    always("_ZN2v87Isolate10InitializeEPS0_RKNS0_12CreateParamsE", "relink_unit_isolate_initialize", BLOB);
+const SERIALIZER: Adapter =
+    always("_ZN2v815ValueSerializerC1EPNS_7IsolateEPNS0_8DelegateE", "relink_unit_serializer", DELEGATE);
+const SERIALIZER_END: Adapter = always("_ZN2v815ValueSerializerD1Ev", "relink_unit_serializer_end", DELEGATE);
+const DESERIALIZER: Adapter = always(
+    "_ZN2v817ValueDeserializerC1EPNS_7IsolateEPKhmPNS0_8DelegateE",
+    "relink_unit_deserializer",
+    DELEGATE,
+);
+const DESERIALIZER_END: Adapter =
+    always("_ZN2v817ValueDeserializerD1Ev", "relink_unit_deserializer_end", DELEGATE);
+const MODULE_FIELD: Adapter = missing(
+    "_ZN2v86Object27SetInternalFieldForNodeCoreEiNS_5LocalINS_6ModuleEEE",
+    "relink_unit_internal_field",
+    FOR_CORE,
+);
+const SCRIPT_FIELD: Adapter = missing(
+    "_ZN2v86Object27SetInternalFieldForNodeCoreEiNS_5LocalINS_13UnboundScriptEEE",
+    "relink_unit_internal_field",
+    FOR_CORE,
+);
+const JOB_HANDLE: Adapter = always(
+    "_ZN2v88platform19NewDefaultJobHandleEPNS_8PlatformENS_12TaskPriorityESt10unique_ptrINS_7JobTaskESt14default_deleteIS5_EEm",
+    "relink_unit_job",
+    JOBS,
+);
+const INSPECTOR_OF: Adapter = always(
+    "_ZN12v8_inspector11V8Inspector6createEPN2v87IsolateEPNS_17V8InspectorClientE",
+    "relink_unit_inspector",
+    INSPECTOR,
+);
+const TEMPLATE_OF: Adapter = always(
+    "_ZN2v816FunctionTemplate3NewEPNS_7IsolateEPFvRKNS_20FunctionCallbackInfoINS_5ValueEEEENS_5LocalIS4_EENSA_INS_9SignatureEEEiNS_19ConstructorBehaviorENS_14SideEffectTypeEPKNS_9CFunctionEttt",
+    "relink_unit_function_template",
+    FAST,
+);
+
 /// What changed from V8 10.2 to 10.8.
 const SINCE_10_8: [Adapter; 14] = [
-    always("_ZN2v87Isolate10InitializeEPS0_RKNS0_12CreateParamsE", "relink_unit_isolate_initialize", BLOB),
-    always("_ZN2v815ValueSerializerC1EPNS_7IsolateEPNS0_8DelegateE", "relink_unit_serializer", DELEGATE),
-    always("_ZN2v815ValueSerializerD1Ev", "relink_unit_serializer_end", DELEGATE),
-    always("_ZN2v817ValueDeserializerC1EPNS_7IsolateEPKhmPNS0_8DelegateE", "relink_unit_deserializer", DELEGATE),
-    always("_ZN2v817ValueDeserializerD1Ev", "relink_unit_deserializer_end", DELEGATE),
+    ISOLATE,
+    SERIALIZER,
+    SERIALIZER_END,
+    DESERIALIZER,
+    DESERIALIZER_END,
     missing(
         "_ZN2v815ValueSerializer8Delegate16GetSharedValueIdEPNS_7IsolateENS_5LocalINS_5ValueEEE",
         "relink_unit_no_shared_id",
@@ -167,40 +237,45 @@ const SINCE_10_8: [Adapter; 14] = [
         UNUSED_DELEGATE,
     ),
     missing("_ZN2v87Isolate18SetOOMErrorHandlerEPFvPKcbE", "relink_unit_oom_handler", OOM),
-    missing(
-        "_ZN2v86Object27SetInternalFieldForNodeCoreEiNS_5LocalINS_6ModuleEEE",
-        "relink_unit_internal_field",
-        FOR_CORE,
-    ),
-    missing(
-        "_ZN2v86Object27SetInternalFieldForNodeCoreEiNS_5LocalINS_13UnboundScriptEEE",
-        "relink_unit_internal_field",
-        FOR_CORE,
-    ),
-    always(
-        "_ZN2v88platform19NewDefaultJobHandleEPNS_8PlatformENS_12TaskPriorityESt10unique_ptrINS_7JobTaskESt14default_deleteIS5_EEm",
-        "relink_unit_job",
-        JOBS,
-    ),
-    always(
-        "_ZN12v8_inspector11V8Inspector6createEPN2v87IsolateEPNS_17V8InspectorClientE",
-        "relink_unit_inspector",
-        INSPECTOR,
-    ),
+    MODULE_FIELD,
+    SCRIPT_FIELD,
+    JOB_HANDLE,
+    INSPECTOR_OF,
 ];
 
 /// What changed from V8 10.8 to 11.3.
 const SINCE_11_3: [Adapter; 2] = [
-    missing("_ZN2v815SnapshotCreatorC1EPNS_7IsolateEPKlPNS_11StartupDataE", "relink_unit_snapshot_creator", SNAPSHOT),
+    missing(
+        "_ZN2v815SnapshotCreatorC1EPNS_7IsolateEPKlPNS_11StartupDataE",
+        "relink_unit_snapshot_creator",
+        SNAPSHOT,
+    ),
+    TEMPLATE_OF,
+];
+
+/// What stands between a guest of V8 11.3 and any later one.
+const FROM_11_3: [Adapter; 13] = [
+    ISOLATE,
+    SERIALIZER,
+    SERIALIZER_END,
+    DESERIALIZER,
+    DESERIALIZER_END,
+    MODULE_FIELD,
+    SCRIPT_FIELD,
+    JOB_HANDLE,
+    INSPECTOR_OF,
+    TEMPLATE_OF,
     always(
-        "_ZN2v816FunctionTemplate3NewEPNS_7IsolateEPFvRKNS_20FunctionCallbackInfoINS_5ValueEEEENS_5LocalIS4_EENSA_INS_9SignatureEEEiNS_19ConstructorBehaviorENS_14SideEffectTypeEPKNS_9CFunctionEttt",
-        "relink_unit_function_template",
+        "_ZN2v816FunctionTemplate25NewWithCFunctionOverloadsEPNS_7IsolateEPFvRKNS_20FunctionCallbackInfoINS_5ValueEEEENS_5LocalIS4_EENSA_INS_9SignatureEEEiNS_19ConstructorBehaviorENS_14SideEffectTypeERKNS_10MemorySpanIKNS_9CFunctionEEE",
+        "relink_unit_overloads",
         FAST,
     ),
+    missing("_ZN2v815SnapshotCreatorC1EPNS_7IsolateEPKlPKNS_11StartupDataE", "relink_unit_snapshot_creator", "V8 11.8: the constructor has one argument more"),
+    always("_ZN2v87CppHeap6CreateEPNS_8PlatformERKNS_19CppHeapCreateParamsE", "relink_unit_cpp_heap", JOBS),
 ];
 
 /// What changed from V8 11.3 to 11.8.
-const SINCE_11_8: [Adapter; 3] = [
+const SINCE_11_8: [Adapter; 4] = [
     missing("_ZN2v86Object16SetInternalFieldEiNS_5LocalINS_5ValueEEE", "relink_unit_internal_field", DATA),
     missing(
         "_ZN2v812api_internal18GlobalizeReferenceEPNS_8internal7IsolateEPm",
@@ -208,11 +283,16 @@ const SINCE_11_8: [Adapter; 3] = [
         "V8 11.8: the reference to be made strong is passed by value",
     ),
     missing("_ZN2v813CFunctionInfoC2ERKNS_9CTypeInfoEjPS2_", "relink_unit_c_function_info", FAST),
+    missing(
+        "_ZN5cppgc17InitializeProcessEPN2v813PageAllocatorE",
+        "relink_unit_cppgc",
+        "V8 11.8: it has one argument more; the host has done it",
+    ),
 ];
 const DATA: &str = "V8 11.8: internal fields hold any data";
 
 /// What changed from V8 11.8 to 12.4.
-const SINCE_12_4: [Adapter; 25] = [
+const SINCE_12_4: [Adapter; 26] = [
     always("_ZNK2v812ScriptOrigin24VerifyHostDefinedOptionsEv", "relink_unit_nothing", ORIGIN),
     always(
         "_ZN2v86Script7CompileENS_5LocalINS_7ContextEEENS1_INS_6StringEEEPNS_12ScriptOriginE",
@@ -274,6 +354,11 @@ const SINCE_12_4: [Adapter; 25] = [
     ),
     missing("_ZNK2v85Value7IsFalseEv", "relink_unit_is_false", "V8 12.4: inline, with a function of another name"),
     missing("_ZNK2v85Value6IsTrueEv", "relink_unit_is_true", "V8 12.4: inline, with a function of another name"),
+    missing(
+        "_ZN2v86Module30GetStalledTopLevelAwaitMessageEPNS_7IsolateE",
+        "relink_unit_stalled_modules",
+        "V8 12.4: modules and messages come in two lists",
+    ),
     always("_ZNK2v87Message15GetScriptOriginEv", "relink_unit_message_origin", ORIGIN),
     always("_ZNK2v88Function15GetScriptOriginEv", "relink_unit_function_origin", ORIGIN),
     always(
@@ -314,6 +399,12 @@ const ACCESSORS: &str =
 const MODE: &str = "V8 12.9: whether memory is made zero is an argument";
 const GRAPH: &str = "V8 12.9: graphs of heap snapshots have one virtual function more";
 
+/// The same, for what Node 20 has and 18 has not.
+const FROM_11_3_SINCE_12_9: [Adapter; 2] = [
+    missing("_ZN2v88Template21SetNativeDataPropertyENS_5LocalINS_4NameEEEPFvS3_RKNS_20PropertyCallbackInfoINS_5ValueEEEEPFvS3_NS1_IS5_EERKNS4_IvEEESB_NS_17PropertyAttributeENS_13AccessControlENS_14SideEffectTypeESJ_", "relink_unit_native_property", ACCESS),
+    missing("_ZNK2v87CppHeap18wrapper_descriptorEv", "relink_unit_wrapper_descriptor", "V8 12.9: objects say by themselves which objects of C++ are theirs"),
+];
+
 /// What changed from V8 12.9 to 13.6.
 const SINCE_13_6: [Adapter; 8] = [
     always("_ZN2v811ArrayBuffer9Allocator19NewDefaultAllocatorEv", "relink_unit_default_allocator", "V8 13.6: allocators have other virtual functions"),
@@ -324,6 +415,16 @@ const SINCE_13_6: [Adapter; 8] = [
     always("_ZNK2v86String29GetExternalStringResourceSlowEv", "relink_unit_two_byte_resource", EXTERNAL),
     missing("_ZN2v86Module17InstantiateModuleENS_5LocalINS_7ContextEEEPFNS_10MaybeLocalIS0_EES3_NS1_INS_6StringEEENS1_INS_10FixedArrayEEENS1_IS0_EEE", "relink_unit_instantiate", "V8 13.6: modules may import sources, by one more callback"),
     missing("_ZN2v87Isolate22SetAtomicsWaitCallbackEPFvNS0_16AtomicsWaitEventENS_5LocalINS_17SharedArrayBufferEEEmldPNS0_21AtomicsWaitWakeHandleEPvES7_", "relink_unit_nothing", NO_ATOMICS_TRACE),
+];
+/// The same, for what Node 20 has and 18 has not.
+const FROM_11_3_SINCE_13_6: [Adapter; 3] = [
+    missing(
+        "_ZN2v811ArrayBuffer9Allocator10ReallocateEPvmm",
+        "relink_unit_allocator_reallocate",
+        "V8 13.6: the base class lost this virtual function",
+    ),
+    missing("_ZN2v87Isolate13AttachCppHeapEPNS_7CppHeapE", "relink_unit_cppgc", NO_CPP_HEAP),
+    missing("_ZN2v87Isolate13DetachCppHeapEv", "relink_unit_cppgc", NO_CPP_HEAP),
 ];
 const EXTERNAL: &str = "V8 13.6: external strings have other virtual functions";
 

@@ -1,30 +1,105 @@
-//! Which guest is taken when none is named: the one of the host's line.
+//! Which guest is taken when none is named: of those that are built, the one that loses least on the host's V8.
 
 use super::Failure;
-use relink::abi::line;
+use relink::abi::adapters::UNITS;
+use relink::abi::line::{self, Line};
 use relink::abi::version::V8Version;
+use relink::config;
 use relink::elf::{arch::Arch, Dynamic, FileImage, SymbolTable};
 use relink::guest::map_file;
 use relink::host::Fingerprint;
-use relink::kit::{guest, KitError};
+use relink::kit::{adapter, guest, KitError};
+use serde::Serialize;
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 
-/// The guest that was asked for, or the one that the kit has built for the V8 in `host`; for a host whose V8 comes from
-/// elsewhere, the kit's default.
+/// A guest that was chosen.
+#[derive(Serialize)]
+pub struct Choice {
+    /// The library.
+    pub guest: PathBuf,
+    /// Its Node's major version.
+    pub node: u32,
+    /// Whether it is a neutral guest.
+    pub neutral: bool,
+    /// What it cannot do on the host's V8.
+    pub lost: Vec<&'static str>,
+    /// Why it was taken.
+    pub why: String,
+    /// The adapters that it needs on the host's V8 and that have not been built: their name.
+    pub lacks: Option<String>,
+}
+
+/// The guest that was asked for, or the one that [`choose`] takes.
 pub fn for_host(named: Option<&Path>, host: Option<&Path>) -> Result<PathBuf, Failure> {
-    if let Some(named) = named {
-        return Ok(named.to_owned());
+    match named {
+        Some(named) => Ok(named.to_owned()),
+        None => choose(host).map(|choice| choice.guest),
     }
+}
+
+/// Of the guests that the kit has built, with the adapters that they need for the V8 in `host`, the one that loses least there, and of
+/// several such the one with the newest Node. For a host whose V8 comes from elsewhere, or that none was built for, the kit's default.
+pub fn choose(host: Option<&Path>) -> Result<Choice, Failure> {
     let v8 = host.and_then(v8_of);
-    let line = v8.and_then(line::with_guest).map(|line| line.node);
-    // A V8 that no guest was compiled for, but that adapters are for.
-    let neutral = v8.and_then(line::of_v8).filter(|_| line.is_none());
-    if let Some(neutral) = neutral.and_then(|_| guest::neutral_path_of(guest::DEFAULT_LINE)) {
-        return Ok(neutral);
+    if let Some(best) = v8.and_then(|v8| best(v8, candidates(v8))) {
+        return Ok(best);
     }
-    let line = line.unwrap_or(guest::DEFAULT_LINE);
-    let missing = KitError::NotBuilt { what: "the guest", remedy: guest::remedy(line) };
-    guest::path_of(line).ok_or(Failure::Kit(missing))
+    let node = v8.and_then(line::with_guest).map_or(guest::DEFAULT_LINE, |line| line.node);
+    let missing = KitError::NotBuilt { what: "the guest", remedy: guest::remedy(node) };
+    let path = guest::path_of(node).ok_or(Failure::Kit(missing))?;
+    let why = "the default, for no guest that was built is known to fit the host's V8".into();
+    Ok(Choice { guest: path, node, neutral: false, lost: Vec::new(), why, lacks: None })
+}
+
+/// The best of several for a V8.
+fn best(v8: V8Version, mut fitting: Vec<Choice>) -> Option<Choice> {
+    let of = fitting.len();
+    fitting.sort_by_key(|c| (c.lacks.is_some(), c.lost.len(), Reverse(c.node), c.neutral));
+    let mut best = fitting.into_iter().next()?;
+    best.why = best.reason(v8, of);
+    Some(best)
+}
+
+/// All guests that are built and fit a V8.
+fn candidates(v8: V8Version) -> Vec<Choice> {
+    let host = (v8.major, v8.minor);
+    let choice = |guest, node, neutral| {
+        let (lost, why) = (Vec::new(), String::new());
+        Choice { guest, node, neutral, lost, why, lacks: None }
+    };
+    let ordinary =
+        line::with_guest(v8).and_then(|line| Some(choice(guest::path_of(line.node)?, line.node, false)));
+    let folder = std::env::var_os(config::ADAPTERS).map(PathBuf::from);
+    let neutral = |line: &'static Line| {
+        let own = choice(guest::neutral_path_of(line.node)?, line.node, true);
+        if line.v8 == host {
+            return Some(own);
+        }
+        let unit = UNITS.iter().find(|unit| unit.guest == line.v8 && unit.host == host)?;
+        let lacks = adapter::find(folder.as_deref(), unit).is_none().then(|| unit.name());
+        Some(Choice { lost: unit.lost.to_vec(), lacks, ..own })
+    };
+    ordinary.into_iter().chain(line::LINES.iter().filter_map(neutral)).collect()
+}
+
+impl Choice {
+    fn reason(&self, v8: V8Version, of: usize) -> String {
+        let lost = match self.lost.len() {
+            0 => "loses nothing".to_owned(),
+            _ => format!("loses: {}", self.lost.join("; ")),
+        };
+        let among =
+            if of == 1 { "the only guest built for it" } else { "the newest of those that lose least" };
+        let first = self.lacks.as_ref().map(|unit| format!("; but first: relink adapter build {unit}"));
+        format!("on V8 {}.{} it {lost}; {among}{}", v8.major, v8.minor, first.unwrap_or_default())
+    }
+
+    /// One line for people.
+    pub fn text(&self) -> String {
+        let kind = if self.neutral { ", neutral" } else { "" };
+        format!("guest: Node {}{kind}: {} ({})", self.node, self.why, self.guest.display())
+    }
 }
 
 /// The version of the V8 in a file, if there is one that can be seen.
@@ -34,4 +109,43 @@ fn v8_of(file: &Path) -> Option<V8Version> {
     let dynamic = Dynamic::parse(&file.image).ok()?;
     let symbols = SymbolTable::parse(&file.image, &dynamic).ok()?;
     Fingerprint::read(&file.image, &symbols).ok()?.version
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guest(node: u32, neutral: bool, lost: &[&'static str], lacks: Option<&str>) -> Choice {
+        let lacks = lacks.map(str::to_owned);
+        Choice { guest: "/g".into(), node, neutral, lost: lost.to_vec(), why: String::new(), lacks }
+    }
+
+    fn taken(choices: Vec<Choice>) -> (u32, bool, String) {
+        let best = best(V8Version::new(12, 4, 0, 0), choices).expect("one");
+        (best.node, best.neutral, best.why)
+    }
+
+    #[test]
+    fn what_loses_least_is_taken_then_the_newest_then_what_is_not_neutral() {
+        let all = || vec![guest(18, true, &["a"], None), guest(20, true, &["a"], None)];
+        let why = "on V8 12.4 it loses: a; the newest of those that lose least";
+        assert_eq!(taken(all()), (20, true, why.into()));
+        let more = |choice| all().into_iter().chain([choice]).collect();
+        assert_eq!(taken(more(guest(22, true, &["a", "b"], None))).0, 20);
+        assert_eq!(taken(more(guest(16, true, &[], None))).0, 16);
+        let both = vec![guest(22, true, &[], None), guest(22, false, &[], None)];
+        assert!(!taken(both).1);
+    }
+
+    #[test]
+    fn what_lacks_its_adapters_comes_last_and_says_so() {
+        let (lacking, ready) = (guest(20, true, &[], Some("11.3-on-12.4")), guest(18, true, &["a"], None));
+        assert_eq!(taken(vec![lacking, ready]).0, 18);
+        let (_, _, why) = taken(vec![guest(20, true, &[], Some("11.3-on-12.4"))]);
+        assert!(
+            why.ends_with("the only guest built for it; but first: relink adapter build 11.3-on-12.4"),
+            "{why}"
+        );
+        assert!(best(V8Version::new(1, 2, 0, 0), Vec::new()).is_none());
+    }
 }

@@ -51,6 +51,9 @@ pub struct Options {
     /// With --inside: the node executable that is the host, if it is not plain Node's: a neutral guest runs in others, too
     #[arg(long, value_name = "FILE", requires = "inside")]
     host: Option<PathBuf>,
+    /// With --inside: judge the guest not by plain Node but by itself inside this node executable
+    #[arg(long, value_name = "FILE", requires = "inside")]
+    base: Option<PathBuf>,
 }
 
 /// Hosts that Node's own tests can be run inside.
@@ -95,7 +98,8 @@ fn settings(options: &Options, progress: &dyn Progress) -> Result<parity::Option
 fn inside(options: &Options, progress: &dyn Progress) -> Result<Inside, Failure> {
     let unknown = |e| Failure::Library(format!("the command's own path is unknown: {e}"));
     let relink = std::env::current_exe().map_err(unknown)?;
-    Ok(Inside { relink, library: library::find(None, progress)?, host: options.host.clone() })
+    let library = library::find(None, progress)?;
+    Ok(Inside { relink, library, host: options.host.clone(), base: options.base.clone() })
 }
 
 fn write(file: &Path, summary: &Summary) -> Result<(), Failure> {

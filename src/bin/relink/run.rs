@@ -12,7 +12,7 @@ use std::process::Command;
 /// Node runs beside the host, on a thread of its own, as soon as the host's V8 is ready. The exit status is the host's.
 #[derive(Args)]
 pub struct Options {
-    /// The libnode to relink [default: the one that `relink guest build` made for the line of the host's V8]
+    /// The libnode to relink [default: of those that `relink guest build` made, the one that loses least on the host's V8]
     #[arg(long, env = config::GUEST)]
     guest: Option<PathBuf>,
     /// The script that Node runs
@@ -45,6 +45,9 @@ pub struct Options {
     /// Children of the host get Node as well
     #[arg(long)]
     inherit: bool,
+    /// Say as JSON which guest was chosen, and why
+    #[arg(long)]
+    json: bool,
     /// librelink.so [default: the one installed with this command]
     #[arg(long, env = "RELINK_LIBRARY")]
     library: Option<PathBuf>,
@@ -70,7 +73,10 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 
 fn set_environment(command: &mut Command, options: &Options, library: &Path) -> Result<(), Failure> {
     let host = options.host.split_first().and_then(|(program, args)| host_file(program, args));
-    let guest = guests::for_host(options.guest.as_deref(), host.as_deref())?;
+    let guest = match &options.guest {
+        Some(named) => named.clone(),
+        None => chosen(options, host.as_deref())?,
+    };
     command.env(config::GUEST, absolute(&guest)).env(config::SCRIPT, absolute(&options.script));
     for (name, list) in [(config::ARGS, &options.args), (config::NODE_ARGS, &options.node_args)] {
         if !list.is_empty() {
@@ -95,6 +101,18 @@ fn set_environment(command: &mut Command, options: &Options, library: &Path) -> 
     }
     command.env("LD_PRELOAD", preload(library));
     Ok(())
+}
+
+/// The guest that is taken when none is named; says on standard error which, and why.
+fn chosen(options: &Options, host: Option<&Path>) -> Result<PathBuf, Failure> {
+    let choice = guests::choose(host)?;
+    if options.json {
+        let text = serde_json::to_string(&choice).map_err(|e| relink::Error::Internal(e.to_string()))?;
+        eprintln!("{text}");
+    } else if !matches!(options.log.as_deref(), Some("off" | "error")) {
+        eprintln!("relink: {}", choice.text());
+    }
+    Ok(choice.guest)
 }
 
 /// `LD_PRELOAD` with the library first and whatever the user has in it after.

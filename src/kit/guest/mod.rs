@@ -20,7 +20,9 @@ use super::headers::V8Headers;
 use super::neutral;
 use super::progress::Progress;
 use super::run::{missing, Program};
+use crate::abi::catalogue::Facts;
 use crate::abi::layout::Field;
+use crate::abi::line::of_node;
 use crate::guest::{note, GuestNote};
 use compile::Compilation;
 use pinned::Pinned;
@@ -75,8 +77,22 @@ struct DefaultGuest {
     library: PathBuf,
 }
 
-/// The fields of a neutral guest's layout table, in the work folder.
-const LAYOUT: &str = "layout.json";
+/// What a neutral guest's note tells of its headers, in the work folder.
+const REWRITTEN: &str = "rewritten.json";
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Rewritten {
+    layout: Vec<Field>,
+    facts: Box<Facts>,
+}
+
+/// As unpacking left it.
+fn rewritten(work: &Path) -> Result<Rewritten> {
+    let file = work.join(REWRITTEN);
+    let text = fs::read_to_string(&file).map_err(io("read", &file))?;
+    serde_json::from_str(&text).map_err(|e| io("read", &file)(e.into()))
+}
+
 /// The kind of the cache entries.
 const KIND: &str = "guest";
 /// The line that is built and used unless another is asked for.
@@ -146,17 +162,34 @@ fn remembered(node: u32, neutral: bool) -> Option<PathBuf> {
     let text = fs::read_to_string(cache.root().join(default_file(node, neutral))).ok()?;
     let default: DefaultGuest = serde_json::from_str(&text).ok()?;
     let key = fs::read_to_string(default.library.parent()?.join("KEY")).ok()?;
-    let current = default.recipe == line.fingerprint() && key == default.key && default.library.is_file();
+    let current =
+        default.recipe == recipe_of(line, neutral) && key == default.key && default.library.is_file();
     current.then_some(default.library)
 }
 
 fn remember(cache: &Cache, line: &Recipe, neutral: bool, guest: &Guest) -> Result<()> {
     let default = DefaultGuest {
-        recipe: line.fingerprint(),
+        recipe: recipe_of(line, neutral),
         key: guest.facts.note.key.clone(),
         library: guest.library.clone(),
     };
     write_whole(&cache.root().join(default_file(line.node, neutral)), &to_json(&default)?)
+}
+
+/// What a guest of this program is made by: one that was made by anything else is out of date.
+fn recipe_of(line: &Recipe, neutral: bool) -> String {
+    if neutral {
+        let [rules, backports] = neutral_by(line);
+        [line.fingerprint(), rules, backports].join(" ")
+    } else {
+        line.fingerprint()
+    }
+}
+
+/// What identifies the rules and the lines of later Nodes by which a line's guest is made neutral.
+fn neutral_by(line: &Recipe) -> [String; 2] {
+    let v8 = of_node(line.node).map_or((0, 0), |of| of.v8);
+    [neutral::fingerprint(v8), neutral::backports::fingerprint(line.node)]
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<String> {
@@ -240,7 +273,8 @@ impl Inputs {
         let mut key = origin.add_to(line.key())?.add("compiler", &compiler).add("linker", first_line("ld")?);
         key = key.add("headers", headers.as_ref().map_or("the source's", |h| &h.sha256));
         if options.neutral {
-            key = key.add("neutral", neutral::fingerprint());
+            let [rules, backports] = neutral_by(line);
+            key = key.add("neutral", rules).add("backports", backports);
         }
         for deb in &debs {
             key = key.add(&deb.package, &deb.sha256);
@@ -279,7 +313,11 @@ impl Build<'_> {
         let own = work.join("deps/include/v8-inc");
         let headers = self.headers(&tree)?;
         let node = tree::node_facts(&tree)?;
-        let note = GuestNote { layout: self.layout(work)?, ..self.note(&tree, &node, &headers) };
+        let mut note = self.note(&tree, &node, &headers);
+        if self.inputs.neutral {
+            let Rewritten { layout, facts } = rewritten(work)?;
+            (note.layout, note.facts) = (layout, Some(facts));
+        }
         let [deps, recipe] = [work.join("deps"), work.join("recipe")];
         let places = Places { work, v8_include: &own, deps: &deps, recipe: &recipe };
         let what = self.what(&node, &headers);
@@ -324,10 +362,11 @@ impl Build<'_> {
         if !self.inputs.neutral {
             return Ok(());
         }
+        neutral::backports::apply(tree, self.inputs.line.node)?;
         let request = catalogue::Request { headers: own.clone(), from: None };
         let facts = catalogue::generate(&request, self.progress)?.facts;
-        let fields = neutral::neutralise(&own, &V8Headers::read("--v8-headers", &own)?, &facts)?;
-        write_whole(&work.join(LAYOUT), &to_json(&fields)?)
+        let layout = neutral::neutralise(&own, &V8Headers::read("--v8-headers", &own)?, &facts)?;
+        write_whole(&work.join(REWRITTEN), &to_json(&Rewritten { layout, facts: facts.into() })?)
     }
 
     /// The headers that the guest is compiled with, as they come.
@@ -336,16 +375,6 @@ impl Build<'_> {
             Some(headers) => Ok(headers.clone()),
             None => V8Headers::read("--source", &tree.join("deps/v8/include")),
         }
-    }
-
-    /// The fields of the layout table, as unpacking left them.
-    fn layout(&self, work: &Path) -> Result<Vec<Field>> {
-        if !self.inputs.neutral {
-            return Ok(Vec::new());
-        }
-        let file = work.join(LAYOUT);
-        let text = fs::read_to_string(&file).map_err(io("read", &file))?;
-        serde_json::from_str(&text).map_err(|e| io("read", &file)(e.into()))
     }
 
     fn note(&self, tree: &Path, node: &NodeFacts, headers: &V8Headers) -> GuestNote {
@@ -364,6 +393,7 @@ impl Build<'_> {
             smi_bits: 32,
             key: self.inputs.key.hex().into(),
             layout: Vec::new(),
+            facts: None,
         }
     }
 
@@ -390,7 +420,7 @@ impl Build<'_> {
         add_icu(work, &facts)?;
         add_licenses(self.inputs.line, work)?;
         write_whole(&work.join("note.json"), &to_json(note)?)?;
-        ["unpacked", "configured", LAYOUT, "node", "root", "deps", "recipe"]
+        ["unpacked", "configured", REWRITTEN, "node", "root", "deps", "recipe"]
             .iter()
             .try_for_each(|n| remove(&work.join(n)))
     }

@@ -86,6 +86,9 @@ pub struct Tests {
     pub equal: usize,
     /// Tests that pass in plain Node.
     pub plain: usize,
+    /// Tests that pass only in plain Node because they test V8 itself.
+    #[serde(default)]
+    pub of_v8: usize,
     /// Tests that pass only in plain Node and are not explained in fixtures/parity.
     pub unexplained: usize,
 }

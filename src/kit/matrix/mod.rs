@@ -29,7 +29,7 @@ const SCRIPT: &str = include_str!("../../../fixtures/scripts/features.js");
 /// What is to be run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Names of guests: a line of Node, `18-stock` or `18-neutral`.
+    /// Names of guests: a line of Node, `18-stock`, or one that is neutral: `18-neutral`, `20-neutral`.
     pub guests: Vec<String>,
     /// Names of hosts; none: all.
     pub hosts: Vec<String>,
@@ -82,7 +82,7 @@ fn chosen(names: &[String]) -> Result<Vec<Host>> {
 /// The guest, and what plain Node of its line prints.
 fn prepare(name: &str, progress: &dyn Progress) -> Result<Guest> {
     let unknown = || KitError::Unsupported {
-        why: format!("the matrix has no guest {name}; 18, 18-stock, 18-neutral, 20, 22, 24"),
+        why: format!("the matrix has no guest {name}; 18, 18-stock, 18-neutral, 20, 20-neutral, 22, 24"),
     };
     let (line, kind) = name.split_once('-').unwrap_or((name, ""));
     let node: u32 = line.parse().map_err(|_| unknown())?;
@@ -94,9 +94,9 @@ fn prepare(name: &str, progress: &dyn Progress) -> Result<Guest> {
     let library = match (node, kind) {
         (_, "") => built(false)?,
         (18, "stock") => super::hosts::libv8(progress)?.library,
-        (18, "neutral") => {
+        (_, "neutral") if UNITS.iter().any(|unit| unit.guest == line.v8) => {
             // With the adapters that it needs in hosts with other V8s.
-            for unit in &UNITS {
+            for unit in UNITS.iter().filter(|unit| unit.guest == line.v8) {
                 adapter::build(unit, progress)?;
             }
             built(true)?
@@ -170,13 +170,14 @@ fn own_tests(
                 relink: options.relink.clone(),
                 library: options.library.clone(),
                 host: Some(node),
+                base: None,
             }),
         },
         progress,
     )?;
-    let count = |of: fn(&parity::Row) -> usize| summary.rows.iter().map(of).sum::<usize>();
-    let (equal, only_plain) = (count(|row| row.equal), count(|row| row.only_plain));
-    Ok(Some(Tests { equal, plain: equal + only_plain, unexplained: summary.unexplained().count() }))
+    let rate = summary.rate();
+    let unexplained = summary.unexplained().count();
+    Ok(Some(Tests { equal: rate.pass, plain: rate.of, of_v8: rate.of_v8, unexplained }))
 }
 
 fn key(options: &Options, guest: &Guest, host: &Host) -> Result<Key> {

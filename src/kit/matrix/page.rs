@@ -1,6 +1,6 @@
 //! docs/COMPATIBILITY.md.
 
-use super::{Cell, Host, Outcome};
+use super::{Cell, Host, Outcome, Tests};
 use std::fmt::Write as _;
 
 /// What stands above the tables.
@@ -9,7 +9,8 @@ const HEAD: &str = "# Compatibility
 Which Node runs in which host. Every line is a run of the real guest in the real host by `relink matrix`, which wrote this page: the
 feature script (`fixtures/scripts/features.js`) must print there what plain Node of the same line prints, the host must go on to its
 own end, and `relink check` must have said so from the files alone. *Node's own tests*: of those of a part of `test/parallel` that pass in plain Node (the
-host itself), how many pass in the guest inside it; for Node 18 in its own executables. What does not fit is refused before anything is loaded, with
+host itself, for the neutral guest 18.20.4), how many pass in the guest inside it; for Node 18 in its own executables. *V8's own*: those of the
+rest that test V8 itself, which is another one there (fixtures/parity/known-v8.json). What does not fit is refused before anything is loaded, with
 the code and the reason (docs/DIAGNOSTICS.md).
 
 | result | meaning |
@@ -81,13 +82,17 @@ fn columns(cell: &Cell) -> String {
     let features = format!("{} of {}", cell.features, cell.of);
     let probe = cell.probe.as_deref().unwrap_or("none");
     let ms = format!("{}.{} ms", cell.us / 1000, cell.us % 1000 / 100);
-    let tests =
-        cell.tests.map_or_else(|| "not run".into(), |tests| format!("{} of {}", tests.equal, tests.plain));
+    let tests = cell.tests.as_ref().map_or_else(|| "not run".into(), tests_text);
     format!(
         "{} | {features} | {tests} | {} | {lost} | {ms} | {probe}",
         name(cell.result),
         cell.adapters.len()
     )
+}
+
+fn tests_text(tests: &Tests) -> String {
+    let apart = if tests.of_v8 == 0 { String::new() } else { format!(" (V8's own: {})", tests.of_v8) };
+    format!("{} of {}{apart}", tests.equal, tests.plain)
 }
 
 fn name(result: Outcome) -> &'static str {

@@ -1,9 +1,10 @@
 //! The neutral guest: V8's public headers rewritten by rules, so that numbers which differ between V8s are not compiled into
 //! Node but read from a layout table, which the loader fills for the host's V8.
 //!
-//! Node's own sources stay as they are. Every constant that code in the headers reads must fall under a rule here or stand in
+//! Node's own sources stay as they are but for a few lines of its own later ones ([`backports`]). Every constant that code in the headers reads must fall under a rule here or stand in
 //! [`KEPT`] with the reason why it may be compiled in; whatever does not ends the build (E0715).
 
+pub mod backports;
 mod constants;
 mod edits;
 
@@ -12,7 +13,9 @@ use super::error::{io, KitError, Result};
 use super::headers::V8Headers;
 use crate::abi::catalogue::Facts;
 use crate::abi::layout::{value, Field, DERIVED};
+use crate::abi::version::V8Version;
 use constants::{NoRule, CLASSES};
+use edits::Edit;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -34,13 +37,14 @@ const DERIVED_NAMES: [&str; 5] = [
 
 /// Constants that code in the headers reads and that are compiled in all the same, by how their names begin. The gate
 /// compares them between guest and host as it does for any guest.
-const KEPT: [(&str, &str); 13] = [
-    ("cppgc::internal::api_constants::", "cppgc's objects; Node 18 has none"),
+const KEPT: [(&str, &str); 14] = [
+    ("cppgc::", "objects on heaps of cppgc; up to Node 20 there are none but add-ons'"),
+    ("v8::ReturnValue<v8::Value>::k", "what stands beside a return value: edits read the table in its place"),
     ("v8::CTypeInfo::", "passed to V8, where an adapter translates it"),
     ("v8::CpuProfilingOptions::", "a limit, passed to V8"),
     ("v8::ScriptOriginOptions::", "bits of an option, passed to V8"),
     ("v8::internal::kApi", "sizes of words, compared as the build's configuration"),
-    ("v8::internal::kExternalPointerTagShift", "read with the sandbox only"),
+    ("v8::internal::kExternalPointer", "read with the sandbox only"),
     ("v8::internal::kHeapObjectTag", "how pointers are marked, the same as long as there is V8's API"),
     ("v8::internal::kSmi", "bits of small integers, compared as the build's configuration"),
     ("v8::kEmbedderFieldsInWeakCallback", "length of an array in an argument"),
@@ -50,12 +54,19 @@ const KEPT: [(&str, &str); 13] = [
     ("v8::platform::tracing::", "sizes within Node's own objects"),
 ];
 
-/// Raised when the rules that are written in Rust change what comes out.
-const RULES: &str = "1";
+/// Constants that code in the headers reads, though never in Node: a host's V8 need not tell them.
+const NEVER_READ: [(&str, &str); 2] = [
+    ("v8::internal::Internals::kExternalPointerTableBufferOffset", "read with the sandbox only"),
+    ("v8::internal::Internals::kTracedNodeClassIdOffset", "Node has no traced references with a class id"),
+];
 
-/// What identifies the rules: part of the key of what is built by them.
-pub fn fingerprint() -> String {
-    let edits = edits::all().flat_map(|edit| [edit.file, edit.find, edit.replace]);
+/// Raised when the rules that are written in Rust change what comes out.
+const RULES: &str = "2";
+
+/// What identifies the rules for headers of a V8 (major and minor version): part of the key of what is built by them.
+pub fn fingerprint(v8: (u32, u32)) -> String {
+    let edits = edits::of_v8(v8).unwrap_or_default();
+    let edits = edits.iter().flat_map(|edit| [edit.file, edit.find, edit.replace]);
     let texts: Vec<&str> =
         [RULES].into_iter().chain(edits).chain(DERIVED.iter().map(|(name, _)| *name)).collect();
     hex(&Sha256::digest(texts.join("\0") + &declaration(DERIVED.len())))
@@ -67,6 +78,7 @@ pub fn fingerprint() -> String {
 /// # Errors
 /// A header has something for which there is no rule (E0715), or cannot be read or written.
 pub fn neutralise(dir: &Path, headers: &V8Headers, facts: &Facts) -> Result<Vec<Field>> {
+    let edits = edits_for(dir, headers)?;
     let fields = fields(facts);
     let numbers: BTreeMap<String, usize> =
         fields.iter().enumerate().map(|(number, field)| (field.name.clone(), number)).collect();
@@ -75,16 +87,15 @@ pub fn neutralise(dir: &Path, headers: &V8Headers, facts: &Facts) -> Result<Vec<
         let path = dir.join(file);
         let text = fs::read_to_string(&path).map_err(io("read", &path))?;
         let edited =
-            edits::apply(&file.to_string_lossy(), &text).map_err(|edit| missing_text(&path, edit))?;
+            edits::apply(edits, &file.to_string_lossy(), &text).map_err(|edit| missing_text(&path, edit))?;
         let done = constants::rewrite(&edited, &numbers).map_err(|rule| no_rule(&path, rule))?;
         rewritten.extend(done.names);
         if done.text != text {
             texts.push((path, done.text));
         }
     }
-    if let Some(gone) =
-        edits::all().map(|edit| edit.file).find(|name| !headers.files().iter().any(|f| f == Path::new(name)))
-    {
+    let there = |edit: &&Edit| headers.files().iter().any(|file| file == Path::new(edit.file));
+    if let Some(gone) = edits.iter().find(|edit| !there(edit)).map(|edit| edit.file) {
         let why = "there is no such header, though there is a rule for it";
         return Err(no_rule(&dir.join(gone), NoRule { line: 0, text: String::new(), why }));
     }
@@ -94,6 +105,16 @@ pub fn neutralise(dir: &Path, headers: &V8Headers, facts: &Facts) -> Result<Vec<
         fs::write(&path, text).map_err(io("write", &path))?;
     }
     Ok(fields)
+}
+
+/// The edits for these headers.
+fn edits_for(dir: &Path, headers: &V8Headers) -> Result<&'static [Edit]> {
+    let minor = V8Version::parse(&headers.version).map(|v8| (v8.major, v8.minor));
+    minor.and_then(edits::of_v8).ok_or_else(|| {
+        let text = format!("V8 {}", headers.version);
+        let why = "there are no edits for headers of this V8".into();
+        KitError::NoRule { path: dir.join("v8-version.h"), line: 0, text, why }
+    })
 }
 
 /// The table: all constants of the layout classes, then what is derived.
@@ -107,7 +128,8 @@ fn fields(facts: &Facts) -> Vec<Field> {
         let plain = name.rsplit("::").next().unwrap_or(name);
         // The replacement of an exported function reads these.
         let by_edit = ["kJSObjectType", "kJSSpecialApiObjectType", "kLastJSApiObjectType"].contains(&plain);
-        field(name, by_edit || facts.read.contains(plain))
+        let never = NEVER_READ.iter().any(|(other, _)| other == name);
+        field(name, by_edit || (facts.read.contains(plain) && !never))
     });
     constants.chain(DERIVED.iter().filter_map(|(name, _)| field(name, true))).collect()
 }
@@ -143,7 +165,7 @@ fn no_rule(path: &Path, rule: NoRule) -> KitError {
     KitError::NoRule { path: path.into(), line: rule.line, text: rule.text, why: rule.why.into() }
 }
 
-fn missing_text(path: &Path, edit: &edits::Edit) -> KitError {
+fn missing_text(path: &Path, edit: &Edit) -> KitError {
     let text = edit.find.trim().lines().next().unwrap_or_default().into();
     let why = format!("this text is expected {} time(s): {}", edit.times, edit.why);
     KitError::NoRule { path: path.into(), line: 0, text, why }

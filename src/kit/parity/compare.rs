@@ -95,6 +95,22 @@ pub struct Known {
     pub symptom: String,
     /// What can be done about it.
     pub workaround: String,
+    /// The first V8, as `MAJOR.MINOR`, that answers the test otherwise: it tests V8 itself, not what stands between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+}
+
+impl Known {
+    /// Whether it holds where Node runs on a V8 of this version.
+    pub fn holds_on(&self, v8: &str) -> bool {
+        self.since.as_deref().is_none_or(|since| number(v8) >= number(since))
+    }
+}
+
+/// `MAJOR.MINOR`, and what may follow.
+fn number(v8: &str) -> (u32, u32) {
+    let mut parts = v8.split('.').map(|part| part.parse().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
 }
 
 /// Why a test differs in a suite, if it is on the list or the whole suite is. A suite that runs the tests of another
@@ -116,6 +132,7 @@ mod tests {
             cause: name.into(),
             symptom: String::new(),
             workaround: String::new(),
+            since: None,
         };
         let known = ["a/x", "b/*", "of-a/z"].map(|n| (n.to_owned(), entry(n))).into();
         let cause = |suite, test| explanation(&known, suite, test).map(|k| k.cause.as_str());
@@ -127,6 +144,21 @@ mod tests {
             [cause("of-a", "a/z"), cause("of-a", "a/x"), cause("a", "a/z")],
             [Some("of-a/z"), Some("a/x"), None]
         );
+    }
+
+    #[test]
+    fn what_tests_v8_itself_is_known_from_the_v8_on_that_has_changed() {
+        let known = |since: Option<&str>| Known {
+            name: String::new(),
+            cause: String::new(),
+            symptom: String::new(),
+            workaround: String::new(),
+            since: since.map(Into::into),
+        };
+        assert!(known(None).holds_on("10.2.154.26-node.37"));
+        let since = known(Some("11.3"));
+        let holds = ["10.2.154.26-node.37", "11.3.244.8-node.38", "11.10.1.1", "13.6.233.17-node.53"];
+        assert_eq!(holds.map(|v8| since.holds_on(v8)), [false, true, true, true]);
     }
 
     fn log(entries: &[(&str, Outcome)]) -> Log {

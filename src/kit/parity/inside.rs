@@ -22,6 +22,15 @@ pub struct Inside {
     pub library: PathBuf,
     /// The host, an official node executable; plain Node's if `None`.
     pub host: Option<PathBuf>,
+    /// Another host, in which the same guest stands for plain Node: it is judged by itself on that host's V8.
+    pub base: Option<PathBuf>,
+}
+
+impl Inside {
+    /// The same in the host that is the base, if there is one.
+    pub fn on_base(&self) -> Option<Self> {
+        self.base.clone().map(|base| Self { host: Some(base), base: None, ..self.clone() })
+    }
 }
 
 /// A key with what the program is made of, besides the parts.

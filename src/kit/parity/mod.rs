@@ -15,7 +15,7 @@ mod tap;
 
 pub use compare::{Known, Verdict};
 pub use inside::Inside;
-pub use report::{Difference, Row, Summary};
+pub use report::{Difference, Rate, Row, Summary};
 pub use shell::Relinked;
 pub use suites::Run;
 
@@ -35,6 +35,8 @@ use suites::{Part, Suite};
 const KNOWN: &str = include_str!("../../../fixtures/parity/known.json");
 /// Those that the way in itself adds when Node is a guest inside another program.
 const KNOWN_INSIDE: &str = include_str!("../../../fixtures/parity/known-inside.json");
+/// Those that later V8s make, by their errors' words, their globals or what they do: tests of V8 itself.
+const KNOWN_V8: &str = include_str!("../../../fixtures/parity/known-v8.json");
 /// How long a test may take in a full run, in seconds (test.py's own default).
 const TIMEOUT: u32 = 120;
 /// How long it may take when it is run again, alone, in seconds.
@@ -66,15 +68,23 @@ pub struct Options {
 /// Runs the suites in both programs and compares.
 pub fn run(options: &Options, progress: &dyn Progress) -> Result<Summary> {
     let suites = suites::choose(&options.suites)?;
-    let known = if options.inside.is_some() { known_inside()? } else { known()? };
     let cache = Cache::locate()?;
     let _one_at_a_time = cache.lock("parity", progress)?;
     let tests = source::tests(&cache, progress)?;
     let node = options.plain.clone().map_or_else(|| hosts::plain_node(progress), Ok)?;
-    let plain = Shell::plain(&cache, &node, &tests)?;
+    let guest_in =
+        |name, inside: &Inside| Shell::inside(name, &cache, &node, &options.relinked, inside, &tests);
+    let plain = match options.inside.as_ref().and_then(Inside::on_base) {
+        Some(inside) => guest_in("base", &inside)?,
+        None => Shell::plain(&cache, &node, &tests)?,
+    };
     let relinked = match &options.inside {
-        Some(inside) => Shell::inside(&cache, &node, &options.relinked, inside, &tests)?,
+        Some(inside) => guest_in("inside", inside)?,
         None => Shell::relinked(&cache, &options.relinked, &tests, progress)?,
+    };
+    let known = match &options.inside {
+        Some(_) => known_on(relinked.versions.get("v8").map_or("", String::as_str))?,
+        None => known()?,
     };
     if !options.resume {
         [&plain, &relinked].into_iter().try_for_each(chunk::forget)?;
@@ -99,6 +109,18 @@ pub fn known_inside() -> Result<BTreeMap<String, Known>> {
     let mut all = known()?;
     all.extend(list("known-inside.json", KNOWN_INSIDE)?);
     Ok(all)
+}
+
+/// The same with those of the V8 that the guest runs on (fixtures/parity/known-v8.json).
+fn known_on(v8: &str) -> Result<BTreeMap<String, Known>> {
+    let mut all = known_inside()?;
+    all.extend(known_v8()?.into_iter().filter(|(_, known)| known.holds_on(v8)));
+    Ok(all)
+}
+
+/// What tests V8 itself, from the V8 on that each entry names.
+fn known_v8() -> Result<BTreeMap<String, Known>> {
+    list("known-v8.json", KNOWN_V8)
 }
 
 fn list(file: &str, text: &str) -> Result<BTreeMap<String, Known>> {
@@ -202,7 +224,9 @@ mod tests {
 
     #[test]
     fn the_list_of_known_differences_says_everything_of_each() {
-        for (name, known) in known_inside().unwrap() {
+        let of_v8 = known_v8().unwrap();
+        assert!(of_v8.values().all(|known| known.since.is_some()), "an entry without its V8");
+        for (name, known) in known_inside().unwrap().into_iter().chain(of_v8) {
             assert!(name.contains('/'), "{name} is not suite/file");
             for text in [&known.cause, &known.symptom, &known.workaround] {
                 assert!(!text.trim().is_empty(), "{name} leaves something unsaid");

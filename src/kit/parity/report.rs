@@ -75,16 +75,56 @@ pub struct Summary {
     pub unsteady: Vec<String>,
 }
 
+/// How many tests that pass in one program pass in the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Rate {
+    /// Pass in both.
+    pub pass: usize,
+    /// Pass in plain Node, or in the base.
+    pub of: usize,
+    /// Those of the rest that test V8 itself (fixtures/parity/known-v8.json).
+    pub of_v8: usize,
+}
+
+impl Rate {
+    fn text(&self) -> String {
+        let percent = |of: usize| if of == 0 { 0.0 } else { 100.0 * self.pass as f64 / of as f64 };
+        let (raw, adjusted) = (self.of, self.of - self.of_v8);
+        let mut text = format!("pass: {} of {raw} ({:.1} %)", self.pass, percent(raw));
+        if self.of_v8 > 0 {
+            let _ = write!(
+                text,
+                "; expected by V8's version: {}; without them {} of {adjusted} ({:.1} %)",
+                self.of_v8,
+                self.pass,
+                percent(adjusted)
+            );
+        }
+        text + "\n"
+    }
+}
+
 impl Summary {
     /// Tests that pass only in plain Node, for no reason that is on the list.
     pub fn unexplained(&self) -> impl Iterator<Item = &Difference> {
         self.differences.iter().filter(|d| d.verdict == Verdict::OnlyPlain && d.known.is_none())
     }
 
+    /// Of the tests that pass in plain Node (or in the base), how many pass in the other; and how many of the rest test V8
+    /// itself, which is another one there.
+    pub fn rate(&self) -> Rate {
+        let count = |of: fn(&Row) -> usize| self.rows.iter().map(of).sum::<usize>();
+        let only_plain = self.differences.iter().filter(|d| d.verdict == Verdict::OnlyPlain);
+        let of_v8 =
+            only_plain.filter(|d| d.known.as_ref().is_some_and(|known| known.since.is_some())).count();
+        Rate { pass: count(|row| row.equal), of: count(|row| row.equal + row.only_plain), of_v8 }
+    }
+
     /// The table and what is behind it.
     pub fn text(&self) -> String {
         let mut text = self.heading();
         text.push_str(&self.table());
+        text.push_str(&self.rate().text());
         for (title, verdict) in [
             ("passes only in plain Node", Verdict::OnlyPlain),
             ("passes only relinked", Verdict::OnlyRelinked),
@@ -156,6 +196,7 @@ mod tests {
             cause: "because".into(),
             symptom: String::new(),
             workaround: String::new(),
+            since: None,
         };
         let reason = vec!["fail, exit status 1".into(), "Error: no".into()];
         Difference {
@@ -182,6 +223,19 @@ mod tests {
             text.contains("s/b: passes only in plain Node\n  fail, exit status 1\n  Error: no\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn tests_of_v8_itself_are_counted_apart_and_not_as_passed() {
+        let mut of_v8 = difference("s/a", Verdict::OnlyPlain, true);
+        of_v8.known = of_v8.known.map(|known| Known { since: Some("12.4".into()), ..known });
+        let differences = vec![of_v8, difference("s/b", Verdict::OnlyPlain, true)];
+        let rows = vec![Row { equal: 98, only_plain: 2, only_relinked: 5, ..Row::default() }];
+        let rate = Summary { rows, differences, ..Summary::default() }.rate();
+        assert_eq!(rate, Rate { pass: 98, of: 100, of_v8: 1 });
+        let told = "pass: 98 of 100 (98.0 %); expected by V8's version: 1; without them 98 of 99 (99.0 %)\n";
+        assert_eq!(rate.text(), told);
+        assert_eq!(Rate { of_v8: 0, ..rate }.text(), "pass: 98 of 100 (98.0 %)\n");
     }
 
     #[test]

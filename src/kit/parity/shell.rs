@@ -64,6 +64,7 @@ impl Shell {
 
     /// The same guest as a guest of a host: scripts run on a thread of the official executable.
     pub fn inside(
+        name: &'static str,
         cache: &Cache,
         plain: &Path,
         parts: &Relinked,
@@ -73,14 +74,14 @@ impl Shell {
         let [plain, guest] = [absolute(plain)?, absolute(&parts.guest)?];
         let host = inside.host.as_deref().map_or_else(|| Ok(plain.clone()), absolute)?;
         let [relink, library] = [absolute(&inside.relink)?, absolute(&inside.library)?];
-        let inside = Inside { relink, library, host: Some(host.clone()) };
+        let inside = Inside { relink, library, host: Some(host.clone()), base: None };
         let mut key = inside::key();
         for part in [&plain, &host, &guest, &inside.relink, &inside.library] {
             key = key.add("path", part.to_string_lossy().as_bytes()).add("part", sha256(part)?);
         }
         let dir = cache.folder(&format!("parity/shell-{}", &key.clone().finish().hex()[..20]))?;
         let program = inside::write(&dir, &plain, &guest, &inside)?;
-        Self::new("inside", program, cache, &with(key, tests))
+        Self::new(name, program, cache, &with(key, tests))
     }
 
     fn new(name: &'static str, program: PathBuf, cache: &Cache, key: &Key) -> Result<Self> {

@@ -1,0 +1,47 @@
+// cpp_heap.cc: the heap of C++ objects that Node has since 20 for each isolate. It is empty but for what add-ons put there.
+#include "guest.h"
+
+#if RELINK_GUEST >= 1103
+
+#include <v8-cppgc.h>
+
+#include "platform.h"
+#include "unit.h"
+
+namespace {
+
+static_assert(sizeof(guest::CppHeapCreateParams) == 40, "v8-cppgc.h of 11.3");
+static_assert(sizeof(guest::WrapperDescriptor) == 12, "v8-cppgc.h of 11.3");
+
+#if RELINK_HOST < 1209
+v8::CppHeapCreateParams hosts_params(const guest::WrapperDescriptor& guests) {
+  static_assert(sizeof(v8::CppHeapCreateParams) == sizeof(guest::CppHeapCreateParams), "v8-cppgc.h");
+  return {{},
+          {guests.wrappable_type_index, guests.wrappable_instance_index, guests.embedder_id_for_garbage_collected}};
+}
+#else
+// Since 12.9 objects of JavaScript say by themselves which objects of C++ are theirs.
+v8::CppHeapCreateParams hosts_params(const guest::WrapperDescriptor&) { return v8::CppHeapCreateParams({}); }
+#endif
+
+}  // namespace
+
+extern "C" {
+
+// The heap's platform is Node's. Node gives it no spaces of its own.
+RELINK_UNIT_API std::unique_ptr<v8::CppHeap> relink_unit_cpp_heap(guest::Platform* platform,
+                                                                  const guest::CppHeapCreateParams& params) {
+  return v8::CppHeap::Create(relink::as_hosts(platform), hosts_params(params.wrapper_descriptor));
+}
+
+// In place of what the host has done for the process, or what V8 does by itself.
+RELINK_UNIT_API void relink_unit_cppgc(void*) {}
+
+// What Node would compare its own fields with: none is meant.
+RELINK_UNIT_API guest::WrapperDescriptor relink_unit_wrapper_descriptor(const v8::CppHeap*) {
+  return {-1, -1, UINT16_MAX};
+}
+
+}  // extern "C"
+
+#endif  // RELINK_GUEST >= 1103
