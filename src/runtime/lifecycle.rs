@@ -144,14 +144,17 @@ impl Life {
     }
 
     fn over(&self) {
+        {
+            let mut process = process();
+            process.lives.retain(|life| life.number != self.number);
+            // One that is parked was taken away.
+            let thread = self.thread.load(Ordering::Relaxed);
+            process.ending.retain(|ending| is_alive(*ending));
+            process.ending.extend((thread != 0).then_some(thread));
+        }
+        // Last: who waits for the end then waits for the thread.
         self.state().running = false;
         self.changed.notify_all();
-        let mut process = process();
-        process.lives.retain(|life| life.number != self.number);
-        // One that is parked was taken away.
-        let thread = self.thread.load(Ordering::Relaxed);
-        process.ending.retain(|ending| is_alive(*ending));
-        process.ending.extend((thread != 0).then_some(thread));
     }
 
     /// Asks it to stop and remembers why. Returns at once; [`Life::end`] follows.
