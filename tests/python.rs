@@ -130,17 +130,17 @@ fn python_without_a_v8_is_refused() {
 
 #[test]
 fn python_starts_a_v8_and_talks_to_node() {
-    uses("OwnThread", 8);
+    uses("OwnThread", 10);
 }
 
 #[test]
 fn python_ticks_node() {
-    uses("Ticked", 6);
+    uses("Ticked", 8);
 }
 
 #[test]
 fn python_in_a_process_whose_v8_is_entered() {
-    uses("InAHost", 5);
+    uses("InAHost", 7);
 }
 
 #[test]
