@@ -93,8 +93,8 @@ class Client final : public V8InspectorClient {
 #if RELINK_GUEST < 1103 && RELINK_HOST < 1204
 
 std::unique_ptr<guest::Session> guests_session(V8Inspector* host, int group, V8Inspector::Channel* channel,
-                                               StringView state) {
-  return host->connect(group, channel, state, V8Inspector::kFullyTrusted);
+                                               StringView state, V8Inspector::ClientTrustLevel trust) {
+  return host->connect(group, channel, state, trust);
 }
 
 #else
@@ -134,8 +134,9 @@ class Channel final : public V8Inspector::Channel {
 // The host's session, as the guest would have it: one function is gone, so those behind it have other slots.
 class Session final : public guest::InspectorSession {
  public:
-  Session(V8Inspector* host, int group, V8Inspector::Channel* channel, StringView state)
-      : channel_(channel), host_(host->connect(group, &channel_, state, V8Inspector::kFullyTrusted)) {}
+  template <typename... More>
+  Session(V8Inspector* host, int group, V8Inspector::Channel* channel, StringView state, More... more)
+      : channel_(channel), host_(host->connect(group, &channel_, state, more...)) {}
   bool connected() const { return host_ != nullptr; }
   void addInspectedObject(std::unique_ptr<V8InspectorSession::Inspectable> object) override {
     host_->addInspectedObject(std::move(object));
@@ -171,9 +172,11 @@ class Session final : public guest::InspectorSession {
   std::unique_ptr<V8InspectorSession> host_;  // ends before its channel
 };
 
+// `more`: what guests of some lines say besides of who connects.
+template <typename... More>
 std::unique_ptr<guest::Session> guests_session(V8Inspector* host, int group, V8Inspector::Channel* channel,
-                                               StringView state) {
-  auto session = std::make_unique<Session>(host, group, channel, state);
+                                               StringView state, More... more) {
+  auto session = std::make_unique<Session>(host, group, channel, state, more...);
   if (!session->connected()) return nullptr;
   return session;
 }
@@ -218,13 +221,13 @@ class Inspector final : public guest::Inspector {
   }
 #if RELINK_GUEST < 1103
   std::unique_ptr<guest::Session> connect(int group, V8Inspector::Channel* channel, StringView state) override {
-    return guests_session(host_.get(), group, channel, state);
+    return guests_session(host_.get(), group, channel, state, V8Inspector::kFullyTrusted);
   }
 #else
   std::unique_ptr<guest::Session> connect(int group, V8Inspector::Channel* channel, StringView state,
                                           V8Inspector::ClientTrustLevel trust,
                                           V8Inspector::SessionPauseState pause) override {
-    return guests_session(host_->connect(group, channel, state, trust, pause));
+    return guests_session(host_.get(), group, channel, state, trust, pause);
   }
 #endif
   std::unique_ptr<V8StackTrace> createStackTrace(Local<v8::StackTrace> trace) override {

@@ -11,8 +11,8 @@ use std::path::Path;
 /// Until V8 12 an exception that JavaScript had thrown was kept apart until the callback of C++ returned.
 const PENDING: &str = "from V8 12 on an exception is pending through all that C++ does after it; so Node 22";
 
-/// For Node 18, as in src/js_stream.cc and src/node_messaging.cc of Node 22.
-static FOR_18: [Edit; 6] = [
+/// For Node 18 and 20, as in src/js_stream.cc and src/node_messaging.cc of Node 22.
+static BEFORE_22: [Edit; 6] = [
     Edit {
         file: "src/js_stream.cc",
         find: "using v8::Object;\nusing v8::Value;\n",
@@ -60,7 +60,7 @@ static FOR_18: [Edit; 6] = [
 /// Those of a line, by Node's major version.
 fn of(node: u32) -> &'static [Edit] {
     match node {
-        18 => &FOR_18,
+        18 | 20 => &BEFORE_22,
         _ => &[],
     }
 }
@@ -99,7 +99,7 @@ mod tests {
     /// A source that has just the texts that are replaced.
     fn tree() -> tempfile::TempDir {
         let tree = tempfile::tempdir().unwrap();
-        for edit in &FOR_18 {
+        for edit in &BEFORE_22 {
             let file = tree.path().join(edit.file);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             let text = fs::read_to_string(&file).unwrap_or_default() + &edit.find.repeat(edit.times);
@@ -113,7 +113,7 @@ mod tests {
         let tree = tree();
         apply(tree.path(), 18).unwrap();
         let text = fs::read_to_string(tree.path().join("src/js_stream.cc")).unwrap();
-        for edit in FOR_18.iter().filter(|edit| edit.file == "src/js_stream.cc") {
+        for edit in BEFORE_22.iter().filter(|edit| edit.file == "src/js_stream.cc") {
             assert!(!text.contains(edit.find) && text.contains(edit.replace), "{}", edit.replace);
         }
         let error = apply(tree.path(), 18).unwrap_err();
