@@ -196,8 +196,8 @@ fn slots_of_the_lines_are_those_of_the_real_vtables() -> Outcome {
         facts.extend(numbers_of(&cpp(), "node", line, View::Theirs(&real.include))?);
         for fact in [
             format!("AfterPlatform::after {}", line.platform_slots),
-            format!("MultiIsolatePlatform::UnregisterIsolate {}", line.unregister_isolate_slot),
-            format!("MultiIsolatePlatform::AddIsolateFinishedCallback {}", line.node_platform_slots - 1),
+            format!("MultiIsolatePlatform::UnregisterIsolate {}", line.unregister_isolate_slot()),
+            format!("MultiIsolatePlatform::AddIsolateFinishedCallback {}", line.node_platform_slots() - 1),
         ] {
             assert!(facts.contains(&fact), "{fact} is not true of V8 {}", line.name);
         }

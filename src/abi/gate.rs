@@ -89,7 +89,7 @@ pub fn judge_note(note: &GuestNote, host: &Fingerprint) -> Verdict {
     let bridged = if unit.is_some() { BRIDGED } else { &[] };
     let mut verdict = judge_with(Some(note), bridged, &compiled_for(note), host);
     if let (Verdict::Bridgeable { degraded, .. }, Some(unit)) = (&mut verdict, unit) {
-        degraded.extend(unit.lost);
+        degraded.extend(unit.lost());
     }
     verdict
 }

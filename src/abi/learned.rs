@@ -4,7 +4,6 @@
 use super::adapters::{Unit, UNITS};
 use super::line::Line;
 use super::version::V8Version;
-use crate::abi::catalogue::{ISOLATE_COUNTER, SHARED_READ_ONLY_HEAP};
 use crate::config::CATALOGUE;
 use crate::kit::cache::Cache;
 use serde::{Deserialize, Serialize};
@@ -112,22 +111,18 @@ fn is_ours(file: &Path) -> bool {
 
 fn learned(folder: &Path, record: &Record) -> Option<LearnedUnit> {
     let version = V8Version::parse(&record.v8)?;
-    let base = UNITS.iter().find(|unit| unit.guest == record.guest && unit.host == record.layers)?;
+    UNITS.iter().find(|unit| unit.guest == record.guest && unit.host == record.layers)?;
     let library = folder.join(Path::new(&record.library).file_name()?);
     is_ours(&library).then_some(())?;
     let host = (version.major, version.minor);
-    let counted = host >= (13, 6);
     Some(LearnedUnit {
-        unit: Unit { guest: record.guest, host, changes: base.changes, lost: base.lost },
+        unit: Unit { guest: record.guest, host, layers: record.layers },
         // Read once per process, and lives as long.
         line: Line {
             name: Box::leak(format!("{}.{}", host.0, host.1).into_boxed_str()),
             v8: host,
             node: 0,
             platform_slots: record.platform_slots,
-            node_platform_slots: record.platform_slots + 6,
-            unregister_isolate_slot: record.platform_slots + 4,
-            first_isolate: if counted { ISOLATE_COUNTER } else { SHARED_READ_ONLY_HEAP },
             adapters: &[],
             shared: &[],
         },
@@ -162,7 +157,7 @@ mod tests {
         let found = units_in(folder_with((11, 3)).path());
         assert_eq!(found.len(), 1);
         let base = UNITS.iter().find(|unit| unit.host == (11, 3)).expect("a unit");
-        assert_eq!((found[0].unit.changes, found[0].unit.lost), (base.changes, base.lost));
+        assert_eq!((found[0].unit.adapters(), found[0].unit.lost()), (base.adapters(), base.lost()));
         assert_eq!((found[0].unit.host, found[0].line.platform_slots), ((10, 8), 20));
         assert_eq!(found[0].rules.to_string(), "11.3.168.21");
     }

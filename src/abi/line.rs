@@ -20,16 +20,39 @@ pub struct Line {
     pub node: u32,
     /// Slots of `v8::Platform`'s vtable (include/v8-platform.h).
     pub platform_slots: u32,
-    /// Slots of `node::NodePlatform`'s vtable (src/node_platform.h): those, and six of `node::MultiIsolatePlatform`.
-    pub node_platform_slots: u32,
-    /// Slot of `node::MultiIsolatePlatform::UnregisterIsolate` (src/node.h).
-    pub unregister_isolate_slot: u32,
-    /// The variable (mangled; of 4 bytes or more) that is 0 until the process makes its first isolate.
-    pub first_isolate: &'static str,
     /// Functions that stand in for V8's.
     pub adapters: &'static [Adapter],
     /// Those, besides, for a guest in an isolate of the host's; none where that is not to be had.
     pub shared: &'static [Adapter],
+}
+
+/// The virtual functions that `node::MultiIsolatePlatform` (src/node.h) adds to those of `v8::Platform`, the same in every
+/// Node since 18.
+const OF_NODE: u32 = 6;
+/// Which of them `UnregisterIsolate` is, after `DrainTasks`, `CancelPendingDelayedTasks` and two `RegisterIsolate`s.
+const UNREGISTER_ISOLATE: u32 = 4;
+/// The first V8 of those known that counts its isolates (`IsolateGroup`); earlier ones have one read-only heap for all.
+const COUNTS_ISOLATES: (u32, u32) = (13, 6);
+
+impl Line {
+    /// Slots of `node::NodePlatform`'s vtable (src/node_platform.h).
+    pub fn node_platform_slots(&self) -> u32 {
+        self.platform_slots + OF_NODE
+    }
+
+    /// Slot of `node::MultiIsolatePlatform::UnregisterIsolate` (src/node.h).
+    pub fn unregister_isolate_slot(&self) -> u32 {
+        self.platform_slots + UNREGISTER_ISOLATE
+    }
+
+    /// The variable (mangled; of 4 bytes or more) that is 0 until the process makes its first isolate.
+    pub fn first_isolate(&self) -> &'static str {
+        if self.v8 >= COUNTS_ISOLATES {
+            ISOLATE_COUNTER
+        } else {
+            SHARED_READ_ONLY_HEAP
+        }
+    }
 }
 
 /// All lines, oldest first.
@@ -39,104 +62,21 @@ pub static LINES: [Line; 4] = [
         v8: (10, 2),
         node: 18,
         platform_slots: 20,
-        node_platform_slots: 26,
-        unregister_isolate_slot: 24,
-        first_isolate: SHARED_READ_ONLY_HEAP,
         adapters: &V8_10_2,
         shared: &SHARED_10_2,
     },
-    Line {
-        name: "11.3",
-        v8: (11, 3),
-        node: 20,
-        platform_slots: 23,
-        node_platform_slots: 29,
-        unregister_isolate_slot: 27,
-        first_isolate: SHARED_READ_ONLY_HEAP,
-        adapters: &V8_11_3,
-        shared: &[],
-    },
-    Line {
-        name: "12.4",
-        v8: (12, 4),
-        node: 22,
-        platform_slots: 22,
-        node_platform_slots: 28,
-        unregister_isolate_slot: 26,
-        first_isolate: SHARED_READ_ONLY_HEAP,
-        adapters: &V8_12_4,
-        shared: &[],
-    },
-    Line {
-        name: "13.6",
-        v8: (13, 6),
-        node: 24,
-        platform_slots: 20,
-        node_platform_slots: 26,
-        unregister_isolate_slot: 24,
-        first_isolate: ISOLATE_COUNTER,
-        adapters: &V8_13_6,
-        shared: &[],
-    },
+    Line { name: "11.3", v8: (11, 3), node: 20, platform_slots: 23, adapters: &V8_11_3, shared: &[] },
+    Line { name: "12.4", v8: (12, 4), node: 22, platform_slots: 22, adapters: &V8_12_4, shared: &[] },
+    Line { name: "13.6", v8: (13, 6), node: 24, platform_slots: 20, adapters: &V8_13_6, shared: &[] },
 ];
 
 /// Lines without a guest and a bridge of their own: a neutral guest comes to them with the bridge of its line.
 pub static HOSTS: [Line; 5] = [
-    Line {
-        name: "10.8",
-        v8: (10, 8),
-        node: 19,
-        platform_slots: 20,
-        node_platform_slots: 26,
-        unregister_isolate_slot: 24,
-        first_isolate: SHARED_READ_ONLY_HEAP,
-        adapters: &[],
-        shared: &[],
-    },
-    Line {
-        name: "11.8",
-        v8: (11, 8),
-        node: 21,
-        platform_slots: 28,
-        node_platform_slots: 34,
-        unregister_isolate_slot: 32,
-        first_isolate: SHARED_READ_ONLY_HEAP,
-        adapters: &[],
-        shared: &[],
-    },
-    Line {
-        name: "12.9",
-        v8: (12, 9),
-        node: 23,
-        platform_slots: 21,
-        node_platform_slots: 27,
-        unregister_isolate_slot: 25,
-        first_isolate: SHARED_READ_ONLY_HEAP,
-        adapters: &[],
-        shared: &[],
-    },
-    Line {
-        name: "14.1",
-        v8: (14, 1),
-        node: 25,
-        platform_slots: 20,
-        node_platform_slots: 26,
-        unregister_isolate_slot: 24,
-        first_isolate: ISOLATE_COUNTER,
-        adapters: &[],
-        shared: &[],
-    },
-    Line {
-        name: "14.6",
-        v8: (14, 6),
-        node: 26,
-        platform_slots: 21,
-        node_platform_slots: 27,
-        unregister_isolate_slot: 25,
-        first_isolate: ISOLATE_COUNTER,
-        adapters: &[],
-        shared: &[],
-    },
+    Line { name: "10.8", v8: (10, 8), node: 19, platform_slots: 20, adapters: &[], shared: &[] },
+    Line { name: "11.8", v8: (11, 8), node: 21, platform_slots: 28, adapters: &[], shared: &[] },
+    Line { name: "12.9", v8: (12, 9), node: 23, platform_slots: 21, adapters: &[], shared: &[] },
+    Line { name: "14.1", v8: (14, 1), node: 25, platform_slots: 20, adapters: &[], shared: &[] },
+    Line { name: "14.6", v8: (14, 6), node: 26, platform_slots: 21, adapters: &[], shared: &[] },
 ];
 
 /// The oldest line, that of Node 18.
@@ -223,11 +163,9 @@ mod tests {
     }
 
     #[test]
-    fn names_are_their_numbers_and_nodes_platform_has_six_slots_more() {
-        for line in &LINES {
+    fn names_are_their_numbers() {
+        for line in LINES.iter().chain(&HOSTS) {
             assert_eq!(line.name, format!("{}.{}", line.v8.0, line.v8.1));
-            assert_eq!(line.node_platform_slots, line.platform_slots + 6);
-            assert!((line.platform_slots..line.node_platform_slots).contains(&line.unregister_isolate_slot));
         }
     }
 }

@@ -18,10 +18,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Sources of the units, by name. A unit is compiled from those that [`Parts::of`] names.
-const FILES: [(&str, &str); 28] = [
+const FILES: [(&str, &str); 26] = [
     ("guest.h", include_str!("../../shim/adapters/guest.h")),
-    ("guest_10_2.h", include_str!("../../shim/adapters/guest_10_2.h")),
-    ("guest_11_3.h", include_str!("../../shim/adapters/guest_11_3.h")),
     ("loan.h", include_str!("../../shim/adapters/loan.h")),
     ("slot_of.h", include_str!("../../shim/adapters/slot_of.h")),
     ("unit.h", include_str!("../../shim/adapters/unit.h")),

@@ -178,7 +178,7 @@ pub fn bind<T>(
     let adapters = companions.adapters(ask);
     ours = companions.images(ask)?;
     parts.extend(Part::read_all(&ours)?);
-    let internal = [PLATFORM_CELL, line.first_isolate].into_iter();
+    let internal = [PLATFORM_CELL, line.first_isolate()].into_iter();
     let needed = parts.iter().filter(|p| matches!(p.image, StagedImage::Guest | StagedImage::Unit));
     let needed = needed.flat_map(|p| p.inventory.needed_v8());
     let needed = needed.filter(|name| adapters.iter().all(|a| a.when == When::Missing || a.symbol != *name));
@@ -270,7 +270,7 @@ fn find_provider(modules: &Modules, maps: &Maps, wanted: Option<&str>) -> Result
 
 /// What tells that a V8 is ready.
 fn ready_cells(exports: &Exports, provider: &Provider) -> Result<Cells, Error> {
-    let names = [PLATFORM_CELL, line::of_host(&provider.fingerprint)?.first_isolate];
+    let names = [PLATFORM_CELL, line::of_host(&provider.fingerprint)?.first_isolate()];
     let cells = names.map(|name| variable(exports, provider, "readiness", name));
     let cells = cells.into_iter().collect::<Result<Vec<_>, _>>()?;
     // SAFETY: both are variables of the provider, of four bytes or more, which stays loaded.

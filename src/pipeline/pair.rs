@@ -61,7 +61,7 @@ impl Companions {
 
     /// What the guest cannot do on this host, for the report.
     pub fn lost(&self) -> impl Iterator<Item = String> + '_ {
-        self.unit.iter().flat_map(|(unit, _)| unit.lost).map(|what| (*what).to_owned())
+        self.unit.iter().flat_map(|(unit, _)| unit.lost()).map(str::to_owned)
     }
 
     /// Their files, read: the unit before the bridge, which calls it.

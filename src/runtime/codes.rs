@@ -6,6 +6,12 @@ use std::ffi::c_int;
 /// Not one of the bridge's own codes: it is not the one that is in use.
 pub(super) const OTHER_BRIDGE: c_int = -100;
 
+/// `RELINK_BRIDGE_E_NOT_RUNNING`.
+pub(super) const NOT_RUNNING: c_int = -9;
+
+/// `RELINK_BRIDGE_E_THREAD`.
+pub(super) const OTHER_THREAD: c_int = -14;
+
 /// `RELINK_BRIDGE_E_ISOLATE`.
 pub(super) const NOT_ENTERED: c_int = -16;
 
@@ -29,12 +35,12 @@ pub(super) fn refusal(code: c_int) -> Error {
         -6 => "an isolate of the guest still lives",
         -7 => "it is running",
         -8 => "Node could not be set up, and that is tried once",
-        -9 => "nothing is running",
+        NOT_RUNNING => "nothing is running",
         -10 => "the host is leaving",
         -11 => "out of memory",
         -12 => "the host has replaced its platform's virtual functions meanwhile",
         -13 => "the guest did not end in time",
-        -14 => "another thread began it",
+        OTHER_THREAD => "another thread began it",
         -15 => "the adapter unit is not one for this bridge",
         NOT_ENTERED => "the calling thread has not entered the host's isolate that the guest is in",
         LOST => "another runtime was lost in this process (abort, or V8 out of memory): what remains of it stays, and none can come",

@@ -6,7 +6,7 @@
 
 use super::bridge::{Bridge, Raw, RunTimes, Start};
 use super::channel::Channel;
-use super::codes::{refusal, SHARED};
+use super::codes::{refusal, NOT_RUNNING, OTHER_THREAD, SHARED};
 use super::event_loop::EventLoop;
 use super::raw::{outcome, times, Options, RunResult};
 use super::threads;
@@ -30,7 +30,7 @@ impl Sent {
     fn of(code: c_int) -> Self {
         match code {
             0 => Self::Taken,
-            -14 => Self::OtherThread,
+            OTHER_THREAD => Self::OtherThread,
             _ => Self::NobodyListens,
         }
     }
@@ -78,7 +78,6 @@ impl Instance {
 
     /// Does what is due. `false`: Node has ended.
     pub fn tick(&self, budget_us: u64) -> Result<bool, Error> {
-        const NOT_RUNNING: c_int = -9;
         match self.as_guest(|| (self.bridge.tick)(self.raw, budget_us)) {
             0 => Ok(true),
             NOT_RUNNING => Ok(false),

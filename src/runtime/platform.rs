@@ -40,8 +40,8 @@ pub unsafe fn describe(cell: RunAddr, provider: &dyn Definitions, line: &Line) -
     let node = provider.find(NODE_PLATFORM_VTABLE, None)?;
     let is_node = node.is_some_and(|d| d.address.0.wrapping_add(PREFIX_BYTES) == vtable.0);
     Ok(if is_node {
-        let unregister = line.unregister_isolate_slot;
-        Platform { cell, slots: line.node_platform_slots, unregister_isolate: Some(unregister) }
+        let unregister = line.unregister_isolate_slot();
+        Platform { cell, slots: line.node_platform_slots(), unregister_isolate: Some(unregister) }
     } else {
         Platform { cell, slots: line.platform_slots, unregister_isolate: None }
     })

@@ -8,6 +8,40 @@ use crate::abi::version::V8Version;
 use crate::guest::GuestNote;
 use crate::host::Fingerprint;
 
+/// What one V8 changed, for the guests of some V8s before it.
+struct Layer {
+    /// The oldest guest that it is for, by the major and minor version of its V8.
+    from: (u32, u32),
+    /// Major and minor version of the V8 that is otherwise; guests of that one and of later ones know it.
+    since: (u32, u32),
+    /// What answers to it.
+    adapters: &'static [Adapter],
+    /// What a guest cannot do from there on.
+    lost: &'static [&'static str],
+}
+
+/// All layers, oldest first: a later one takes the place of an earlier for the same symbol.
+static LAYERS: [Layer; 11] = [
+    Layer { from: (10, 2), since: (10, 8), adapters: &SINCE_10_8, lost: &[] },
+    Layer { from: (10, 2), since: (11, 3), adapters: &SINCE_11_3, lost: &[NO_FAST_CALLS] },
+    Layer { from: (11, 3), since: (11, 8), adapters: &FROM_11_3, lost: &[NO_FAST_CALLS] },
+    Layer { from: (10, 2), since: (11, 8), adapters: &SINCE_11_8, lost: &[] },
+    Layer { from: (10, 2), since: (12, 4), adapters: &SINCE_12_4, lost: &[] },
+    Layer { from: (10, 2), since: (12, 9), adapters: &SINCE_12_9, lost: &[] },
+    Layer { from: (11, 3), since: (12, 9), adapters: &FROM_11_3_SINCE_12_9, lost: &[] },
+    Layer { from: (10, 2), since: (13, 6), adapters: &SINCE_13_6, lost: &[NO_ATOMICS_TRACE] },
+    Layer { from: (11, 3), since: (13, 6), adapters: &FROM_11_3_SINCE_13_6, lost: &[NO_CPP_HEAP] },
+    Layer { from: (10, 2), since: (14, 1), adapters: &SINCE_14_1, lost: &[] },
+    Layer { from: (10, 2), since: (14, 6), adapters: &SINCE_14_6, lost: &[SLOWER_CALLS] },
+];
+
+const NO_FAST_CALLS: &str = "fast API calls: every call of a built-in function takes the slow way";
+const NO_ATOMICS_TRACE: &str =
+    "--trace-atomics-wait: V8 does not tell any more when Atomics.wait() is called";
+const NO_CPP_HEAP: &str =
+    "objects of C++ that add-ons have V8 collect (cppgc): Node's heap of them is not V8's";
+const SLOWER_CALLS: &str = "calls of built-in functions are slower: what V8 tells of them is copied";
+
 /// One unit.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unit {
@@ -15,103 +49,42 @@ pub struct Unit {
     pub guest: (u32, u32),
     /// Major and minor version of the host's V8.
     pub host: (u32, u32),
-    /// The changes of V8 that it answers, oldest first: a later one takes the place of an earlier for the same symbol.
-    pub changes: &'static [&'static [Adapter]],
-    /// What the guest cannot do there.
-    pub lost: &'static [&'static str],
+    /// Major and minor version of the V8 up to whose layers it has: the host's, but for a unit that was learned.
+    pub layers: (u32, u32),
 }
 
 /// All units. One goes in when Node was seen to run through it.
 pub static UNITS: [Unit; 12] = [
-    Unit { guest: (10, 2), host: (10, 8), changes: &[&SINCE_10_8], lost: &[] },
-    Unit { guest: (10, 2), host: (11, 3), changes: &[&SINCE_10_8, &SINCE_11_3], lost: &[NO_FAST_CALLS] },
-    Unit {
-        guest: (10, 2),
-        host: (11, 8),
-        changes: &[&SINCE_10_8, &SINCE_11_3, &SINCE_11_8],
-        lost: &[NO_FAST_CALLS],
-    },
-    Unit {
-        guest: (10, 2),
-        host: (12, 4),
-        changes: &[&SINCE_10_8, &SINCE_11_3, &SINCE_11_8, &SINCE_12_4],
-        lost: &[NO_FAST_CALLS],
-    },
-    Unit {
-        guest: (10, 2),
-        host: (12, 9),
-        changes: &[&SINCE_10_8, &SINCE_11_3, &SINCE_11_8, &SINCE_12_4, &SINCE_12_9],
-        lost: &[NO_FAST_CALLS],
-    },
-    Unit {
-        guest: (10, 2),
-        host: (13, 6),
-        changes: &[&SINCE_10_8, &SINCE_11_3, &SINCE_11_8, &SINCE_12_4, &SINCE_12_9, &SINCE_13_6],
-        lost: &[NO_FAST_CALLS, NO_ATOMICS_TRACE],
-    },
-    Unit {
-        guest: (10, 2),
-        host: (14, 1),
-        changes: &[&SINCE_10_8, &SINCE_11_3, &SINCE_11_8, &SINCE_12_4, &SINCE_12_9, &SINCE_13_6, &SINCE_14_1],
-        lost: &[NO_FAST_CALLS, NO_ATOMICS_TRACE],
-    },
-    Unit {
-        guest: (10, 2),
-        host: (14, 6),
-        changes: &[
-            &SINCE_10_8,
-            &SINCE_11_3,
-            &SINCE_11_8,
-            &SINCE_12_4,
-            &SINCE_12_9,
-            &SINCE_13_6,
-            &SINCE_14_1,
-            &SINCE_14_6,
-        ],
-        lost: &[NO_FAST_CALLS, NO_ATOMICS_TRACE, SLOWER_CALLS],
-    },
-    Unit { guest: (11, 3), host: (11, 8), changes: &[&FROM_11_3, &SINCE_11_8], lost: &[NO_FAST_CALLS] },
-    Unit {
-        guest: (11, 3),
-        host: (12, 4),
-        changes: &[&FROM_11_3, &SINCE_11_8, &SINCE_12_4],
-        lost: &[NO_FAST_CALLS],
-    },
-    Unit {
-        guest: (11, 3),
-        host: (12, 9),
-        changes: &[&FROM_11_3, &SINCE_11_8, &SINCE_12_4, &SINCE_12_9, &FROM_11_3_SINCE_12_9],
-        lost: &[NO_FAST_CALLS],
-    },
-    Unit {
-        guest: (11, 3),
-        host: (13, 6),
-        changes: &[
-            &FROM_11_3,
-            &SINCE_11_8,
-            &SINCE_12_4,
-            &SINCE_12_9,
-            &FROM_11_3_SINCE_12_9,
-            &SINCE_13_6,
-            &FROM_11_3_SINCE_13_6,
-        ],
-        lost: &[NO_FAST_CALLS, NO_ATOMICS_TRACE, NO_CPP_HEAP],
-    },
+    Unit::of((10, 2), (10, 8)),
+    Unit::of((10, 2), (11, 3)),
+    Unit::of((10, 2), (11, 8)),
+    Unit::of((10, 2), (12, 4)),
+    Unit::of((10, 2), (12, 9)),
+    Unit::of((10, 2), (13, 6)),
+    Unit::of((10, 2), (14, 1)),
+    Unit::of((10, 2), (14, 6)),
+    Unit::of((11, 3), (11, 8)),
+    Unit::of((11, 3), (12, 4)),
+    Unit::of((11, 3), (12, 9)),
+    Unit::of((11, 3), (13, 6)),
 ];
 
-/// Since 11.3.
-const NO_FAST_CALLS: &str = "fast API calls: every call of a built-in function takes the slow way";
-/// Since 13.6.
-const NO_ATOMICS_TRACE: &str =
-    "--trace-atomics-wait: V8 does not tell any more when Atomics.wait() is called";
-/// Since 14.6.
-const SLOWER_CALLS: &str = "calls of built-in functions are slower: what V8 tells of them is copied";
-
-/// Since 13.6.
-const NO_CPP_HEAP: &str =
-    "objects of C++ that add-ons have V8 collect (cppgc): Node's heap of them is not V8's";
-
 impl Unit {
+    const fn of(guest: (u32, u32), host: (u32, u32)) -> Self {
+        Self { guest, host, layers: host }
+    }
+
+    /// The layers between the guest's V8 and the host's.
+    fn changes(&self) -> impl Iterator<Item = &'static Layer> {
+        let (guest, layers) = (self.guest, self.layers);
+        LAYERS.iter().filter(move |l| l.from <= guest && guest < l.since && l.since <= layers)
+    }
+
+    /// What the guest cannot do there.
+    pub fn lost(&self) -> Vec<&'static str> {
+        self.changes().flat_map(|layer| layer.lost).copied().collect()
+    }
+
     /// `10.2-on-11.3`: the name of its file and of the command that builds it.
     pub fn name(&self) -> String {
         format!("{}.{}-on-{}.{}", self.guest.0, self.guest.1, self.host.0, self.host.1)
@@ -130,7 +103,7 @@ impl Unit {
     /// Its adapters, one for each symbol.
     pub fn adapters(&self) -> Vec<&'static Adapter> {
         let mut all: Vec<&'static Adapter> = Vec::new();
-        for adapter in self.changes.iter().flat_map(|change| change.iter()) {
+        for adapter in self.changes().flat_map(|layer| layer.adapters) {
             all.retain(|earlier| earlier.symbol != adapter.symbol);
             all.push(adapter);
         }

@@ -78,7 +78,7 @@ fn candidates(v8: V8Version) -> Vec<Choice> {
         }
         let unit = UNITS.iter().find(|unit| unit.guest == line.v8 && unit.host == host)?;
         let lacks = adapter::find(folder.as_deref(), unit).is_none().then(|| unit.name());
-        Some(Choice { lost: unit.lost.to_vec(), lacks, ..own })
+        Some(Choice { lost: unit.lost(), lacks, ..own })
     };
     ordinary.into_iter().chain(line::LINES.iter().filter_map(neutral)).collect()
 }
