@@ -4,7 +4,7 @@
 mod c_hosts;
 mod support;
 
-use c_hosts::{checked, command, host, object, program, root, scripts};
+use c_hosts::{addon, checked, command, host, object, program, root, scripts};
 use relink::abi::line;
 use relink::kit::guest::{self, BuildOptions};
 use relink::kit::{hosts, progress};
@@ -258,13 +258,7 @@ fn pkg_config_knows_the_library() {
 #[test]
 fn an_official_node_talks_to_its_guest() {
     let folder = TempDir::new().expect("a folder");
-    let addon = folder.path().join("in_node.node");
-    let relink = parts().library.parent().expect("a folder").display();
-    let mut compiler = Command::new("gcc");
-    compiler.args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-isystem"]);
-    compiler.arg(&parts().headers).arg("-I").arg(root().join("shim/include"));
-    compiler.arg(root().join("fixtures/capi/in_node.c")).arg(&parts().library);
-    checked(compiler.arg(format!("-Wl,-rpath,{relink}")).arg("-o").arg(&addon));
+    let addon = addon("in_node", folder.path());
     let script = folder.path().join("host.js");
     let source = "const [, , file, mode, guest] = process.argv; const it = { exports: {} };\n\
         process.dlopen(it, file);\n\

@@ -4,12 +4,11 @@
 mod c_hosts;
 mod support;
 
-use c_hosts::{checked, command, host, root};
+use c_hosts::{addon, checked, command, host, root};
 use relink::abi::line;
 use relink::kit::guest::{self, BuildOptions};
 use relink::kit::{hosts, progress};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::parts;
 use tempfile::TempDir;
@@ -126,18 +125,6 @@ fn the_inspector_is_withheld() {
     }
 }
 
-/// The add-on fixtures/capi/beside.c of an official node.
-fn addon(folder: &Path) -> PathBuf {
-    let addon = folder.join("beside.node");
-    let relink = parts().library.parent().expect("a folder").display();
-    let mut compiler = Command::new("gcc");
-    compiler.args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-isystem"]);
-    compiler.arg(&parts().headers).arg("-I").arg(root().join("shim/include"));
-    compiler.arg(root().join("fixtures/capi/beside.c")).arg(&parts().library);
-    checked(compiler.arg(format!("-Wl,-rpath,{relink}")).arg("-o").arg(&addon));
-    addon
-}
-
 #[test]
 fn an_official_node_has_several() {
     several_in_official_nodes(&[18, 20]);
@@ -152,7 +139,7 @@ fn later_official_nodes_have_several() {
 /// An official node of each line is the host of several of its line, of which one has no inspector.
 fn several_in_official_nodes(numbers: &[u32]) {
     let folder = TempDir::new().expect("a folder");
-    let addon = addon(folder.path());
+    let addon = addon("beside", folder.path());
     let script = folder.path().join("host.js");
     let source = "const [, , file, guest, ways] = process.argv; const it = { exports: {} };\n\
         process.dlopen(it, file);\n\

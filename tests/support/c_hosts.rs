@@ -39,6 +39,19 @@ pub fn object_with(options: &[&str], source: &Path, folder: &Path) -> PathBuf {
     output
 }
 
+/// Compiles fixtures/capi/`name`.c as an add-on of an official node's, linked with librelink.so.
+pub fn addon(name: &str, folder: &Path) -> PathBuf {
+    let addon = folder.join(name).with_extension("node");
+    let relink = parts().library.parent().expect("a folder").display();
+    let source = root().join("fixtures/capi").join(name).with_extension("c");
+    let mut compiler = Command::new("gcc");
+    compiler.args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-isystem"]);
+    compiler.arg(&parts().headers).arg("-I").arg(root().join("shim/include"));
+    compiler.arg(source).arg(&parts().library);
+    checked(compiler.arg(format!("-Wl,-rpath,{relink}")).arg("-o").arg(&addon));
+    addon
+}
+
 /// Links object files with fixtures/hosts/v8_main.cc to the program `name`.
 pub fn program(name: &str, objects: &[PathBuf], folder: &Path) -> PathBuf {
     program_with(&[], name, objects, folder)
