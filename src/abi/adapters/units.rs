@@ -227,7 +227,7 @@ const SINCE_11_3: [Adapter; 2] = [
 ];
 
 /// What stands between a guest of V8 11.3 and any later one.
-const FROM_11_3: [Adapter; 13] = [
+const FROM_11_3: [Adapter; 14] = [
     ISOLATE,
     SERIALIZER,
     SERIALIZER_END,
@@ -245,10 +245,15 @@ const FROM_11_3: [Adapter; 13] = [
     ),
     missing("_ZN2v815SnapshotCreatorC1EPNS_7IsolateEPKlPKNS_11StartupDataE", "relink_unit_snapshot_creator", "V8 11.8: the constructor has one argument more"),
     always("_ZN2v87CppHeap6CreateEPNS_8PlatformERKNS_19CppHeapCreateParamsE", "relink_unit_cpp_heap", JOBS),
+    missing(
+        "_ZN5cppgc17InitializeProcessEPN2v813PageAllocatorE",
+        "relink_unit_cppgc",
+        "V8 11.8: it has one argument more; the host has done it",
+    ),
 ];
 
 /// What changed from V8 11.3 to 11.8.
-const SINCE_11_8: [Adapter; 4] = [
+const SINCE_11_8: [Adapter; 3] = [
     missing("_ZN2v86Object16SetInternalFieldEiNS_5LocalINS_5ValueEEE", "relink_unit_internal_field", DATA),
     missing(
         "_ZN2v812api_internal18GlobalizeReferenceEPNS_8internal7IsolateEPm",
@@ -256,11 +261,6 @@ const SINCE_11_8: [Adapter; 4] = [
         "V8 11.8: the reference to be made strong is passed by value",
     ),
     missing("_ZN2v813CFunctionInfoC2ERKNS_9CTypeInfoEjPS2_", "relink_unit_c_function_info", FAST),
-    missing(
-        "_ZN5cppgc17InitializeProcessEPN2v813PageAllocatorE",
-        "relink_unit_cppgc",
-        "V8 11.8: it has one argument more; the host has done it",
-    ),
 ];
 const DATA: &str = "V8 11.8: internal fields hold any data";
 
