@@ -236,6 +236,16 @@ fn the_guests_interfaces_have_the_slots_of_its_headers() {
     }
 }
 
+/// What is made for the guest in its own room has the size that its headers give it.
+#[test]
+fn the_guests_parameters_have_the_size_of_its_headers() {
+    let header =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("shim/adapters/since_14_1.h"));
+    let [of_18, of_20] = [18, 20].map(|node| facts(node).records["v8::Isolate::CreateParams"].size);
+    let checked = format!("sizeof(CreateParams) == (RELINK_GUEST < 1103 ? {of_18} : {of_20})");
+    assert!(header.expect("the header").contains(&checked), "{checked}");
+}
+
 fn neutral_guest(node: u32) -> PathBuf {
     let options = BuildOptions { neutral: true, line: Some(node), ..BuildOptions::default() };
     guest::build(&options, &Silent).unwrap_or_else(|e| panic!("{} {e}", e.code())).library
@@ -349,6 +359,31 @@ fn what_adapters_stand_for_is_as_in_plain_node() {
 #[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
 fn what_adapters_of_node_20_stand_for_is_as_in_plain_node() {
     adapters_do_as_plain_node(20);
+}
+
+/// What optimised code calls the fast way: in Node 20 all that it does in plain Node, but for functions that take arrays from V8 12.9
+/// on; Node 18's types have other numbers than those of later V8s.
+#[test]
+#[ignore = "builds the neutral guests: minutes; see docs/TESTING.md"]
+fn calls_are_fast_where_v8_means_the_same_by_their_types() {
+    let says = |node, version| {
+        let ended = in_node(node, version, &script("fast_calls.js"));
+        assert_eq!(ended.outcome(), ("finished", 0), "{version} {} {}", ended.guest_output(), ended.stderr);
+        ended.guest_output()
+    };
+    let [one, others] = ["indexOf", "canParse byteLength now hrtime"].map(|names| names.split(' '));
+    let expected = |array: &str, other: &str| -> String {
+        let lines = others.clone().map(|name| format!("{name} {other}\n"));
+        lines.chain(one.clone().map(|name| format!("{name} {array}\n"))).collect()
+    };
+    assert_eq!(says(20, "20.20.2"), expected("fast", "fast"));
+    for unit in units_of(20) {
+        let array = if unit.host < (12, 9) { "fast" } else { "slow" };
+        assert_eq!(says(20, host_of(unit)), expected(array, "fast"), "{}", unit.name());
+    }
+    for unit in units_of(18).into_iter().filter(|unit| unit.host >= (11, 3)) {
+        assert_eq!(says(18, host_of(unit)), expected("slow", "slow"), "{}", unit.name());
+    }
 }
 
 /// The same guest file says its own version of its Node, and the host's of its V8.

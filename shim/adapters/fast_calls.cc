@@ -1,49 +1,104 @@
-// fast_calls.cc: fast API calls. Types of theirs were renumbered in 11.3 and got more fields later, and the guest's are compiled in:
-// V8 is given the slow function alone.
+// fast_calls.cc: fast API calls. What a guest says of its fast functions is compiled in, and V8 reads it.
+//
+// Types were renumbered in 11.3 and have kept their numbers since. In 12.9 the options that a function may take became others, and
+// later no type says any more that an argument is an array: for functions that have one of these V8 is given the slow function alone.
+#include "fast_calls.h"
+
+#include <algorithm>
 #include <cstring>
 
-#include "guest.h"
 #include "unit.h"
 
 namespace guest {
 
-// v8-fast-api-calls.h: CFunctionInfo. A type is three bytes.
+// v8-fast-api-calls.h: CTypeInfo
+struct CTypeInfo {
+  unsigned char type;
+  unsigned char sequence;
+  unsigned char flags;
+};
+static_assert(sizeof(CTypeInfo) == 3, "v8-fast-api-calls.h");
+
+// v8-fast-api-calls.h: CFunctionInfo
 struct CFunctionInfo {
-  unsigned char return_type[3];
-  unsigned char unused;
+  CTypeInfo result;
+  unsigned char unused;  // since 11.8: how V8 passes 64-bit integers; 0 is as before, as numbers
   unsigned argument_count;
-  const void* arguments;
+  const CTypeInfo* arguments;
 };
 static_assert(sizeof(CFunctionInfo) == 16, "v8-fast-api-calls.h");
 
+// v8-fast-api-calls.h: CFunction
+struct CFunction {
+  const void* address;
+  const CFunctionInfo* info;
+};
+
+// v8-memory-span.h: MemorySpan
+struct CFunctions {
+  const CFunction* data;
+  size_t size;
+};
+static_assert(sizeof(v8::MemorySpan<const v8::CFunction>) == sizeof(CFunctions), "v8-memory-span.h");
+
 }  // namespace guest
+
+namespace relink {
+namespace {
+
+// Whether V8 reads such an argument as the guest means it.
+bool is_as_before(const guest::CTypeInfo& argument) {
+  if (RELINK_HOST < 1209) return true;
+  constexpr unsigned char kOptions = 255;  // CTypeInfo::kCallbackOptionsType
+  return argument.type != kOptions && argument.sequence == 0;
+}
+
+bool is_as_before(const guest::CFunction& function) {
+  if (RELINK_GUEST < 1103) return false;
+  const guest::CTypeInfo* arguments = function.info->arguments;
+  return std::all_of(arguments, arguments + function.info->argument_count,
+                     [](const guest::CTypeInfo& argument) { return is_as_before(argument); });
+}
+
+}  // namespace
+
+const v8::CFunction* hosts_fast_call(const v8::CFunction* guests) {
+  if (guests == nullptr) return nullptr;
+  return is_as_before(*reinterpret_cast<const guest::CFunction*>(guests)) ? guests : nullptr;
+}
+
+const v8::MemorySpan<const v8::CFunction>& hosts_fast_calls(const v8::MemorySpan<const v8::CFunction>& guests) {
+  static const v8::MemorySpan<const v8::CFunction> none;
+  const auto& all = reinterpret_cast<const guest::CFunctions&>(guests);
+  const bool as_before = std::all_of(all.data, all.data + all.size,
+                                     [](const guest::CFunction& function) { return is_as_before(function); });
+  return as_before ? guests : none;
+}
+
+}  // namespace relink
 
 extern "C" {
 
 RELINK_UNIT_API v8::Local<v8::FunctionTemplate> relink_unit_function_template(
     v8::Isolate* isolate, v8::FunctionCallback callback, v8::Local<v8::Value> data, v8::Local<v8::Signature> signature,
-    int length, v8::ConstructorBehavior behavior, v8::SideEffectType side_effect, const v8::CFunction*,
+    int length, v8::ConstructorBehavior behavior, v8::SideEffectType side_effect, const v8::CFunction* fast,
     uint16_t instance_type, uint16_t receivers_begin, uint16_t receivers_end) {
-  return v8::FunctionTemplate::New(isolate, callback, data, signature, length, behavior, side_effect, nullptr,
-                                   instance_type, receivers_begin, receivers_end);
+  return v8::FunctionTemplate::New(isolate, callback, data, signature, length, behavior, side_effect,
+                                   relink::hosts_fast_call(fast), instance_type, receivers_begin, receivers_end);
 }
 
-#if RELINK_GUEST >= 1103
-// Of several fast functions, too.
 RELINK_UNIT_API v8::Local<v8::FunctionTemplate> relink_unit_overloads(
     v8::Isolate* isolate, v8::FunctionCallback callback, v8::Local<v8::Value> data, v8::Local<v8::Signature> signature,
-    int length, v8::ConstructorBehavior behavior, v8::SideEffectType side_effect, const void*) {
-  return v8::FunctionTemplate::New(isolate, callback, data, signature, length, behavior, side_effect);
+    int length, v8::ConstructorBehavior behavior, v8::SideEffectType side_effect,
+    const v8::MemorySpan<const v8::CFunction>& fast) {
+  return v8::FunctionTemplate::NewWithCFunctionOverloads(isolate, callback, data, signature, length, behavior,
+                                                         side_effect, relink::hosts_fast_calls(fast));
 }
-#endif
 
-// V8's constructor has one argument more. What it makes is only read by the guest: V8 is given no fast functions.
-RELINK_UNIT_API void relink_unit_c_function_info(guest::CFunctionInfo* self, const unsigned char* return_type,
-                                                 unsigned argument_count, const void* arguments) {
-  std::memcpy(self->return_type, return_type, sizeof self->return_type);
-  self->unused = 0;
-  self->argument_count = argument_count;
-  self->arguments = arguments;
+// V8's constructor has one argument more.
+RELINK_UNIT_API void relink_unit_c_function_info(guest::CFunctionInfo* self, const guest::CTypeInfo& result,
+                                                 unsigned argument_count, const guest::CTypeInfo* arguments) {
+  *self = {result, 0, argument_count, arguments};
 }
 
 }  // extern "C"

@@ -1,4 +1,5 @@
-// functions.cc: functions of the guest's that scripts call. Until V8 14.6 V8 calls those of a guest compiled for 10.2 itself.
+// functions.cc: functions of the guest's that scripts call. Until V8 14.6 V8 calls those of older guests itself.
+#include "fast_calls.h"
 #include "unit.h"
 #include "unit_map.h"
 #include "words.h"
@@ -61,6 +62,17 @@ void call_of_template(const Info& info) {
   own->callback(Call(info, kept(info.GetIsolate(), own->data)).info());
 }
 
+// What V8 is given for one.
+struct Slow {
+  FunctionCallback callback;
+  Local<Value> data;
+};
+
+Slow of_template(Isolate* isolate, FunctionCallback callback, Local<Value> data) {
+  if (callback == nullptr) return {};
+  return {call_of_template, External::New(isolate, new OfTemplate{callback, keep(isolate, data)})};
+}
+
 // Of a function alone, which the garbage collector may take: an object that it holds has the callback and the guest's data.
 enum Field { kCallback, kData, kFields };
 
@@ -95,13 +107,20 @@ extern "C" {
 
 RELINK_UNIT_API v8::Local<v8::FunctionTemplate> relink_unit_called_template(
     v8::Isolate* isolate, v8::FunctionCallback callback, v8::Local<v8::Value> data, v8::Local<v8::Signature> signature,
-    int length, v8::ConstructorBehavior behavior, v8::SideEffectType side_effect, const v8::CFunction*,
+    int length, v8::ConstructorBehavior behavior, v8::SideEffectType side_effect, const v8::CFunction* fast,
     uint16_t instance_type, uint16_t receivers_begin, uint16_t receivers_end) {
-  v8::Local<v8::Value> own;
-  if (callback != nullptr) own = v8::External::New(isolate, new relink::OfTemplate{callback, relink::keep(isolate, data)});
-  return v8::FunctionTemplate::New(isolate, callback == nullptr ? nullptr : relink::call_of_template, own, signature,
-                                   length, behavior, side_effect, nullptr, instance_type, receivers_begin,
-                                   receivers_end);
+  const auto slow = relink::of_template(isolate, callback, data);
+  return v8::FunctionTemplate::New(isolate, slow.callback, slow.data, signature, length, behavior, side_effect,
+                                   relink::hosts_fast_call(fast), instance_type, receivers_begin, receivers_end);
+}
+
+RELINK_UNIT_API v8::Local<v8::FunctionTemplate> relink_unit_called_overloads(
+    v8::Isolate* isolate, v8::FunctionCallback callback, v8::Local<v8::Value> data, v8::Local<v8::Signature> signature,
+    int length, v8::ConstructorBehavior behavior, v8::SideEffectType side_effect,
+    const v8::MemorySpan<const v8::CFunction>& fast) {
+  const auto slow = relink::of_template(isolate, callback, data);
+  return v8::FunctionTemplate::NewWithCFunctionOverloads(isolate, slow.callback, slow.data, signature, length, behavior,
+                                                         side_effect, relink::hosts_fast_calls(fast));
 }
 
 RELINK_UNIT_API v8::MaybeLocal<v8::Function> relink_unit_called_function(v8::Local<v8::Context> context,

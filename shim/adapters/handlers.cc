@@ -177,8 +177,18 @@ void set(const v8::FunctionCallbackInfo<Value>& call) {
   accessor->setter(accessor->name.Get(call.GetIsolate()), call[0], words.info<void>());
 }
 
-#if RELINK_HOST >= 1406
-// The same for properties that look like data.
+// What V8 is given for a property that looks like data.
+struct Property {
+  v8::AccessorNameGetterCallback getter;
+  v8::AccessorNameSetterCallback setter;
+  Local<Value> data;
+};
+
+#if RELINK_HOST < 1406
+Property property(v8::AccessorNameGetterCallback getter, v8::AccessorNameSetterCallback setter, Local<Value> data) {
+  return {getter, setter, data};
+}
+#else
 void get_property(Local<v8::Name> name, const Info<Value>& info) {
   auto* accessor = kept_of<Accessor>(info);
   accessor->getter(name, Call(info, accessor->data).info());
@@ -186,6 +196,11 @@ void get_property(Local<v8::Name> name, const Info<Value>& info) {
 void set_property(Local<v8::Name> name, Local<Value> value, const Info<void>& info) {
   auto* accessor = kept_of<Accessor>(info);
   accessor->setter(name, value, Call(info, accessor->data).info());
+}
+Property property(v8::AccessorNameGetterCallback getter, v8::AccessorNameSetterCallback setter, Local<Value> data) {
+  Isolate* isolate = Isolate::GetCurrent();
+  auto* accessor = new Accessor{getter, setter, {}, keep(isolate, data)};
+  return {get_property, setter == nullptr ? nullptr : set_property, External::New(isolate, accessor)};
 }
 #endif
 
@@ -230,7 +245,9 @@ RELINK_UNIT_API void relink_unit_native_property(v8::Template* self, v8::Local<v
                                                  v8::AccessorNameSetterCallback setter, v8::Local<v8::Value> data,
                                                  v8::PropertyAttribute attributes, int,
                                                  v8::SideEffectType getter_effect, v8::SideEffectType setter_effect) {
-  self->SetNativeDataProperty(name, getter, setter, data, attributes, getter_effect, setter_effect);
+  const auto property = relink::property(getter, setter, data);
+  self->SetNativeDataProperty(name, property.getter, property.setter, property.data, attributes, getter_effect,
+                              setter_effect);
 }
 
 // Of one object, which nobody inherits from: there a property that looks like data does.
@@ -243,15 +260,9 @@ RELINK_UNIT_API v8::Maybe<bool> relink_unit_object_accessor(v8::Object* self, v8
                                                             v8::SideEffectType getter_effect,
                                                             v8::SideEffectType setter_effect) {
   if (setter == nullptr) setter = relink::ignore;
-  const auto kept = data.FromMaybe(v8::Local<v8::Value>());
-#if RELINK_HOST < 1406
-  return self->SetNativeDataProperty(context, name, getter, setter, kept, attributes, getter_effect, setter_effect);
-#else
-  v8::Isolate* isolate = v8::Isolate::GetCurrent();
-  auto* accessor = new relink::Accessor{getter, setter, {}, relink::keep(isolate, kept)};
-  return self->SetNativeDataProperty(context, name, relink::get_property, relink::set_property,
-                                     v8::External::New(isolate, accessor), attributes, getter_effect, setter_effect);
-#endif
+  const auto property = relink::property(getter, setter, data.FromMaybe(v8::Local<v8::Value>()));
+  return self->SetNativeDataProperty(context, name, property.getter, property.setter, property.data, attributes,
+                                     getter_effect, setter_effect);
 }
 
 }  // extern "C"

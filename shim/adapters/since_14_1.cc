@@ -1,4 +1,4 @@
-// since_14_1.cc: what V8 14.1 changed since 13.6, for a guest compiled for 10.2.
+// since_14_1.cc: what V8 14.1 changed since 13.6, for guests compiled for 10.2 or 11.3.
 #include "since_14_1.h"
 
 #include <atomic>
@@ -46,6 +46,9 @@ void hosts_params(const guest::CreateParams& guests, v8::Isolate::CreateParams* 
   own->external_references = guests.external_references;
   own->allow_atomics_wait = guests.allow_atomics_wait;
   own->fatal_error_callback = guests.fatal_error_callback;
+#if RELINK_GUEST >= 1103
+  own->oom_error_callback = guests.oom_error_callback;
+#endif
 }
 
 }  // namespace relink

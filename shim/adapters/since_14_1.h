@@ -32,10 +32,14 @@ struct CreateParams {
   int embedder_wrapper_type_index = -1;
   int embedder_wrapper_object_index = -1;
   v8::FatalErrorCallback fatal_error_callback = nullptr;
+#if RELINK_GUEST < 1103
   void (*oom_error_callback)(const char* location, bool is_heap_oom) = nullptr;  // of another type since 10.8; Node has none
   void* experimental_attach_to_shared_isolate = nullptr;
+#else
+  v8::OOMErrorCallback oom_error_callback = nullptr;
+#endif
 };
-static_assert(sizeof(CreateParams) == 160, "v8-isolate.h");
+static_assert(sizeof(CreateParams) == (RELINK_GUEST < 1103 ? 160 : 152), "v8-isolate.h");
 
 }  // namespace guest
 

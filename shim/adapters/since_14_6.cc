@@ -1,4 +1,4 @@
-// since_14_6.cc: what V8 14.6 changed since 14.1, for a guest compiled for 10.2. See functions.cc and handlers.cc for what
+// since_14_6.cc: what V8 14.6 changed since 14.1, for guests compiled for 10.2 or 11.3. See functions.cc and handlers.cc for what
 // scripts call.
 #include <algorithm>
 #include <cstring>

@@ -33,13 +33,14 @@ const INTERNALS: &str = "v8::internal::Internals";
 
 /// Since 14.6 V8's words of a call are in its stack frame, otherwise for each kind of call. Guests get words that adapter units make of
 /// them (shim/adapters/words.h has the same numbers); by the fields' names.
-const WORDS_OF_UNITS: [(&str, i32); 14] = [
+const WORDS_OF_UNITS: [(&str, i32); 15] = [
     ("v8::FunctionCallbackInfo<v8::Value>::kIsolateIndex", 0),
     ("v8::FunctionCallbackInfo<v8::Value>::kReturnValueIndex", 1),
     ("v8::FunctionCallbackInfo<v8::Value>::kNewTargetIndex", 2),
     ("v8::FunctionCallbackInfo<v8::Value>::kDataIndex", 3),
     ("v8::FunctionCallbackInfo<v8::Value>::kHolderIndex", -1),
     ("v8::FunctionCallbackInfo::target", -1),
+    ("v8::FunctionCallbackInfo<v8::Value>::kThisValuesIndex", -1),
     ("v8::PropertyCallbackInfo<v8::Value>::kShouldThrowOnErrorIndex", 0),
     ("v8::PropertyCallbackInfo<v8::Value>::kHolderIndex", 1),
     ("v8::PropertyCallbackInfo<v8::Value>::kIsolateIndex", 2),

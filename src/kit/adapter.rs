@@ -18,7 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Sources of the units, by name. A unit is compiled from those that [`Parts::of`] names.
-const FILES: [(&str, &str); 26] = [
+const FILES: [(&str, &str); 27] = [
     ("guest.h", include_str!("../../shim/adapters/guest.h")),
     ("loan.h", include_str!("../../shim/adapters/loan.h")),
     ("slot_of.h", include_str!("../../shim/adapters/slot_of.h")),
@@ -33,6 +33,7 @@ const FILES: [(&str, &str); 26] = [
     ("functions.cc", include_str!("../../shim/adapters/functions.cc")),
     ("snapshot.cc", include_str!("../../shim/adapters/snapshot.cc")),
     ("serializer.cc", include_str!("../../shim/adapters/serializer.cc")),
+    ("fast_calls.h", include_str!("../../shim/adapters/fast_calls.h")),
     ("fast_calls.cc", include_str!("../../shim/adapters/fast_calls.cc")),
     ("cpp_heap.cc", include_str!("../../shim/adapters/cpp_heap.cc")),
     ("since_10_8.cc", include_str!("../../shim/adapters/since_10_8.cc")),

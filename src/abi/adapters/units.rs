@@ -21,21 +21,24 @@ struct Layer {
 }
 
 /// All layers, oldest first: a later one takes the place of an earlier for the same symbol.
-static LAYERS: [Layer; 11] = [
+static LAYERS: [Layer; 12] = [
     Layer { from: (10, 2), since: (10, 8), adapters: &SINCE_10_8, lost: &[] },
     Layer { from: (10, 2), since: (11, 3), adapters: &SINCE_11_3, lost: &[NO_FAST_CALLS] },
-    Layer { from: (11, 3), since: (11, 8), adapters: &FROM_11_3, lost: &[NO_FAST_CALLS] },
+    Layer { from: (11, 3), since: (11, 8), adapters: &FROM_11_3, lost: &[] },
     Layer { from: (10, 2), since: (11, 8), adapters: &SINCE_11_8, lost: &[] },
     Layer { from: (10, 2), since: (12, 4), adapters: &SINCE_12_4, lost: &[] },
     Layer { from: (10, 2), since: (12, 9), adapters: &SINCE_12_9, lost: &[] },
-    Layer { from: (11, 3), since: (12, 9), adapters: &FROM_11_3_SINCE_12_9, lost: &[] },
+    Layer { from: (11, 3), since: (12, 9), adapters: &FROM_11_3_SINCE_12_9, lost: &[FEWER_FAST_CALLS] },
     Layer { from: (10, 2), since: (13, 6), adapters: &SINCE_13_6, lost: &[NO_ATOMICS_TRACE] },
     Layer { from: (11, 3), since: (13, 6), adapters: &FROM_11_3_SINCE_13_6, lost: &[NO_CPP_HEAP] },
     Layer { from: (10, 2), since: (14, 1), adapters: &SINCE_14_1, lost: &[] },
     Layer { from: (10, 2), since: (14, 6), adapters: &SINCE_14_6, lost: &[SLOWER_CALLS] },
+    Layer { from: (11, 3), since: (14, 6), adapters: &FROM_11_3_SINCE_14_6, lost: &[] },
 ];
 
 const NO_FAST_CALLS: &str = "fast API calls: every call of a built-in function takes the slow way";
+const FEWER_FAST_CALLS: &str =
+    "fast API calls with options or arrays (WASI, a number's index in a buffer, percentiles): they take the slow way";
 const NO_ATOMICS_TRACE: &str =
     "--trace-atomics-wait: V8 does not tell any more when Atomics.wait() is called";
 const NO_CPP_HEAP: &str =
@@ -54,7 +57,7 @@ pub struct Unit {
 }
 
 /// All units. One goes in when Node was seen to run through it.
-pub static UNITS: [Unit; 12] = [
+pub static UNITS: [Unit; 14] = [
     Unit::of((10, 2), (10, 8)),
     Unit::of((10, 2), (11, 3)),
     Unit::of((10, 2), (11, 8)),
@@ -67,6 +70,8 @@ pub static UNITS: [Unit; 12] = [
     Unit::of((11, 3), (12, 4)),
     Unit::of((11, 3), (12, 9)),
     Unit::of((11, 3), (13, 6)),
+    Unit::of((11, 3), (14, 1)),
+    Unit::of((11, 3), (14, 6)),
 ];
 
 impl Unit {
@@ -227,7 +232,7 @@ const SINCE_11_3: [Adapter; 2] = [
 ];
 
 /// What stands between a guest of V8 11.3 and any later one.
-const FROM_11_3: [Adapter; 14] = [
+const FROM_11_3: [Adapter; 12] = [
     ISOLATE,
     SERIALIZER,
     SERIALIZER_END,
@@ -237,13 +242,11 @@ const FROM_11_3: [Adapter; 14] = [
     SCRIPT_FIELD,
     JOB_HANDLE,
     INSPECTOR_OF,
-    TEMPLATE_OF,
-    always(
-        "_ZN2v816FunctionTemplate25NewWithCFunctionOverloadsEPNS_7IsolateEPFvRKNS_20FunctionCallbackInfoINS_5ValueEEEENS_5LocalIS4_EENSA_INS_9SignatureEEEiNS_19ConstructorBehaviorENS_14SideEffectTypeERKNS_10MemorySpanIKNS_9CFunctionEEE",
-        "relink_unit_overloads",
-        FAST,
+    missing(
+        "_ZN2v815SnapshotCreatorC1EPNS_7IsolateEPKlPKNS_11StartupDataE",
+        "relink_unit_snapshot_creator",
+        "V8 11.8: the constructor has one argument more",
     ),
-    missing("_ZN2v815SnapshotCreatorC1EPNS_7IsolateEPKlPKNS_11StartupDataE", "relink_unit_snapshot_creator", "V8 11.8: the constructor has one argument more"),
     always("_ZN2v87CppHeap6CreateEPNS_8PlatformERKNS_19CppHeapCreateParamsE", "relink_unit_cpp_heap", JOBS),
     missing(
         "_ZN5cppgc17InitializeProcessEPN2v813PageAllocatorE",
@@ -260,7 +263,11 @@ const SINCE_11_8: [Adapter; 3] = [
         "relink_unit_globalize",
         "V8 11.8: the reference to be made strong is passed by value",
     ),
-    missing("_ZN2v813CFunctionInfoC2ERKNS_9CTypeInfoEjPS2_", "relink_unit_c_function_info", FAST),
+    missing(
+        "_ZN2v813CFunctionInfoC2ERKNS_9CTypeInfoEjPS2_",
+        "relink_unit_c_function_info",
+        "V8 11.8: fast API calls may pass integers of 64 bits in two ways",
+    ),
 ];
 const DATA: &str = "V8 11.8: internal fields hold any data";
 
@@ -373,10 +380,14 @@ const MODE: &str = "V8 12.9: whether memory is made zero is an argument";
 const GRAPH: &str = "V8 12.9: graphs of heap snapshots have one virtual function more";
 
 /// The same, for what Node 20 has and 18 has not.
-const FROM_11_3_SINCE_12_9: [Adapter; 2] = [
+const FROM_11_3_SINCE_12_9: [Adapter; 4] = [
+    always("_ZN2v816FunctionTemplate3NewEPNS_7IsolateEPFvRKNS_20FunctionCallbackInfoINS_5ValueEEEENS_5LocalIS4_EENSA_INS_9SignatureEEEiNS_19ConstructorBehaviorENS_14SideEffectTypeEPKNS_9CFunctionEttt", "relink_unit_function_template", FAST_ARGUMENTS),
+    always("_ZN2v816FunctionTemplate25NewWithCFunctionOverloadsEPNS_7IsolateEPFvRKNS_20FunctionCallbackInfoINS_5ValueEEEENS_5LocalIS4_EENSA_INS_9SignatureEEEiNS_19ConstructorBehaviorENS_14SideEffectTypeERKNS_10MemorySpanIKNS_9CFunctionEEE", "relink_unit_overloads", FAST_ARGUMENTS),
     missing("_ZN2v88Template21SetNativeDataPropertyENS_5LocalINS_4NameEEEPFvS3_RKNS_20PropertyCallbackInfoINS_5ValueEEEEPFvS3_NS1_IS5_EERKNS4_IvEEESB_NS_17PropertyAttributeENS_13AccessControlENS_14SideEffectTypeESJ_", "relink_unit_native_property", ACCESS),
     missing("_ZNK2v87CppHeap18wrapper_descriptorEv", "relink_unit_wrapper_descriptor", "V8 12.9: objects say by themselves which objects of C++ are theirs"),
 ];
+const FAST_ARGUMENTS: &str =
+    "V8 12.9: fast API calls have other options, and later no types of arrays; where there are some, the slow function is called";
 
 /// What changed from V8 12.9 to 13.6.
 const SINCE_13_6: [Adapter; 8] = [
@@ -449,6 +460,8 @@ const SINCE_14_6: [Adapter; 22] = [
     always("_ZN2v814HeapStatisticsC1Ev", "relink_unit_heap_statistics", STATISTICS),
     always("_ZN2v87Isolate17GetHeapStatisticsEPNS_14HeapStatisticsE", "relink_unit_get_heap_statistics", STATISTICS),
 ];
+/// The same, for what Node 20 has and 18 has not.
+const FROM_11_3_SINCE_14_6: [Adapter; 1] = [always("_ZN2v816FunctionTemplate25NewWithCFunctionOverloadsEPNS_7IsolateEPFvRKNS_20FunctionCallbackInfoINS_5ValueEEEENS_5LocalIS4_EENSA_INS_9SignatureEEEiNS_19ConstructorBehaviorENS_14SideEffectTypeERKNS_10MemorySpanIKNS_9CFunctionEEE", "relink_unit_called_overloads", FRAME)];
 const FRAME: &str = "V8 14.6: what V8 tells of a call is in its stack frame, otherwise for each kind of call";
 const TAGS: &str = "V8 14.6: pointers of the embedder's have a tag";
 const OWNER: &str = "V8 14.6: the isolate of an object is the one that is entered";
