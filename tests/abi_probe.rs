@@ -9,7 +9,7 @@ use relink::abi::version::V8Version;
 use relink::kit::headers::V8Headers;
 use relink::kit::neutral::neutralise;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use support::parts;
 
 fn facts(version: &str) -> &'static Facts {
@@ -44,10 +44,13 @@ fn inlined_code_and_v8_agree_on_both_hosts() {
     }
 }
 
+fn official(node: &str) -> PathBuf {
+    let node = relink::kit::hosts::official_node(node, relink::kit::progress::terminal().as_ref());
+    node.unwrap_or_else(|e| panic!("{} {e}", e.code()))
+}
+
 fn on_line(node: &str, version: &str) -> Observation {
-    let host = relink::kit::hosts::official_node(node, relink::kit::progress::terminal().as_ref());
-    let host = host.unwrap_or_else(|e| panic!("{} {e}", e.code()));
-    let seen = observe(&host, facts(version), None).unwrap_or_else(|e| panic!("{e}"));
+    let seen = observe(&official(node), facts(version), None).unwrap_or_else(|e| panic!("{e}"));
     assert!(seen.complete, "{node}");
     seen
 }
@@ -217,38 +220,58 @@ fn make_wrong(field: &Field, facts: &mut Facts, by: i128) -> bool {
 
 /// Each field of the neutral guest's table, wrong on its own, on a V8: which ones no check sees, and which this V8 has no more, so
 /// that no number of its can be wrong.
-fn wrong_fields(seen: &Observation, right: &Facts) -> [Vec<String>; 2] {
+fn wrong_fields(fields: &[Field], seen: &Observation, right: &Facts) -> [Vec<String>; 2] {
     let expected = outcomes(right, seen);
     let [mut unseen, mut fixed] = [const { Vec::new() }; 2];
-    for field in neutral_fields().into_iter().filter(|field| field.read) {
+    for field in fields.iter().filter(|field| field.read) {
         let caught: Vec<bool> = [8, -8, 1, -1]
             .into_iter()
             .filter_map(|by| {
                 let mut mutant = right.clone();
-                let wrong = make_wrong(&field, &mut mutant, by);
+                let wrong = make_wrong(field, &mut mutant, by);
                 wrong.then(|| outcomes(&mutant, seen) != expected)
             })
             .collect();
         if caught.is_empty() {
-            fixed.push(field.name);
+            fixed.push(field.name.clone());
         } else if !caught.contains(&true) {
-            unseen.push(field.name);
+            unseen.push(field.name.clone());
         }
     }
     [unseen, fixed]
 }
 
-/// The fields of the table that a neutral Node 18 has, from the rules and the real headers.
-fn neutral_fields() -> Vec<Field> {
+/// Neutral guests, by the V8 that they are compiled for.
+#[derive(Clone, Copy)]
+enum Guest {
+    Node18,
+    Node20,
+}
+
+/// The fields of the table that a neutral guest has, from the rules and the real headers.
+fn neutral_fields(guest: Guest) -> Vec<Field> {
+    let (from, version) = match guest {
+        Guest::Node18 => (parts().headers.clone(), "10.2.154.26"),
+        Guest::Node20 => {
+            let node = official("20.20.2");
+            (node.ancestors().nth(2).expect("a folder").join("include/node"), "11.3.244.8")
+        }
+    };
     let folder = tempfile::tempdir().expect("a folder");
-    V8Headers::read("headers", &parts().headers).expect("headers").copy_to(folder.path()).expect("a copy");
+    V8Headers::read("headers", &from).expect("headers").copy_to(folder.path()).expect("a copy");
     let headers = V8Headers::read("headers", folder.path()).expect("headers");
-    neutralise(folder.path(), &headers, ours()).expect("rules for all of Node 18's headers")
+    neutralise(folder.path(), &headers, facts(version)).expect("rules for all of its headers")
 }
 
 /// Fields of the table that no check sees, with the first V8 of which that is so.
-const UNSEEN_FIELDS: [(&str, [u32; 2], &str); 3] = [
+const UNSEEN_FIELDS: [(&str, [u32; 2], &str); 5] = [
     ("v8::FunctionCallbackInfo::target", [10, 2], "the word may hold the called function or its template"),
+    (
+        "v8::internal::Internals::kEmbedderDataSlotExternalPointerOffset",
+        [11, 3],
+        "read with the sandbox only",
+    ),
+    ("v8::internal::Internals::kIsolateCageBaseOffset", [11, 3], "read with compressed pointers only"),
     (
         "v8::internal::Internals::kLastJSApiObjectType",
         [10, 2],
@@ -257,11 +280,17 @@ const UNSEEN_FIELDS: [(&str, [u32; 2], &str); 3] = [
     ("v8::internal::Internals::kNodeClassIdOffset", [10, 8], "V8 looks for no handle by it any more"),
 ];
 
-fn only_these_are_unseen(seen: &Observation, version: &str) {
+fn only_these_are_unseen(guest: Guest, seen: &Observation, version: &str) {
     let numbers: Vec<u32> = version.split('.').take(2).map(|n| n.parse().expect("a number")).collect();
-    let listed =
-        UNSEEN_FIELDS.iter().filter(|(_, first, _)| first[..] <= numbers[..]).map(|(name, ..)| *name);
-    let [mut unseen, fixed] = wrong_fields(seen, facts(version));
+    let fields = neutral_fields(guest);
+    // Those that the guest has and this V8, too.
+    let has = |name: &str| {
+        fields.iter().any(|field| field.read && field.name == name)
+            && layout::value(name, facts(version)).is_some()
+    };
+    let listed = UNSEEN_FIELDS.iter().filter(|(name, first, _)| first[..] <= numbers[..] && has(name));
+    let listed = listed.map(|(name, ..)| *name);
+    let [mut unseen, fixed] = wrong_fields(&fields, seen, facts(version));
     unseen.sort();
     assert_eq!(unseen, listed.collect::<Vec<_>>(), "{version}");
     let had: Vec<_> = fixed.iter().filter(|name| facts(version).constants.contains_key(*name)).collect();
@@ -271,8 +300,9 @@ fn only_these_are_unseen(seen: &Observation, version: &str) {
 #[test]
 fn a_wrong_field_of_the_layout_table_is_seen() {
     for (_, seen) in &hosts() {
-        only_these_are_unseen(seen, "10.2.154.26");
+        only_these_are_unseen(Guest::Node18, seen, "10.2.154.26");
     }
+    only_these_are_unseen(Guest::Node20, &on_line("20.20.2", "11.3.244.8"), "11.3.244.8");
 }
 
 #[test]
@@ -286,7 +316,11 @@ fn a_wrong_field_is_seen_on_later_v8s() {
         ("23.11.1", "12.9.202.28"),
         ("24.21.0", "13.6.233.17"),
     ] {
-        only_these_are_unseen(&on_line(node, version), version);
+        let seen = on_line(node, version);
+        only_these_are_unseen(Guest::Node18, &seen, version);
+        if version >= "11.3" {
+            only_these_are_unseen(Guest::Node20, &seen, version);
+        }
     }
 }
 

@@ -50,6 +50,7 @@ fn what_cannot_be_run_is_refused() {
     };
     for (args, told) in [
         (["--suite", "paralel"], "there is no suite paralel; there are parallel, sequential"),
+        (["--line", "19"], "there is no recipe for Node 19"),
         (["--run", "3,3"], "wants two numbers N,M with N less than M"),
         (["--plain", "/nowhere/node"], "/nowhere/node"),
     ] {

@@ -128,6 +128,7 @@ fn callbacks(eyes: &Eyes, add: Add) {
     add("callback: receiver", truth("callback_this"), eyes.callback("kHolderIndex"));
     add("callback: new target", truth("undefined"), eyes.callback("kNewTargetIndex"));
     add("callback: return value", truth("callback_return_index"), eyes.sees(returned));
+    add("callback: this", truth("callback_this"), eyes.this());
     add("callback: argument 0", truth("callback_argument_0"), eyes.argument(0));
     add("callback: argument 1", truth("callback_argument_1"), eyes.argument(1));
     add("callback: length", truth("callback_length"), eyes.length());
@@ -391,7 +392,12 @@ impl Eyes<'_> {
     /// `FunctionCallbackInfo::operator[]`.
     fn argument(&self, index: u64) -> Inlined {
         let values = known!(self.info_value("values_"));
-        Inlined::Sees(values.and_then(|at| self.seen.word(at.wrapping_add(index * 8))))
+        Inlined::Sees(values.and_then(|at| self.seen.word(at.wrapping_add(index.wrapping_mul(8)))))
+    }
+
+    /// `FunctionCallbackInfo::This`. Until 11.3 its place, before the arguments, has no name.
+    fn this(&self) -> Inlined {
+        self.argument(self.info_constant("kThisValuesIndex").unwrap_or(u64::MAX))
     }
 
     fn length(&self) -> Inlined {

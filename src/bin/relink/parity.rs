@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 /// relinked, but for those that fixtures/parity/known.json explains.
 #[derive(clap::Args)]
 pub struct Options {
+    /// Whose tests: the line of the guest, by Node's major version
+    #[arg(long, value_name = "NODE", default_value_t = guest::DEFAULT_LINE)]
+    line: u32,
     /// A suite, such as parallel; may be repeated [default: all but `worker`]
     #[arg(long, value_name = "NAME")]
     suite: Vec<String>,
@@ -76,7 +79,10 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 
 fn settings(options: &Options, progress: &dyn Progress) -> Result<parity::Options, Failure> {
     let program = options.relinked.clone().map_or_else(|| library::find_node(progress), Ok)?;
-    let built = || guest::build(&BuildOptions::default(), progress).map(|guest| guest.library);
+    let built = || {
+        guest::build(&BuildOptions { line: Some(options.line), ..BuildOptions::default() }, progress)
+            .map(|guest| guest.library)
+    };
     let fetched = || hosts::libv8(progress).map(|v8| v8.library);
     let relinked = Relinked {
         program,
@@ -84,6 +90,7 @@ fn settings(options: &Options, progress: &dyn Progress) -> Result<parity::Option
         guest: options.guest.clone().map_or_else(built, Ok)?,
     };
     Ok(parity::Options {
+        line: options.line,
         suites: options.suite.clone(),
         run: options.run,
         only: options.only.clone(),

@@ -26,8 +26,8 @@ use crate::abi::line::of_node;
 use crate::guest::{note, GuestNote};
 use compile::Compilation;
 use pinned::Pinned;
+pub(super) use recipe::SOURCE_PACKAGE;
 use recipe::{Places, Recipe};
-pub(super) use recipe::{NODE_VERSION, SOURCE_PACKAGE};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tree::NodeFacts;
@@ -260,13 +260,7 @@ impl Inputs {
         let folder = options.source.as_deref().map(Origin::folder).transpose()?;
         let apt = Apt::open(cache, progress)?;
         progress.step("fetching Node's source and the libraries it needs");
-        let origin = match folder {
-            Some(folder) => folder,
-            None => match Pinned::fetch(line, cache, &apt, progress)? {
-                Some(pinned) => Origin::Pinned(Box::new(pinned)),
-                None => Origin::Debian(apt.source(recipe::SOURCE_PACKAGE, recipe::NODE_VERSION)?),
-            },
-        };
+        let origin = folder.map_or_else(|| origin(line, cache, &apt, progress), Ok)?;
         let needs_gyp = options.source.as_deref().is_some_and(|dir| !dir.join("tools/gyp/pylib").is_dir());
         let debs = tree::packages(line, &apt, needs_gyp)?;
         let compiler = first_line("g++")?;
@@ -290,6 +284,31 @@ impl Inputs {
             key: key.finish(),
         })
     }
+}
+
+/// A line's own sources, fetched.
+fn origin(line: &'static Recipe, cache: &Cache, apt: &Apt, progress: &dyn Progress) -> Result<Origin> {
+    Ok(match Pinned::fetch(line, cache, apt, progress)? {
+        Some(pinned) => Origin::Pinned(Box::new(pinned)),
+        None => Origin::Debian(apt.source(recipe::SOURCE_PACKAGE, recipe::NODE_VERSION)?),
+    })
+}
+
+/// The sources of a line's guest, by Node's major version, and the recipe's fingerprint, which identifies what is pinned.
+pub(super) fn origin_of(
+    node: u32,
+    cache: &Cache,
+    apt: &Apt,
+    progress: &dyn Progress,
+) -> Result<(Origin, String)> {
+    let line = Recipe::of(node)?;
+    Ok((origin(line, cache, apt, progress)?, line.fingerprint()))
+}
+
+/// The version of a line's guest, by Node's major version.
+pub fn version_of(node: u32) -> Result<String> {
+    let sources = Recipe::of(node)?.sources()?;
+    Ok(sources.map_or_else(|| recipe::NODE_VERSION.into(), |sources| sources.node))
 }
 
 fn first_line(program: &str) -> Result<String> {

@@ -155,6 +155,7 @@ fn own_tests(
     let plain = if version.starts_with("18.") { node.clone() } else { super::hosts::plain_node(progress)? };
     let summary = parity::run(
         &parity::Options {
+            line: guest::DEFAULT_LINE,
             suites: vec!["parallel".into()],
             run: Some(run),
             only: None,

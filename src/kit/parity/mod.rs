@@ -21,6 +21,7 @@ pub use suites::Run;
 
 use super::cache::Cache;
 use super::error::{KitError, Result};
+use super::guest::version_of;
 use super::hosts;
 use super::progress::Progress;
 use chunk::Manner;
@@ -47,6 +48,8 @@ const ATTEMPTS: usize = 2;
 /// What is to be compared.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Whose tests: the guest's line, by Node's major version.
+    pub line: u32,
     /// Names of suites; none: those that are run by default.
     pub suites: Vec<String>,
     /// A single part of each suite.
@@ -70,8 +73,11 @@ pub fn run(options: &Options, progress: &dyn Progress) -> Result<Summary> {
     let suites = suites::choose(&options.suites)?;
     let cache = Cache::locate()?;
     let _one_at_a_time = cache.lock("parity", progress)?;
-    let tests = source::tests(&cache, progress)?;
-    let node = options.plain.clone().map_or_else(|| hosts::plain_node(progress), Ok)?;
+    let tests = source::tests(&cache, options.line, progress)?;
+    let node = match &options.plain {
+        Some(node) => node.clone(),
+        None => hosts::official_node(&version_of(options.line)?, progress)?,
+    };
     let guest_in =
         |name, inside: &Inside| Shell::inside(name, &cache, &node, &options.relinked, inside, &tests);
     let plain = match options.inside.as_ref().and_then(Inside::on_base) {

@@ -1,9 +1,10 @@
-//! Node's tests in the cache: Debian's source of the guest, with its patches, and the runner as upstream has it.
+//! Node's tests in the cache: the sources of the guest of their line. Those of Node 18 are Debian's, with its patches, and the
+//! runner as upstream has it; those of later lines are upstream's as they are.
 
 use crate::kit::apt::{Apt, Source};
 use crate::kit::cache::{remove, write_whole, Cache, Key, KeyBuilder};
 use crate::kit::error::{io, KitError, Result};
-use crate::kit::guest::{Origin, NODE_VERSION, SOURCE_PACKAGE};
+use crate::kit::guest::{origin_of, version_of, Origin, SOURCE_PACKAGE};
 use crate::kit::progress::Progress;
 use crate::kit::run::{missing, Program};
 use std::fs;
@@ -34,25 +35,26 @@ pub struct Tests {
     pub key: Key,
 }
 
-/// The tests, unpacked on first use.
-pub fn tests(cache: &Cache, progress: &dyn Progress) -> Result<Tests> {
+/// The tests of a line, by Node's major version, unpacked on first use.
+pub fn tests(cache: &Cache, line: u32, progress: &dyn Progress) -> Result<Tests> {
     let missing: Vec<String> = missing(&TOOLS).into_iter().map(String::from).collect();
     if !missing.is_empty() {
         let remedy = format!("apt-get install -y {}", missing.join(" ").replace("xz", "xz-utils"));
         return Err(KitError::MissingTools { tools: missing, remedy });
     }
     progress.step("fetching Node's source");
-    let source = Apt::open(cache, progress)?.source(SOURCE_PACKAGE, NODE_VERSION)?;
-    let version = source.version.clone();
-    let origin = Origin::Debian(source.clone());
-    let key = origin.add_to(KeyBuilder::new().add("steps", STEPS))?.finish();
-    let log = cache.folder("logs")?.join(format!("node-tests-{version}.log"));
+    let (origin, recipe) = origin_of(line, cache, &Apt::open(cache, progress)?, progress)?;
+    let key = origin.add_to(KeyBuilder::new().add("steps", STEPS))?;
+    let key = if let Origin::Debian(_) = origin { key } else { key.add("recipe", recipe) }.finish();
+    let log = cache.folder("logs")?.join(format!("node-tests-{}.log", version_of(line)?));
     let dir = cache.get_or_make("node-tests", &key, progress, |work| {
         progress.step("unpacking Node's tests");
         remove(work)?;
         fs::create_dir_all(work).map_err(io("create", work))?;
         origin.unpack(work, &log)?;
-        take_upstreams(&source, work)?;
+        if let Origin::Debian(source) = &origin {
+            take_upstreams(source, work)?;
+        }
         LEFT_OUT.iter().try_for_each(|folder| remove(&work.join(folder)))
     })?;
     progress.finish();
