@@ -24,6 +24,7 @@ pub mod npm;
 pub mod parity;
 pub mod progress;
 pub mod pypi;
+pub mod reap;
 pub mod run;
 pub mod sources;
 pub mod suites;

@@ -12,6 +12,7 @@ mod node;
 mod parity;
 mod plan;
 mod plugin;
+mod reap;
 mod run;
 
 use clap::{Parser, Subcommand};
@@ -50,6 +51,9 @@ enum Command {
     Demo(demo::Options),
     /// Run Node's own tests in plain Node and relinked, and compare
     Parity(parity::Options),
+    /// Run a program, and end all that it leaves running
+    #[command(hide = true)]
+    Reap(reap::Options),
     /// The plugin for Metamod:Source
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -151,6 +155,10 @@ fn main() -> ExitCode {
         Command::Kit(command) => relink::kit::cli::run(command).map_err(Failure::from),
         Command::Demo(options) => demo::run(&options),
         Command::Parity(options) => parity::run(&options),
+        Command::Reap(options) => match reap::run(&options) {
+            Ok(status) => return status,
+            Err(failure) => Err(failure),
+        },
         Command::Plugin(command) => plugin::run(&command),
         Command::Matrix(options) => matrix::run(&options),
     };

@@ -98,15 +98,18 @@ fn settings(options: &Options, progress: &dyn Progress) -> Result<parity::Option
         resume: !options.fresh,
         plain: options.plain.clone(),
         relinked,
+        relink: own()?,
         inside: options.inside.map(|Host::Node| inside(options, progress)).transpose()?,
     })
 }
 
+fn own() -> Result<PathBuf, Failure> {
+    std::env::current_exe().map_err(|e| Failure::Library(format!("the command's own path is unknown: {e}")))
+}
+
 fn inside(options: &Options, progress: &dyn Progress) -> Result<Inside, Failure> {
-    let unknown = |e| Failure::Library(format!("the command's own path is unknown: {e}"));
-    let relink = std::env::current_exe().map_err(unknown)?;
     let library = library::find(None, progress)?;
-    Ok(Inside { relink, library, host: options.host.clone(), base: options.base.clone() })
+    Ok(Inside { relink: own()?, library, host: options.host.clone(), base: options.base.clone() })
 }
 
 fn write(file: &Path, summary: &Summary) -> Result<(), Failure> {

@@ -167,6 +167,7 @@ fn own_tests(
                 v8: node.clone(),
                 guest: guest.library.clone(),
             },
+            relink: options.relink.clone(),
             inside: Some(Inside {
                 relink: options.relink.clone(),
                 library: options.library.clone(),

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 pub struct Manner<'a> {
     /// The unpacked source.
     pub tests: &'a Path,
+    /// The command `relink`, below which tests are run.
+    pub relink: &'a Path,
     /// Tests at once.
     pub jobs: usize,
     /// How long a test may take, in seconds.
@@ -23,9 +25,10 @@ pub struct Manner<'a> {
     pub resume: bool,
 }
 
-/// Runs the tests, ends what they left running (test.py ends only its own child, not that one's children), and says
-/// what test.py says. The shell leads the process group, so the signal reaches the group and not itself.
-const WRAPPER: &str = r#"ulimit -c 0; "$@"; code=$?; trap "" TERM; kill -TERM 0; exit $code"#;
+/// No test leaves a core file.
+const WRAPPER: &str = r#"ulimit -c 0; exec "$@""#;
+/// test.py ends only its own child when the time is over, not that one's children, and nothing that a test leaves running.
+const RUNNER: &str = include_str!("../../../fixtures/parity/runner.py");
 /// What test.py prints when a filter leaves nothing.
 const NOTHING: &str = "No tests to run.";
 
@@ -60,7 +63,8 @@ fn start(part: &Part, shell: &Shell, manner: Manner, tap: &Path, progress: &dyn 
     let said = tap.with_extension("out");
     remove(&said)?;
     let mut counter = Counter::default();
-    let program = quiet(Program::new("sh")).env("LC_ALL", "C.UTF-8").dir(manner.tests).log(&said);
+    // A signal ends the runner, the runner's end the tests, and with each test goes all that it has started.
+    let program = quiet(Program::new(manner.relink)).env("LC_ALL", "C.UTF-8").dir(manner.tests).log(&said);
     let args = arguments(part, shell, manner, tap, temporary.path());
     let ended = program.args(args).logged(|text| counter.take(text, progress));
     let text = fs::read_to_string(tap).unwrap_or_default();
@@ -81,8 +85,10 @@ fn start(part: &Part, shell: &Shell, manner: Manner, tap: &Path, progress: &dyn 
 
 fn arguments(part: &Part, shell: &Shell, manner: Manner, tap: &Path, temporary: &Path) -> Vec<String> {
     let path = |p: &Path| p.to_string_lossy().into_owned();
-    let fixed = ["-c", WRAPPER, "relink-parity", "python3", "tools/test.py", "-p", "tap", "--logfile"];
+    let fixed = ["reap", "--", "sh", "-c", WRAPPER, "relink-parity", "python3", "-c", RUNNER];
     let mut args: Vec<String> = fixed.map(String::from).into();
+    args.push(path(manner.relink));
+    args.extend(["-p", "tap", "--logfile"].map(String::from));
     args.extend([path(tap), "--shell".into(), path(&shell.program), "--temp-dir".into(), path(temporary)]);
     args.extend([format!("-j{}", manner.jobs), format!("--timeout={}", manner.timeout)]);
     args.extend(part.arguments());

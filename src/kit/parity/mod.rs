@@ -64,6 +64,8 @@ pub struct Options {
     pub plain: Option<PathBuf>,
     /// Relinked Node.
     pub relinked: Relinked,
+    /// The command `relink`, below which each test is run.
+    pub relink: PathBuf,
     /// Not `relink node` but a guest inside plain Node is compared with plain Node.
     pub inside: Option<Inside>,
 }
@@ -95,7 +97,8 @@ pub fn run(options: &Options, progress: &dyn Progress) -> Result<Summary> {
     if !options.resume {
         [&plain, &relinked].into_iter().try_for_each(chunk::forget)?;
     }
-    let manner = Manner { tests: &tests.dir, jobs: options.jobs.max(1), timeout: TIMEOUT, resume: true };
+    let (dir, jobs) = (&tests.dir, options.jobs.max(1));
+    let manner = Manner { tests: dir, relink: &options.relink, jobs, timeout: TIMEOUT, resume: true };
     let mut judge =
         Judge { plain, relinked, known, tests: &tests, manner, progress, summary: Summary::default() };
     judge.versions();
