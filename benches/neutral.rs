@@ -62,9 +62,8 @@ impl Host {
     }
 }
 
-fn neutral() -> PathBuf {
-    let options = BuildOptions { neutral: true, ..BuildOptions::default() };
-    let built = guest::build(&options, progress::terminal().as_ref());
+fn exact() -> PathBuf {
+    let built = guest::build(&BuildOptions::default().exact(), progress::terminal().as_ref());
     built.unwrap_or_else(|e| panic!("{} {e}", e.code())).library
 }
 
@@ -127,7 +126,7 @@ fn half(turns: &[Turn], from: usize) -> Vec<Turn> {
 fn main() -> ExitCode {
     let folder = tempfile::tempdir().expect("a folder");
     let mut host = Host::start(&c_hosts::host("versus", folder.path()));
-    let (ordinary_guest, neutral_guest) = (&parts().guest, &neutral());
+    let (ordinary_guest, neutral_guest) = (&exact(), &parts().guest);
     let (mut ordinary, mut neutral) = (Vec::new(), Vec::new());
     // What comes first into a process is not measured.
     host.turn(ordinary_guest);

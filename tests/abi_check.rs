@@ -8,7 +8,7 @@ use relink::kit::progress::Silent;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use support::parts;
+use support::{make_exact, parts};
 
 fn relink(arguments: &[&str]) -> Output {
     Command::new(&parts().relink).args(arguments).output().expect("relink runs")
@@ -22,7 +22,7 @@ fn check(host: &Path, guest: &Path) -> (Option<i32>, Value) {
     (output.status.code(), json)
 }
 
-/// The guest with another V8 version in its note.
+/// The guest with another V8 version in its note, as if its numbers were compiled in.
 fn guest_for(v8: &str, folder: &Path) -> PathBuf {
     let mut bytes = std::fs::read(&parts().guest).expect("the guest");
     let (old, new) = (br#""10.2.154.26""#, format!("\"{v8}\""));
@@ -31,6 +31,7 @@ fn guest_for(v8: &str, folder: &Path) -> PathBuf {
     let padded = format!("{new:<width$}", width = old.len());
     assert_eq!(padded.len(), old.len());
     bytes[at..at + old.len()].copy_from_slice(padded.as_bytes());
+    make_exact(&mut bytes);
     let path = folder.join("libguest.so");
     std::fs::write(&path, bytes).expect("written");
     path

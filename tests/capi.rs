@@ -268,9 +268,9 @@ fn an_official_node_talks_to_its_guest() {
           .on('message', () => setTimeout(() => console.log('the host goes on'), 5));\n";
     std::fs::write(&script, source).expect("written");
     let progress = progress::terminal();
-    let of_20 = BuildOptions { line: Some(20), ..BuildOptions::default() };
-    let guest_20 =
-        guest::build(&of_20, progress.as_ref()).unwrap_or_else(|e| panic!("{} {e}", e.code())).library;
+    let guest_20 = guest::build(&BuildOptions::line(20), progress.as_ref())
+        .unwrap_or_else(|e| panic!("{} {e}", e.code()))
+        .library;
     let line_20 = line::of_node(20).expect("a line");
     let node_20 = hosts::official_node(hosts::version_of(line_20), progress.as_ref());
     let node_20 = node_20.unwrap_or_else(|e| panic!("{} {e}", e.code()));

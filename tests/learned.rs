@@ -71,8 +71,9 @@ fn learned(headers: &Path) -> TempDir {
 
 /// The neutral guest with the feature script in the node; the host ends with 5 when the guest's report is there.
 fn in_node(catalogue: &Path) -> Ended {
-    let options = BuildOptions { neutral: true, ..BuildOptions::default() };
-    let guest = guest::build(&options, &Silent).unwrap_or_else(|e| panic!("{} {e}", e.code())).library;
+    let guest = guest::build(&BuildOptions::default(), &Silent)
+        .unwrap_or_else(|e| panic!("{} {e}", e.code()))
+        .library;
     let host = Program::new(node(NODE));
     let source = "const fs = require('fs');\n\
                   setInterval(() => { if (fs.existsSync(`${__dirname}/report.json`)) process.exit(5); }, 20);";

@@ -13,26 +13,32 @@ fn matrix(cache: &std::path::Path, pairs: &[&str], more: &[&str]) -> Output {
     command.env("RELINK_LIBRARY", &parts().library).output().expect("relink runs")
 }
 
-/// Two pairs that run and one that is refused; a second time nothing is run again.
+/// The neutral guest runs in all, the stock one on its own V8; a second time nothing is run again.
 #[test]
 fn pairs_run_or_are_refused_and_are_remembered() {
     let folder = tempfile::tempdir().expect("a folder");
-    let pairs = ["--guest", "18", "--host", "gameserver", "--host", "node-18.20.4", "--host", "node-20.20.2"];
+    let pairs =
+        ["--guest", "18-neutral", "--guest", "18-stock", "--host", "node-18.20.4", "--host", "node-20.20.2"];
     let output = matrix(folder.path(), &pairs, &["--fresh"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
     let cells: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {said}"));
     let text = |cell: &Value, name: &str| cell[name].as_str().unwrap_or_default().to_owned();
     let results: Vec<_> = cells.iter().map(|cell| (text(cell, "host"), text(cell, "result"))).collect();
-    let expected = [("gameserver", "identical"), ("node-18.20.4", "identical"), ("node-20.20.2", "refused")];
+    let expected = [
+        ("node-18.20.4", "identical"),
+        ("node-20.20.2", "bridgeable"),
+        ("node-18.20.4", "identical"),
+        ("node-20.20.2", "refused"),
+    ];
     assert_eq!(results, expected.map(|(host, result)| (host.to_owned(), result.to_owned())));
-    for cell in &cells[..2] {
+    for cell in &cells[..3] {
         assert!(cell["of"].as_u64().is_some_and(|of| of >= 45), "{cell:#}");
         assert_eq!(cell["features"], cell["of"]);
         assert!(cell["us"].as_u64().is_some_and(|us| us > 0), "{cell:#}");
         assert!(text(cell, "probe").contains("proven"), "{cell:#}");
     }
-    assert!(text(&cells[2], "why").starts_with("E0401 "), "{:#}", cells[2]);
+    assert!(text(&cells[3], "why").starts_with("E0401 "), "{:#}", cells[3]);
     let page = std::fs::read_to_string(folder.path().join("page.md")).expect("the page");
     for part in
         ["| the official node 18.20.4 | 10.2.154.26-node.37 | identical | 45 of 45 |", "refused E0401"]

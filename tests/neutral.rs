@@ -247,8 +247,7 @@ fn the_guests_parameters_have_the_size_of_its_headers() {
 }
 
 fn neutral_guest(node: u32) -> PathBuf {
-    let options = BuildOptions { neutral: true, line: Some(node), ..BuildOptions::default() };
-    guest::build(&options, &Silent).unwrap_or_else(|e| panic!("{} {e}", e.code())).library
+    guest::build(&BuildOptions::line(node), &Silent).unwrap_or_else(|e| panic!("{} {e}", e.code())).library
 }
 
 fn script(name: &str) -> PathBuf {

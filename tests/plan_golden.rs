@@ -19,7 +19,7 @@ use relink::symbol::{owner, Owner};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
-use support::parts;
+use support::{parts, NEUTRAL_LESS, NEUTRAL_MORE};
 use tempfile::TempDir;
 
 /// A V8 of a few symbols, and its version script.
@@ -347,8 +347,10 @@ fn the_stock_guest_on_the_official_v8() {
         .filter(|s| s.own.is_none() && owner(s.symbol) == Owner::V8)
         .map(|s| s.symbol.to_owned())
         .collect();
-    assert_eq!(undefined.len(), needs.len());
-    assert!(undefined.iter().all(|name| needs.contains(name)), "the list is that of the built guest");
+    let more: Vec<_> = undefined.iter().filter(|name| !needs.contains(name)).collect();
+    assert_eq!(more, NEUTRAL_MORE, "the list is that of the built guest");
+    assert_eq!(undefined.len() - more.len() + NEUTRAL_LESS.len(), needs.len());
+    assert!(NEUTRAL_LESS.iter().all(|name| needs.contains(name)));
     let members: Vec<_> = all.iter().map(Part::member).collect();
     let host = bytes_of(&parts().node);
     with_exports(&host, |exports| {

@@ -148,8 +148,8 @@ fn several_in_official_nodes(numbers: &[u32]) {
     std::fs::write(&script, source).expect("written");
     let progress = progress::terminal();
     for &number in numbers {
-        let options = BuildOptions { line: Some(number), ..BuildOptions::default() };
-        let guest = guest::build(&options, progress.as_ref()).unwrap_or_else(|e| panic!("{} {e}", e.code()));
+        let guest = guest::build(&BuildOptions::line(number), progress.as_ref())
+            .unwrap_or_else(|e| panic!("{} {e}", e.code()));
         let line = line::of_node(number).expect("a line");
         let node = hosts::official_node(hosts::version_of(line), progress.as_ref());
         let node = node.unwrap_or_else(|e| panic!("{} {e}", e.code()));

@@ -13,7 +13,7 @@ pub(super) fn other_guest(host: &KnownAbi) -> String {
             line.node
         ),
         (None, Some(_)) => {
-            "take the neutral guest: relink guest build --neutral, and relink adapter build".into()
+            "take a neutral guest: relink guest build, and relink adapter build".into()
         }
         (None, None) => "build a guest with the headers of the host's V8: relink guest build --v8-headers DIR".into(),
     }
@@ -116,9 +116,9 @@ mod tests {
         };
         assert!(cure("11.3.244.8").ends_with("relink guest build --line 20"));
         assert!(cure("13.6.233.17").ends_with("relink guest build --line 24"));
-        assert!(cure("10.8.168.25").contains("relink guest build --neutral"));
-        assert!(cure("12.9.202.28").contains("relink guest build --neutral"));
-        assert!(cure("14.1.146.11").contains("relink guest build --neutral"));
+        assert!(cure("10.8.168.25").contains("relink adapter build"));
+        assert!(cure("12.9.202.28").contains("relink adapter build"));
+        assert!(cure("14.1.146.11").contains("relink adapter build"));
         assert!(cure("10.7.193.13").contains("--v8-headers DIR"));
     }
 }

@@ -41,9 +41,9 @@ pub enum GuestCommand {
         /// The line of Node
         #[arg(long, value_name = "MAJOR", default_value_t = guest::DEFAULT_LINE)]
         line: u32,
-        /// The neutral guest
+        /// The one that was built with --exact
         #[arg(long)]
-        neutral: bool,
+        exact: bool,
     },
 }
 
@@ -59,9 +59,9 @@ pub struct BuildArgs {
     /// Folder with v8.h of another V8 [default: the source's own headers]
     #[arg(long, value_name = "DIR")]
     pub v8_headers: Option<PathBuf>,
-    /// Make the guest layout-neutral: it then runs on V8s other than its own (Node 18 and 20; docs/ABI.md)
+    /// Compile V8's numbers in: the guest then runs on the V8 of its own line only (docs/ABI.md)
     #[arg(long)]
-    pub neutral: bool,
+    pub exact: bool,
     /// Compilers at once [default: one per processor]
     #[arg(long, short, value_name = "N")]
     pub jobs: Option<usize>,
@@ -128,7 +128,7 @@ impl Host {
 pub fn run(command: KitCommand) -> Result<()> {
     match command {
         KitCommand::Guest { command: GuestCommand::Build(args) } => build(args),
-        KitCommand::Guest { command: GuestCommand::Path { line, neutral } } => guest_path(line, neutral),
+        KitCommand::Guest { command: GuestCommand::Path { line, exact } } => guest_path(line, exact),
         KitCommand::Adapter { command: AdapterCommand::Build { v8_headers: Some(dir), .. } } => learn(&dir),
         KitCommand::Adapter { command: AdapterCommand::Build { name, .. } } => {
             build_adapters(name.as_deref())
@@ -150,7 +150,7 @@ fn build(args: BuildArgs) -> Result<()> {
         line: args.line,
         source: args.source,
         v8_headers: args.v8_headers,
-        neutral: args.neutral,
+        neutral: !args.exact,
         jobs: args.jobs,
         rebuild: args.rebuild,
     };
@@ -198,9 +198,9 @@ fn summary(guest: &Guest) -> String {
     )
 }
 
-fn guest_path(line: u32, neutral: bool) -> Result<()> {
-    let found = if neutral { guest::neutral_path_of(line) } else { guest::path_of(line) };
-    let remedy = if neutral { "relink guest build --neutral --line MAJOR" } else { guest::remedy(line) };
+fn guest_path(line: u32, exact: bool) -> Result<()> {
+    let found = if exact { guest::exact_path_of(line) } else { guest::path_of(line) };
+    let remedy = if exact { "relink guest build --exact --line MAJOR" } else { guest::remedy(line) };
     print(found.ok_or(KitError::NotBuilt { what: "the guest", remedy })?.display())
 }
 

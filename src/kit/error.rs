@@ -148,7 +148,7 @@ pub enum KitError {
         why: String,
     },
     /// A header cannot be made neutral (E0715).
-    #[error("no rule for {}{}: \"{text}\": {why}; a rule goes into src/kit/neutral, or build without --neutral", path.display(), if *line == 0 { String::new() } else { format!(":{line}") })]
+    #[error("no rule for {}{}: \"{text}\": {why}; a rule goes into src/kit/neutral, or build with --exact", path.display(), if *line == 0 { String::new() } else { format!(":{line}") })]
     NoRule {
         /// The header.
         path: PathBuf,

@@ -53,6 +53,20 @@ fn find() -> Parts {
     }
 }
 
+/// Names of V8's functions that a neutral guest asks for and an exact one does not, weakly: V8 13.6 has it.
+pub const NEUTRAL_MORE: [&str; 1] =
+    ["_ZN2v812api_internal23GetFunctionTemplateDataEPNS_7IsolateENS_5LocalINS_4DataEEE"];
+/// And what a neutral guest has inline.
+pub const NEUTRAL_LESS: [&str; 1] = ["_ZN2v88internal20CanHaveInternalFieldEi"];
+
+/// Makes the note of a neutral guest that of an exact one: without a layout table, and without its headers' facts.
+pub fn make_exact(bytes: &mut [u8]) {
+    for name in [r#""layout":"#, r#""facts":"#] {
+        let at = bytes.windows(name.len()).position(|w| w == name.as_bytes()).expect("the note");
+        bytes[at + 1] = b'_';
+    }
+}
+
 /// librelink.so and relink-node are of another package than these tests, so cargo does not build them for us.
 fn build_library() {
     let mut command = Command::new(env!("CARGO"));

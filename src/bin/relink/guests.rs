@@ -68,11 +68,11 @@ fn candidates(v8: V8Version) -> Vec<Choice> {
         let (lost, why) = (Vec::new(), String::new());
         Choice { guest, node, neutral, lost, why, lacks: None }
     };
-    let ordinary =
-        line::with_guest(v8).and_then(|line| Some(choice(guest::path_of(line.node)?, line.node, false)));
+    let ordinary = line::with_guest(v8)
+        .and_then(|line| Some(choice(guest::exact_path_of(line.node)?, line.node, false)));
     let folder = std::env::var_os(config::ADAPTERS).map(PathBuf::from);
     let neutral = |line: &'static Line| {
-        let own = choice(guest::neutral_path_of(line.node)?, line.node, true);
+        let own = choice(guest::path_of(line.node)?, line.node, true);
         if line.v8 == host {
             return Some(own);
         }

@@ -79,10 +79,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 
 fn settings(options: &Options, progress: &dyn Progress) -> Result<parity::Options, Failure> {
     let program = options.relinked.clone().map_or_else(|| library::find_node(progress), Ok)?;
-    let built = || {
-        guest::build(&BuildOptions { line: Some(options.line), ..BuildOptions::default() }, progress)
-            .map(|guest| guest.library)
-    };
+    let built = || guest::build(&BuildOptions::line(options.line), progress).map(|guest| guest.library);
     let fetched = || hosts::libv8(progress).map(|v8| v8.library);
     let relinked = Relinked {
         program,

@@ -34,7 +34,7 @@ use tree::NodeFacts;
 pub(super) use tree::{triplet, Origin};
 
 /// What to build a guest from.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct BuildOptions {
     /// The line, by Node's major version; 18 if `None`.
     pub line: Option<u32>,
@@ -42,7 +42,7 @@ pub struct BuildOptions {
     pub source: Option<PathBuf>,
     /// A folder with v8.h; the source's own if `None`.
     pub v8_headers: Option<PathBuf>,
-    /// Make it layout-neutral, for hosts with other V8s ([`crate::kit::neutral`]).
+    /// Make it layout-neutral, for hosts with other V8s too ([`crate::kit::neutral`]); else it has V8's numbers compiled in.
     pub neutral: bool,
     /// Compilers at once; as many as there are processors if `None`.
     pub jobs: Option<usize>,
@@ -50,7 +50,24 @@ pub struct BuildOptions {
     pub rebuild: bool,
 }
 
+impl Default for BuildOptions {
+    /// A neutral guest of the default line.
+    fn default() -> Self {
+        Self { line: None, source: None, v8_headers: None, neutral: true, jobs: None, rebuild: false }
+    }
+}
+
 impl BuildOptions {
+    /// The guest of a line.
+    pub fn line(node: u32) -> Self {
+        Self { line: Some(node), ..Self::default() }
+    }
+
+    /// The same for exactly the V8 of its line.
+    pub fn exact(self) -> Self {
+        Self { neutral: false, ..self }
+    }
+
     fn is_default(&self) -> bool {
         self.source.is_none() && self.v8_headers.is_none()
     }
@@ -148,12 +165,12 @@ pub fn remedy(node: u32) -> &'static str {
 
 /// The guest of a line, by Node's major version, like [`path`].
 pub fn path_of(node: u32) -> Option<PathBuf> {
-    remembered(node, false)
+    remembered(node, true)
 }
 
-/// The neutral guest of a line, like [`path`].
-pub fn neutral_path_of(node: u32) -> Option<PathBuf> {
-    remembered(node, true)
+/// The guest of a line for exactly its V8, like [`path`].
+pub fn exact_path_of(node: u32) -> Option<PathBuf> {
+    remembered(node, false)
 }
 
 fn remembered(node: u32, neutral: bool) -> Option<PathBuf> {

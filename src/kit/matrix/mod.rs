@@ -19,7 +19,7 @@ use super::guest::{self, BuildOptions};
 use super::parity::{self, Inside, Relinked, Run};
 use super::progress::Progress;
 use super::run::Program;
-use crate::abi::adapters::UNITS;
+use crate::abi::adapters::{Unit, UNITS};
 use cell::Means;
 use std::path::PathBuf;
 
@@ -53,7 +53,7 @@ pub fn run(options: &Options, progress: &dyn Progress) -> Result<Vec<Cell>> {
     let mut cells = Vec::new();
     let total = options.guests.len() * hosts.len();
     for name in &options.guests {
-        let guest = prepare(name, progress)?;
+        let guest = prepare(name, &hosts, progress)?;
         for host in &hosts {
             progress.step(&format!("{} of {total}: Node {name} in {}", cells.len() + 1, host.name));
             cells.push(one(&cache, options, &guest, host, progress)?);
@@ -80,7 +80,7 @@ fn chosen(names: &[String]) -> Result<Vec<Host>> {
 }
 
 /// The guest, and what plain Node of its line prints.
-fn prepare(name: &str, progress: &dyn Progress) -> Result<Guest> {
+fn prepare(name: &str, hosts: &[Host], progress: &dyn Progress) -> Result<Guest> {
     let unknown = || KitError::Unsupported {
         why: format!("the matrix has no guest {name}; 18, 18-stock, 18-neutral, 20, 20-neutral, 22, 24"),
     };
@@ -88,15 +88,16 @@ fn prepare(name: &str, progress: &dyn Progress) -> Result<Guest> {
     let node: u32 = line.parse().map_err(|_| unknown())?;
     let line = crate::abi::line::of_node(node).ok_or_else(unknown)?;
     let built = |neutral| {
-        guest::build(&BuildOptions { line: Some(node), neutral, ..BuildOptions::default() }, progress)
+        guest::build(&BuildOptions { neutral, ..BuildOptions::line(node) }, progress)
             .map(|guest| guest.library)
     };
     let library = match (node, kind) {
         (_, "") => built(false)?,
         (18, "stock") => super::hosts::libv8(progress)?.library,
         (_, "neutral") if UNITS.iter().any(|unit| unit.guest == line.v8) => {
-            // With the adapters that it needs in hosts with other V8s.
-            for unit in UNITS.iter().filter(|unit| unit.guest == line.v8) {
+            // With the adapters that it needs in these hosts.
+            let needed = |unit: &&Unit| unit.guest == line.v8 && hosts.iter().any(|host| is_for(unit, host));
+            for unit in UNITS.iter().filter(needed) {
                 adapter::build(unit, progress)?;
             }
             built(true)?
@@ -109,6 +110,12 @@ fn prepare(name: &str, progress: &dyn Progress) -> Result<Guest> {
     write_whole(&script, SCRIPT)?;
     let plain = Program::new(&plain).args([&script]).output()?;
     Ok(Guest { name: name.to_owned(), library, plain })
+}
+
+/// Whether a unit is for a host, an official node. (The others have V8s that have no unit, or need none.)
+fn is_for(unit: &Unit, host: &Host) -> bool {
+    let major = host.node().and_then(|version| version.split('.').next()?.parse().ok());
+    unit.host_line().is_some_and(|line| major == Some(line.node))
 }
 
 /// A cell, from the cache if it was run with the same parts.
