@@ -71,6 +71,46 @@ const TWO_BYTE: Edit = once(
     "13.6 has other virtual functions in a string's resource",
 );
 
+// Since 11.3.
+
+const INTERNAL_FIELD: Edit = once(
+    "v8-internal.h",
+    "  V8_INLINE static constexpr bool CanHaveInternalField(int instance_type) {\n\
+     \x20   static_assert(kJSObjectType + 1 == kFirstJSApiObjectType);\n\
+     \x20   static_assert(kJSObjectType < kLastJSApiObjectType);\n\
+     \x20   static_assert(kFirstJSApiObjectType < kLastJSApiObjectType);\n",
+    "  V8_INLINE static bool CanHaveInternalField(int instance_type) {\n",
+    "types of instances are known at run time only",
+);
+const BESIDE: Edit = once(
+    "v8-function-callback.h",
+    "  return *reinterpret_cast<Isolate**>(&value_[kIsolateValueIndex]);\n",
+    "  return *reinterpret_cast<Isolate**>(&value_[internal::kRelinkReturnValueIsolateSlot]);\n",
+    "what stands beside a return value",
+);
+const DATA: Edit = once(
+    "v8-function-callback.h",
+    "Local<Value> FunctionCallbackInfo<T>::Data() const {\n",
+    "Local<Value> FunctionCallbackInfo<T>::Data() const {\n\
+     \x20 if (kDataIndex < 0)\n\
+     \x20   return api_internal::GetFunctionTemplateData(\n\
+     \x20       GetIsolate(), Local<v8::Data>::FromSlot(&implicit_args_[internal::kRelinkCallbackTarget]));\n",
+    "13.6 keeps a callback's data with its function",
+);
+const PROPERTY_WORDS: Edit = once(
+    "v8-function-callback.h",
+    "  V8_INLINE explicit PropertyCallbackInfo(internal::Address* args)\n\
+     \x20     : args_(args) {}\n",
+    "  V8_INLINE explicit PropertyCallbackInfo(internal::Address* args)\n\
+     \x20     : args_(args) {}\n\
+     \x20 V8_INLINE internal::Address* words() const {\n\
+     \x20   return internal::kRelinkPropertyInPlace != 0\n\
+     \x20              ? reinterpret_cast<internal::Address*>(const_cast<PropertyCallbackInfo*>(this))\n\
+     \x20              : args_;\n\
+     \x20 }\n",
+    "13.6 has a property callback's words in the structure",
+);
+
 /// Virtual functions that later V8s added at the end of interfaces that Node implements.
 const ADDRESS: Edit = once(
     "v8-profiler.h",
@@ -160,15 +200,7 @@ static FOR_10_2: [Edit; 16] = [
 /// The edits for headers of V8 11.3.
 static FOR_11_3: [Edit; 17] = [
     LAYOUT,
-    once(
-        "v8-internal.h",
-        "  V8_INLINE static constexpr bool CanHaveInternalField(int instance_type) {\n\
-         \x20   static_assert(kJSObjectType + 1 == kFirstJSApiObjectType);\n\
-         \x20   static_assert(kJSObjectType < kLastJSApiObjectType);\n\
-         \x20   static_assert(kFirstJSApiObjectType < kLastJSApiObjectType);\n",
-        "  V8_INLINE static bool CanHaveInternalField(int instance_type) {\n",
-        "types of instances are known at run time only",
-    ),
+    INTERNAL_FIELD,
     once(
         "v8-function-callback.h",
         "  static_assert(ReturnValue<Value>::kDefaultValueValueIndex ==\n\
@@ -178,12 +210,7 @@ static FOR_11_3: [Edit; 17] = [
         "",
         "where a callback's words are is known at run time only",
     ),
-    once(
-        "v8-function-callback.h",
-        "  return *reinterpret_cast<Isolate**>(&value_[kIsolateValueIndex]);\n",
-        "  return *reinterpret_cast<Isolate**>(&value_[internal::kRelinkReturnValueIsolateSlot]);\n",
-        "what stands beside a return value",
-    ),
+    BESIDE,
     once(
         "v8-function-callback.h",
         "  return value_[kDefaultValueValueIndex];\n",
@@ -193,32 +220,12 @@ static FOR_11_3: [Edit; 17] = [
         "since 11.8 no default stands beside a return value",
     ),
     HOLDER,
-    once(
-        "v8-function-callback.h",
-        "Local<Value> FunctionCallbackInfo<T>::Data() const {\n",
-        "Local<Value> FunctionCallbackInfo<T>::Data() const {\n\
-         \x20 if (kDataIndex < 0)\n\
-         \x20   return api_internal::GetFunctionTemplateData(\n\
-         \x20       GetIsolate(), Local<v8::Data>::FromSlot(&implicit_args_[internal::kRelinkCallbackTarget]));\n",
-        "13.6 keeps a callback's data with its function",
-    ),
+    DATA,
     WEAK_DATA,
     WORDS,
     THROW_IF,
     THROW_ELSE,
-    once(
-        "v8-function-callback.h",
-        "  V8_INLINE explicit PropertyCallbackInfo(internal::Address* args)\n\
-         \x20     : args_(args) {}\n",
-        "  V8_INLINE explicit PropertyCallbackInfo(internal::Address* args)\n\
-         \x20     : args_(args) {}\n\
-         \x20 V8_INLINE internal::Address* words() const {\n\
-         \x20   return internal::kRelinkPropertyInPlace != 0\n\
-         \x20              ? reinterpret_cast<internal::Address*>(const_cast<PropertyCallbackInfo*>(this))\n\
-         \x20              : args_;\n\
-         \x20 }\n",
-        "13.6 has a property callback's words in the structure",
-    ),
+    PROPERTY_WORDS,
     TWO_BYTE,
     once(
         "v8-script.h",
@@ -241,6 +248,63 @@ static FOR_11_3: [Edit; 17] = [
     ADDRESS,
 ];
 
+/// The edits for headers of V8 12.4.
+static FOR_12_4: [Edit; 16] = [
+    once(
+        "v8-internal.h",
+        "#include \"v8config.h\"  // NOLINT(build/include_directory)\n",
+        "#include \"v8config.h\"  // NOLINT(build/include_directory)\n#include \"v8-relink-layout.h\"\n",
+        "the layout table",
+    ),
+    INTERNAL_FIELD,
+    once(
+        "v8-function-callback.h",
+        "  static_assert(ReturnValue<Value>::kIsolateValueIndex ==\n\
+         \x20               kIsolateIndex - kReturnValueIndex);\n",
+        "",
+        "where a callback's words are is known at run time only",
+    ),
+    BESIDE,
+    once(
+        "v8-function-callback.h",
+        "  *value_ = I::GetRoot(GetIsolate(), I::kTheHoleValueRootIndex);\n",
+        "  int root = internal::kRelinkReturnValueDefaultRoot;\n\
+         \x20 if (root != I::kTheHoleValueRootIndex && (std::is_void_v<T> || std::is_same_v<T, Boolean>))\n\
+         \x20   root = I::kTrueValueRootIndex;\n\
+         \x20 if (root != I::kTheHoleValueRootIndex && std::is_same_v<T, Integer>)\n\
+         \x20   *value_ = I::IntToSmi(0);\n\
+         \x20 else\n\
+         \x20   *value_ = I::GetRoot(GetIsolate(), root);\n",
+        "since 12.9 each kind of return value has a default of its own, and none is the hole",
+    ),
+    HOLDER,
+    DATA,
+    WEAK_DATA,
+    WORDS,
+    THROW_IF,
+    THROW_ELSE,
+    PROPERTY_WORDS,
+    TWO_BYTE,
+    once(
+        "v8-script.h",
+        "    CompilationDetails compilation_details;\n  };\n",
+        "    CompilationDetails compilation_details;\n    char relink_room_[64] = {};\n  };\n",
+        "later V8s may have more fields, which they read and write",
+    ),
+    once(
+        "v8-isolate.h",
+        "    CppHeap* cpp_heap = nullptr;\n  };\n",
+        "    CppHeap* cpp_heap = nullptr;\n    char relink_room_[64] = {};\n  };\n",
+        "later V8s have more fields, which they read and write",
+    ),
+    once(
+        "v8-profiler.h",
+        "        cppgc::EmbedderStackState::kMayContainHeapPointers;\n  };\n",
+        "        cppgc::EmbedderStackState::kMayContainHeapPointers;\n    char relink_room_[32] = {};\n  };\n",
+        "later V8s have more fields, of which 0 is what they do by themselves",
+    ),
+];
+
 /// Applies the edits for one file to its text.
 ///
 /// # Errors
@@ -261,6 +325,7 @@ pub fn of_v8(v8: (u32, u32)) -> Option<&'static [Edit]> {
     match v8 {
         (10, 2) => Some(&FOR_10_2),
         (11, 3) => Some(&FOR_11_3),
+        (12, 4) => Some(&FOR_12_4),
         _ => None,
     }
 }

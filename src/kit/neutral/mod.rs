@@ -37,15 +37,21 @@ const DERIVED_NAMES: [&str; 5] = [
 
 /// Constants that code in the headers reads and that are compiled in all the same, by how their names begin. The gate
 /// compares them between guest and host as it does for any guest.
-const KEPT: [(&str, &str); 14] = [
-    ("cppgc::", "objects on heaps of cppgc; up to Node 20 there are none but add-ons'"),
+const KEPT: [(&str, &str); 17] = [
+    ("cppgc::", "objects on heaps of cppgc; up to Node 22 there are none but add-ons'"),
     ("v8::ReturnValue<v8::Value>::k", "what stands beside a return value: edits read the table in its place"),
     ("v8::CTypeInfo::", "passed to V8, where an adapter translates it"),
     ("v8::CpuProfilingOptions::", "a limit, passed to V8"),
+    ("v8::ScriptCompiler::CompilationDetails::", "a mark within what V8 tells of a compilation"),
     ("v8::ScriptOriginOptions::", "bits of an option, passed to V8"),
     ("v8::internal::kApi", "sizes of words, compared as the build's configuration"),
     ("v8::internal::kExternalPointer", "read with the sandbox only"),
     ("v8::internal::kHeapObjectTag", "how pointers are marked, the same as long as there is V8's API"),
+    (
+        "v8::internal::ValueHelper::kEmpty",
+        "a handle that is empty, the same but for V8s with handles that are values",
+    ),
+    ("v8::internal::kNullAddress", "no address"),
     ("v8::internal::kSmi", "bits of small integers, compared as the build's configuration"),
     ("v8::kEmbedderFieldsInWeakCallback", "length of an array in an argument"),
     ("v8::kTypeInfo", "passed to V8, where an adapter translates it"),
@@ -55,7 +61,8 @@ const KEPT: [(&str, &str); 14] = [
 ];
 
 /// Constants that code in the headers reads, though never in Node: a host's V8 need not tell them.
-const NEVER_READ: [(&str, &str); 2] = [
+const NEVER_READ: [(&str, &str); 3] = [
+    ("v8::internal::Internals::kExternalPointerTableBasePointerOffset", "read with the sandbox only"),
     ("v8::internal::Internals::kExternalPointerTableBufferOffset", "read with the sandbox only"),
     ("v8::internal::Internals::kTracedNodeClassIdOffset", "Node has no traced references with a class id"),
 ];
