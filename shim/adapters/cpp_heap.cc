@@ -8,6 +8,8 @@
 #include "platform.h"
 #include "unit.h"
 
+#if RELINK_GUEST < 1306
+
 namespace {
 
 static_assert(sizeof(guest::CppHeapCreateParams) == 40, "v8-cppgc.h of 11.3");
@@ -43,5 +45,14 @@ RELINK_UNIT_API guest::WrapperDescriptor relink_unit_wrapper_descriptor(const v8
 }
 
 }  // extern "C"
+
+#else
+
+extern "C" RELINK_UNIT_API std::unique_ptr<v8::CppHeap> relink_unit_cpp_heap(guest::Platform* platform,
+                                                                             const v8::CppHeapCreateParams& params) {
+  return v8::CppHeap::Create(relink::as_hosts(platform), params);
+}
+
+#endif
 
 #endif  // RELINK_GUEST >= 1103

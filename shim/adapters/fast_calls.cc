@@ -48,7 +48,7 @@ namespace {
 
 // Whether V8 reads such an argument as the guest means it.
 bool is_as_before(const guest::CTypeInfo& argument) {
-  if (RELINK_HOST < 1209) return true;
+  if (RELINK_HOST < 1209 || RELINK_GUEST >= 1306) return true;
   constexpr unsigned char kOptions = 255;  // CTypeInfo::kCallbackOptionsType
   return argument.type != kOptions && argument.sequence == 0;
 }

@@ -29,6 +29,12 @@ class Client final : public V8InspectorClient {
   void unmuteMetrics(int group) override { guest_->unmuteMetrics(group); }
   void beginUserGesture() override { guest_->beginUserGesture(); }
   void endUserGesture() override { guest_->endUserGesture(); }
+#if RELINK_GUEST >= 1204
+  std::unique_ptr<DeepSerializationResult> deepSerialize(Local<Value> value, int depth,
+                                                         Local<v8::Object> options) override {
+    return guest_->deepSerialize(value, depth, options);
+  }
+#endif
   std::unique_ptr<StringBuffer> valueSubtype(Local<Value> value) override { return guest_->valueSubtype(value); }
   std::unique_ptr<StringBuffer> descriptionForValueSubtype(Local<Context> context, Local<Value> value) override {
     return guest_->descriptionForValueSubtype(context, value);
@@ -47,7 +53,19 @@ class Client final : public V8InspectorClient {
   MaybeLocal<Value> memoryInfo(v8::Isolate* isolate, Local<Context> context) override {
     return guest_->memoryInfo(isolate, context);
   }
-#if RELINK_HOST < 1209
+#if RELINK_GUEST >= 1306
+  void consoleTime(v8::Isolate* isolate, Local<v8::String> title) override { guest_->consoleTime(isolate, title); }
+  void consoleTimeEnd(v8::Isolate* isolate, Local<v8::String> title) override {
+    guest_->consoleTimeEnd(isolate, title);
+  }
+  void consoleTimeStamp(v8::Isolate* isolate, Local<v8::String> title) override {
+    guest_->consoleTimeStamp(isolate, title);
+  }
+  void consoleTimeStampWithArgs(v8::Isolate* isolate, Local<v8::String> title,
+                                const v8::LocalVector<Value>& arguments) override {
+    guest_->consoleTimeStampWithArgs(isolate, title, arguments);
+  }
+#elif RELINK_HOST < 1209
   void consoleTime(const StringView& title) override { guest_->consoleTime(title); }
   void consoleTimeEnd(const StringView& title) override { guest_->consoleTimeEnd(title); }
   void consoleTimeStamp(const StringView& title) override { guest_->consoleTimeStamp(title); }
@@ -79,7 +97,7 @@ class Client final : public V8InspectorClient {
   }
 
  private:
-#if RELINK_HOST >= 1209
+#if RELINK_GUEST < 1306 && RELINK_HOST >= 1209
   // A title is a string of V8's, and was its characters before.
   void told(v8::Isolate* isolate, Local<v8::String> title, void (guest::InspectorClient::*function)(const StringView&)) {
     v8::String::Value text(isolate, title);
@@ -144,7 +162,11 @@ class Session final : public guest::InspectorSession {
   void dispatchProtocolMessage(StringView message) override { host_->dispatchProtocolMessage(message); }
   std::vector<uint8_t> state() override { return host_->state(); }
   void supportedDomains() override {}
+#if RELINK_GUEST < 1204
   std::unique_ptr<guest::CommandLineScope> initializeCommandLineAPIScope(int) override { return nullptr; }
+#else
+  void evaluate() override {}
+#endif
   void schedulePauseOnNextStatement(StringView reason, StringView details) override {
     host_->schedulePauseOnNextStatement(reason, details);
   }
@@ -193,6 +215,9 @@ class Inspector final : public guest::Inspector {
   void resetContextGroup(int group) override { host_->resetContextGroup(group); }
   MaybeLocal<Context> contextById(int context) override { return host_->contextById(context); }
   V8DebuggerId uniqueDebuggerId(int context) override { return host_->uniqueDebuggerId(context); }
+#if RELINK_GUEST >= 1306
+  uint64_t isolateId() override { return host_->isolateId(); }
+#endif
   void idleStarted() override { host_->idleStarted(); }
   void idleFinished() override { host_->idleFinished(); }
   void asyncTaskScheduled(StringView name, void* task, bool recurring) override {

@@ -1,5 +1,7 @@
-// since_14_1.cc: what V8 14.1 changed since 13.6, for guests compiled for 10.2 or 11.3.
+// since_14_1.cc: what V8 14.1 changed since 13.6, for guests compiled for older ones.
 #include "since_14_1.h"
+
+#include <cppgc/internal/logging.h>
 
 #include <atomic>
 #include <new>
@@ -49,6 +51,9 @@ void hosts_params(const guest::CreateParams& guests, v8::Isolate::CreateParams* 
 #if RELINK_GUEST >= 1103
   own->oom_error_callback = guests.oom_error_callback;
 #endif
+#if RELINK_GUEST >= 1306
+  own->cpp_heap = guests.cpp_heap;
+#endif
 }
 
 }  // namespace relink
@@ -71,6 +76,18 @@ RELINK_UNIT_API bool relink_unit_message_listener(v8::Isolate* self, v8::Message
 RELINK_UNIT_API v8::MaybeLocal<v8::Value> relink_unit_json_parse(Local<v8::Context> context, Local<v8::String> text) {
   return v8::JSON::Parse(context, text);
 }
+
+#if RELINK_GUEST >= 1306
+
+// A place in a source is passed by value.
+RELINK_UNIT_API void relink_unit_fatal(const char* reason, const guest::SourceLocation&) {
+  cppgc::internal::FatalImpl(reason, {});
+}
+
+// How many addresses a memory of WebAssembly takes. Node asks whether it can have V8's handler of traps, which guests have not.
+RELINK_UNIT_API size_t relink_unit_wasm_reservation(int, size_t) { return 0; }
+
+#endif
 
 // The guest's, in the guest's places.
 RELINK_UNIT_API void relink_unit_params(void* self) { ::new (self) guest::CreateParams; }

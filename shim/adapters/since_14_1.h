@@ -28,7 +28,9 @@ struct CreateParams {
   std::shared_ptr<v8::ArrayBuffer::Allocator> array_buffer_allocator_shared;
   const intptr_t* external_references = nullptr;
   bool allow_atomics_wait = true;
+#if RELINK_GUEST < 1306
   bool only_terminate_in_safe_scope = false;
+#endif
   int embedder_wrapper_type_index = -1;
   int embedder_wrapper_object_index = -1;
   v8::FatalErrorCallback fatal_error_callback = nullptr;
@@ -38,8 +40,11 @@ struct CreateParams {
 #else
   v8::OOMErrorCallback oom_error_callback = nullptr;
 #endif
+#if RELINK_GUEST >= 1306
+  v8::CppHeap* cpp_heap = nullptr;
+#endif
 };
-static_assert(sizeof(CreateParams) == (RELINK_GUEST < 1103 ? 160 : 152), "v8-isolate.h");
+static_assert(sizeof(CreateParams) == (RELINK_GUEST < 1103 || RELINK_GUEST >= 1306 ? 160 : 152), "v8-isolate.h");
 
 }  // namespace guest
 

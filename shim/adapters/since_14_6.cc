@@ -1,9 +1,12 @@
 // since_14_6.cc: what V8 14.6 changed since 14.1, for guests compiled for 10.2 or 11.3. See functions.cc and handlers.cc for what
 // scripts call.
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <utility>
+#include <vector>
 
-#include "guest.h"
+#include "since_14_6.h"
 #include "unit.h"
 
 namespace guest {
@@ -17,6 +20,44 @@ struct HeapStatistics {
 };
 static_assert(sizeof(v8::HeapStatistics) == sizeof(HeapStatistics) + sizeof(size_t), "v8-statistics.h");
 
+#if RELINK_GUEST >= 1306
+
+// v8-script.h: ModuleImportPhase
+enum class ModuleImportPhase { kSource, kEvaluation };
+
+// v8-profiler.h: CpuProfilingOptions. 14.6 has one field more, behind the others.
+struct CpuProfilingOptions {
+  v8::CpuProfilingMode mode;
+  unsigned max_samples;
+  int sampling_interval;
+  v8::Global<v8::Context> filter_context;
+};
+static_assert(sizeof(v8::CpuProfilingOptions) == sizeof(CpuProfilingOptions) + sizeof(void*), "v8-profiler.h");
+
+// v8-profiler.h: HeapProfiler::HeapSnapshotOptions. Builds of 14.6 have one resolver or two.
+struct HeapSnapshotOptions {
+  v8::ActivityControl* control;
+  void* resolver;  // Node has none
+  int mode;
+  int numerics_mode;
+};
+
+// v8-profiler.h: AllocationProfile. 14.6 says of a sample whether it is live.
+class AllocationProfile {
+ public:
+  struct Sample {
+    uint32_t node_id;
+    size_t size;
+    unsigned count;
+    uint64_t sample_id;
+  };
+  virtual v8::AllocationProfile::Node* GetRootNode() = 0;
+  virtual const std::vector<Sample>& GetSamples() = 0;
+  virtual ~AllocationProfile() = default;
+};
+
+#endif
+
 // Writes characters by a function that is told how many, and says how many there were, as 10.2 did.
 template <class Character, class Write>
 int write(const v8::String* self, Character* buffer, int start, int length, int options, Write write_some) {
@@ -29,6 +70,121 @@ int write(const v8::String* self, Character* buffer, int start, int length, int 
 }
 
 }  // namespace guest
+
+#if RELINK_GUEST >= 1306
+
+namespace relink {
+namespace {
+
+using v8::Context;
+using v8::Data;
+using v8::Local;
+using v8::Value;
+
+class AllocationProfile final : public guest::AllocationProfile {
+ public:
+  explicit AllocationProfile(v8::AllocationProfile* host) : host_(host) {
+    for (const auto& sample : host->GetSamples()) {
+      samples_.push_back({sample.node_id, sample.size, sample.count, sample.sample_id});
+    }
+  }
+  v8::AllocationProfile::Node* GetRootNode() override { return host_->GetRootNode(); }
+  const std::vector<Sample>& GetSamples() override { return samples_; }
+
+ private:
+  std::unique_ptr<v8::AllocationProfile> host_;
+  std::vector<Sample> samples_;
+};
+
+using Allocator = v8::ArrayBuffer::Allocator;
+
+// Where an allocator refuses V8 14.6 tells the isolate that its heap is nearly full.
+class LimitedAllocator final : public Allocator {
+ public:
+  explicit LimitedAllocator(std::shared_ptr<Allocator> guest) : guest_(std::move(guest)) {}
+  void* Allocate(size_t length) override { return guest_->Allocate(length); }
+  void* AllocateUninitialized(size_t length) override { return guest_->AllocateUninitialized(length); }
+  void Free(void* data, size_t length) override { guest_->Free(data, length); }
+  // No process has more addresses.
+  size_t MaxAllocationSize() const override { return std::min(guest_->MaxAllocationSize(), size_t{1} << 46); }
+  v8::PageAllocator* GetPageAllocator() override { return guest_->GetPageAllocator(); }
+
+ private:
+  std::shared_ptr<Allocator> guest_;
+};
+
+guest::ModuleImportPhase guests_phase(v8::ModuleImportPhase host) {
+  return host == v8::ModuleImportPhase::kSource ? guest::ModuleImportPhase::kSource
+                                                : guest::ModuleImportPhase::kEvaluation;
+}
+
+using ImportInPhase = v8::MaybeLocal<v8::Promise> (*)(Local<Context>, Local<Data>, Local<Value>, Local<v8::String>,
+                                                      guest::ModuleImportPhase, Local<v8::FixedArray>);
+
+// Node's is the same for all isolates.
+std::atomic<ImportInPhase> g_import{nullptr};
+
+v8::MaybeLocal<v8::Promise> import(Local<Context> context, Local<Data> options, Local<Value> name,
+                                   Local<v8::String> specifier, v8::ModuleImportPhase phase,
+                                   Local<v8::FixedArray> attributes) {
+  return g_import.load()(context, options, name, specifier, guests_phase(phase), attributes);
+}
+
+}  // namespace
+
+void limited_allocator(v8::Isolate::CreateParams* params) {
+  std::shared_ptr<Allocator> guests = params->array_buffer_allocator_shared;
+  if (guests == nullptr) guests = {std::shared_ptr<void>(), params->array_buffer_allocator};
+  // Shared: V8 ends it with the last of its buffers.
+  params->array_buffer_allocator_shared = std::make_shared<LimitedAllocator>(std::move(guests));
+  params->array_buffer_allocator = nullptr;
+}
+
+}  // namespace relink
+
+extern "C" {
+
+// Phases of imports have other numbers.
+
+RELINK_UNIT_API guest::ModuleImportPhase relink_unit_phase(const v8::ModuleRequest* self) {
+  return relink::guests_phase(self->GetPhase());
+}
+RELINK_UNIT_API void relink_unit_import_in_phase(v8::Isolate* self, relink::ImportInPhase callback) {
+  relink::g_import.store(callback);
+  self->SetHostImportModuleWithPhaseDynamicallyCallback(callback == nullptr ? nullptr : relink::import);
+}
+
+// Profiles.
+
+RELINK_UNIT_API void relink_unit_profiling_options(void* self, v8::CpuProfilingMode mode, unsigned max_samples,
+                                                   int sampling_interval, v8::MaybeLocal<v8::Context> filter) {
+  auto* own = ::new (self) guest::CpuProfilingOptions{mode, max_samples, sampling_interval, {}};
+  v8::Local<v8::Context> context;
+  if (filter.ToLocal(&context)) own->filter_context.Reset(v8::Isolate::GetCurrent(), context);
+}
+RELINK_UNIT_API v8::CpuProfilingResult relink_unit_start_profile(
+    v8::CpuProfiler* self, const guest::CpuProfilingOptions& options,
+    std::unique_ptr<v8::DiscardedSamplesDelegate> delegate) {
+  v8::MaybeLocal<v8::Context> filter;
+  if (!options.filter_context.IsEmpty()) filter = options.filter_context.Get(v8::Isolate::GetCurrent());
+  return self->Start(v8::CpuProfilingOptions(options.mode, options.max_samples, options.sampling_interval, filter),
+                     std::move(delegate));
+}
+RELINK_UNIT_API guest::AllocationProfile* relink_unit_allocation_profile(v8::HeapProfiler* self) {
+  v8::AllocationProfile* host = self->GetAllocationProfile();
+  return host == nullptr ? nullptr : new relink::AllocationProfile(host);
+}
+RELINK_UNIT_API const v8::HeapSnapshot* relink_unit_heap_snapshot_by(v8::HeapProfiler* self,
+                                                                     const guest::HeapSnapshotOptions& options) {
+  using Profiler = v8::HeapProfiler;
+  return self->TakeHeapSnapshot(options.control, nullptr,
+                                options.mode == static_cast<int>(Profiler::HeapSnapshotMode::kRegular),
+                                options.numerics_mode == static_cast<int>(Profiler::NumericsMode::kExposeNumericValues));
+}
+
+}  // extern "C"
+
+#endif
 
 extern "C" {
 

@@ -6,6 +6,11 @@
 
 namespace relink {
 
+#if RELINK_GUEST >= 1306
+// Puts an allocator before the guest's that is not asked for more than a process can have.
+void limited_allocator(v8::Isolate::CreateParams* params);
+#endif
+
 // Forgets what an earlier isolate at this address has left. See functions.cc.
 void forget_functions(v8::Isolate* isolate);
 

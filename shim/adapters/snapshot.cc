@@ -88,8 +88,11 @@ extern "C" RELINK_UNIT_API void relink_unit_isolate_initialize(v8::Isolate* isol
     own.snapshot_blob = hosts;
     own.external_references = node::SnapshotBuilder::CollectExternalReferences().data();
   }
-#if RELINK_HOST >= 1306
+#if RELINK_GUEST < 1306 && RELINK_HOST >= 1306
   relink::hosts_allocator(&own);
+#endif
+#if RELINK_GUEST >= 1306 && RELINK_HOST >= 1406
+  relink::limited_allocator(&own);
 #endif
 #if RELINK_HOST >= 1406
   relink::forget_functions(isolate);
@@ -99,8 +102,21 @@ extern "C" RELINK_UNIT_API void relink_unit_isolate_initialize(v8::Isolate* isol
 
 static_assert(sizeof(v8::SnapshotCreator) == sizeof(void*), "v8-snapshot.h: the guest has room for a pointer");
 
+#if RELINK_GUEST >= 1306
+
+extern "C" RELINK_UNIT_API void relink_unit_snapshot_creator(void* self, v8::Isolate* isolate,
+                                                             const guest::CreateParams& params) {
+  v8::Isolate::CreateParams own;
+  relink::hosts_params(params, &own);
+  new (self) v8::SnapshotCreator(isolate, own);
+}
+
+#else
+
 // Since 11.3 the blob is constant, since 11.8 there is one argument more.
 extern "C" RELINK_UNIT_API void relink_unit_snapshot_creator(void* self, v8::Isolate* isolate, const intptr_t* references,
                                                   v8::StartupData* blob) {
   new (self) v8::SnapshotCreator(isolate, references, blob);
 }
+
+#endif

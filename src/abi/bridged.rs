@@ -71,6 +71,30 @@ pub const BRIDGED: &[Bridged] = &[
     of_20("vtable cppgc::internal::RootVisitor", "no object of Node's is on a heap of cppgc"),
     of_20("vtable v8::Context::DeepFreezeDelegate", "Node neither implements nor uses it"),
     of_20("layout v8_inspector::V8StackFrame", "Node neither implements nor uses it"),
+    of_24("vtable v8::Platform", "adapter unit: Node's platform in front of the host's V8"),
+    of_24("layout v8::SourceLocation", "adapter unit: Node is told of no places in sources, and tells none"),
+    of_24("vtable cppgc::internal::RootVisitor", "the same slots; Node tells it of no places in sources"),
+    of_24("vtable cppgc::Visitor", "the layout table says which slot references to JavaScript's objects go to"),
+    of_24("vtable v8::JSVisitor", "the layout table says which slot references to JavaScript's objects go to"),
+    of_24("interfaces of v8-inspector.h", "adapter unit: the inspector and its client"),
+    of_24("layout v8::Isolate::CreateParams", "adapter unit: parameters are the host's own"),
+    of_24("layout v8::ResourceConstraints", "adapter unit: limits are taken field by field"),
+    of_24("layout v8::HeapStatistics", "adapter unit: the guest is given what it has room for"),
+    of_24("layout v8::HeapProfiler::HeapSnapshotOptions", "adapter unit: options are passed one by one"),
+    of_24("layout v8::CpuProfilingOptions", "adapter unit: options are taken field by field"),
+    of_24("layout v8::AllocationProfile::Sample", "adapter unit: samples are taken field by field"),
+    of_24("layout v8::FunctionCallbackInfo<v8::Value>", "adapter unit: the guest is given words of ours"),
+    of_24("layout v8::PropertyCallbackInfo<", "adapter unit: the guest is given words of ours"),
+    of_24("layout v8::TryCatch", "only V8's own functions read its bits"),
+    of_24("enum v8::Intercepted::", "adapter unit: what interceptors say is translated"),
+    of_24("enum v8::ModuleImportPhase::", "adapter unit: phases of imports are translated"),
+    of_24("constant v8::internal::kAny", "read with the sandbox only"),
+    of_24("layout cppgc::internal::KeepLocationPolicy", UNUSED),
+    of_24("layout v8::CpuProfileNode::LineTick", UNUSED),
+    of_24("layout v8::Extension", UNUSED),
+    of_24("enum v8::PagePermissions::", UNUSED),
+    of_24("vtable v8::PageAllocator", UNUSED),
+    of_24("vtable v8::VirtualAddressSpace", UNUSED),
     unused("layout cppgc::HeapStatistics"),
     unused("vtable cppgc::Platform"),
     unused("constant cppgc::internal::api_constants::"),
@@ -113,8 +137,15 @@ const fn of_20(fact: &'static str, by: &'static str) -> Bridged {
     Bridged { guests: &[(11, 3)], hosts: HOSTS_OF_20, fact, by, lost: None }
 }
 
+/// What guests of Node 24 feel.
+const fn of_24(fact: &'static str, by: &'static str) -> Bridged {
+    Bridged { guests: &[(13, 6)], hosts: &[(14, 1), (14, 6)], fact, by, lost: None }
+}
+
+const UNUSED: &str = "Node neither implements nor uses it";
+
 const fn unused(fact: &'static str) -> Bridged {
-    of_18(fact, "Node neither implements nor uses it", None)
+    of_18(fact, UNUSED, None)
 }
 
 /// What of `table` stands between the two sides of `change`.

@@ -27,6 +27,21 @@ pub const DERIVED: [(&str, &str); 5] = [
     ("v8::PropertyCallbackInfo::in_place", "1: the words are in the structure; 0: it points to them"),
 ];
 
+/// Those, besides, of guests compiled for V8 13.6 or a later one.
+const DERIVED_SINCE_13_6: [(&str, &str); 3] = [
+    (DATA, "which word holds the data of a callback; -1: the called function has it"),
+    (TRACED, "the slot of the function that is told a reference to an object of JavaScript's"),
+    ("cppgc::internal::api_constants::kFullyConstructedBitMask", "the bit of a constructed object of C++"),
+];
+
+/// All of those that guests have which were compiled for a V8, by its major and minor version.
+pub fn derived(v8: (u32, u32)) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let later = if v8 < (13, 6) { &[][..] } else { &DERIVED_SINCE_13_6 };
+    DERIVED.iter().chain(later).copied()
+}
+
+const DATA: &str = "v8::FunctionCallbackInfo<v8::Value>::kDataIndex";
+const TRACED: &str = "v8::JSVisitor::traced_slot";
 const FUNCTION: &str = "v8::FunctionCallbackInfo<v8::Value>";
 const PROPERTY: &str = "v8::PropertyCallbackInfo<v8::Value>";
 const INTERNALS: &str = "v8::internal::Internals";
@@ -86,6 +101,12 @@ fn of_headers(name: &str, facts: &Facts) -> Option<i32> {
         "v8::FunctionCallbackInfo::target" => Some(function("kTargetIndex").unwrap_or(-1)),
         "v8::PropertyCallbackInfo::in_place" => {
             facts.records.get(PROPERTY).map(|record| i32::from(record.size > size_of::<usize>() as u64))
+        }
+        TRACED => {
+            let slots = facts.vtables.get("v8::JSVisitor")?;
+            let slot =
+                slots.iter().position(|function| function == "Visit(v8::TracedReferenceBase const&)")?;
+            i32::try_from(slot).ok()
         }
         _ if name == format!("{INTERNALS}::kJSObjectHeaderSize") => {
             constant(INTERNALS, "kJSAPIObjectWithEmbedderSlotsHeaderSize")

@@ -1,5 +1,6 @@
 //! The catalogue of adapters: functions that stand in for a V8 symbol. Their code is in shim/cpp.
 
+mod node_24;
 mod units;
 
 pub use units::{unit_for, Unit, UNITS};

@@ -13,7 +13,7 @@ pub struct Profile {
     pub last: V8Version,
     /// How it was established.
     pub evidence: &'static str,
-    /// V8 flags that Node of this line sets by itself and that an older V8 of the profile may not know.
+    /// V8 flags that Node of this line sets by itself and that an older V8 of the profile, or a later V8, may not know.
     pub node_flags: &'static [&'static str],
 }
 
@@ -49,7 +49,8 @@ pub static PROFILES: [Profile; 4] = [
         first: V8Version::new(13, 6, 233, 8),
         last: V8Version::new(13, 6, 233, 17),
         evidence: "the headers of Node 24.0.0 and 24.21.0 differ in added functions and pragmas only",
-        node_flags: &[],
+        // Gone with V8 14.6, which always has it.
+        node_flags: &["--experimental-wasm-jspi"],
     },
 ];
 

@@ -16,7 +16,12 @@ pub struct Edit {
     pub why: &'static str,
 }
 
-const fn once(file: &'static str, find: &'static str, replace: &'static str, why: &'static str) -> Edit {
+pub(super) const fn once(
+    file: &'static str,
+    find: &'static str,
+    replace: &'static str,
+    why: &'static str,
+) -> Edit {
     Edit { file, find, replace, times: 1, why }
 }
 
@@ -326,6 +331,7 @@ pub fn of_v8(v8: (u32, u32)) -> Option<&'static [Edit]> {
         (10, 2) => Some(&FOR_10_2),
         (11, 3) => Some(&FOR_11_3),
         (12, 4) => Some(&FOR_12_4),
+        (13, 6) => Some(&super::v13_6::EDITS),
         _ => None,
     }
 }

@@ -7,12 +7,13 @@
 pub mod backports;
 mod constants;
 mod edits;
+mod v13_6;
 
 use super::cache::hex;
 use super::error::{io, KitError, Result};
 use super::headers::V8Headers;
 use crate::abi::catalogue::Facts;
-use crate::abi::layout::{value, Field, DERIVED};
+use crate::abi::layout::{derived, value, Field};
 use crate::abi::version::V8Version;
 use constants::{NoRule, CLASSES};
 use edits::Edit;
@@ -26,19 +27,22 @@ use std::path::Path;
 pub const TABLE: &str = "relink_layout";
 /// The header that declares it.
 const HEADER: &str = "v8-relink-layout.h";
-/// How the headers call the words of [`DERIVED`], in its order.
-const DERIVED_NAMES: [&str; 5] = [
+/// How the headers call the words of [`derived`], in its order.
+const DERIVED_NAMES: [&str; 8] = [
     "kRelinkReturnValueDefaultSlot",
     "kRelinkReturnValueDefaultRoot",
     "kRelinkReturnValueIsolateSlot",
     "kRelinkCallbackTarget",
     "kRelinkPropertyInPlace",
+    "kRelinkCallbackData",
+    "kRelinkTracedSlot",
+    "kRelinkConstructedBit",
 ];
 
 /// Constants that code in the headers reads and that are compiled in all the same, by how their names begin. The gate
 /// compares them between guest and host as it does for any guest.
-const KEPT: [(&str, &str); 17] = [
-    ("cppgc::", "objects on heaps of cppgc; up to Node 22 there are none but add-ons'"),
+const KEPT: [(&str, &str); 23] = [
+    ("cppgc::", "objects on heaps of cppgc; up to Node 22 there are none but add-ons', for 24 edits read what differs"),
     ("v8::ReturnValue<v8::Value>::k", "what stands beside a return value: edits read the table in its place"),
     ("v8::CTypeInfo::", "passed to V8, where an adapter translates it"),
     ("v8::CpuProfilingOptions::", "a limit, passed to V8"),
@@ -47,11 +51,14 @@ const KEPT: [(&str, &str); 17] = [
     ("v8::internal::kApi", "sizes of words, compared as the build's configuration"),
     ("v8::internal::kExternalPointer", "read with the sandbox only"),
     ("v8::internal::kHeapObjectTag", "how pointers are marked, the same as long as there is V8's API"),
-    (
-        "v8::internal::ValueHelper::kEmpty",
-        "a handle that is empty, the same but for V8s with handles that are values",
-    ),
+    ("v8::internal::ValueHelper::kEmpty", "a handle that is empty, the same but for V8s with handles that are values"),
     ("v8::internal::kNullAddress", "no address"),
+    ("v8::internal::kAny", "read with the sandbox only"),
+    ("v8::internal::kCppHeapPointer", "read with the sandbox only"),
+    ("v8::kAnyCppHeapPointer", "read with the sandbox only"),
+    ("v8::ArrayBuffer::kMaxByteLength", "a limit, asked of allocators"),
+    ("v8::TypedArray::kMaxByteLength", "a limit, asked of allocators"),
+    ("v8::String::", "options of functions, and what a string's memory is not known by"),
     ("v8::internal::kSmi", "bits of small integers, compared as the build's configuration"),
     ("v8::kEmbedderFieldsInWeakCallback", "length of an array in an argument"),
     ("v8::kTypeInfo", "passed to V8, where an adapter translates it"),
@@ -61,8 +68,10 @@ const KEPT: [(&str, &str); 17] = [
 ];
 
 /// Constants that code in the headers reads, though never in Node: a host's V8 need not tell them.
-const NEVER_READ: [(&str, &str); 3] = [
+const NEVER_READ: [(&str, &str); 5] = [
     ("v8::internal::Internals::kExternalPointerTableBasePointerOffset", "read with the sandbox only"),
+    ("v8::PropertyCallbackInfo<v8::Value>::kArgsLength", "an edit has the number in its place"),
+    ("v8::PropertyCallbackInfo<v8::Value>::kHolderV2Index", "Node asks for the holder by its older name"),
     ("v8::internal::Internals::kExternalPointerTableBufferOffset", "read with the sandbox only"),
     ("v8::internal::Internals::kTracedNodeClassIdOffset", "Node has no traced references with a class id"),
 ];
@@ -75,8 +84,8 @@ pub fn fingerprint(v8: (u32, u32)) -> String {
     let edits = edits::of_v8(v8).unwrap_or_default();
     let edits = edits.iter().flat_map(|edit| [edit.file, edit.find, edit.replace]);
     let texts: Vec<&str> =
-        [RULES].into_iter().chain(edits).chain(DERIVED.iter().map(|(name, _)| *name)).collect();
-    hex(&Sha256::digest(texts.join("\0") + &declaration(DERIVED.len())))
+        [RULES].into_iter().chain(edits).chain(derived(v8).map(|(name, _)| name)).collect();
+    hex(&Sha256::digest(texts.join("\0") + &declaration(derived(v8).count(), v8)))
 }
 
 /// Rewrites the headers in `dir`, a copy, which `facts` describe. Returns the table's fields with the values that the headers
@@ -85,8 +94,8 @@ pub fn fingerprint(v8: (u32, u32)) -> String {
 /// # Errors
 /// A header has something for which there is no rule (E0715), or cannot be read or written.
 pub fn neutralise(dir: &Path, headers: &V8Headers, facts: &Facts) -> Result<Vec<Field>> {
-    let edits = edits_for(dir, headers)?;
-    let fields = fields(facts);
+    let (v8, edits) = edits_for(dir, headers)?;
+    let fields = fields(facts, v8);
     let numbers: BTreeMap<String, usize> =
         fields.iter().enumerate().map(|(number, field)| (field.name.clone(), number)).collect();
     let (mut rewritten, mut texts) = (BTreeSet::new(), Vec::new());
@@ -107,17 +116,17 @@ pub fn neutralise(dir: &Path, headers: &V8Headers, facts: &Facts) -> Result<Vec<
         return Err(no_rule(&dir.join(gone), NoRule { line: 0, text: String::new(), why }));
     }
     uncovered(facts, &rewritten).map_or(Ok(()), |name| Err(unruled(dir, headers, &name)))?;
-    texts.push((dir.join(HEADER), declaration(fields.len())));
+    texts.push((dir.join(HEADER), declaration(fields.len(), v8)));
     for (path, text) in texts {
         fs::write(&path, text).map_err(io("write", &path))?;
     }
     Ok(fields)
 }
 
-/// The edits for these headers.
-fn edits_for(dir: &Path, headers: &V8Headers) -> Result<&'static [Edit]> {
+/// The major and minor version of these headers, and the edits for them.
+fn edits_for(dir: &Path, headers: &V8Headers) -> Result<((u32, u32), &'static [Edit])> {
     let minor = V8Version::parse(&headers.version).map(|v8| (v8.major, v8.minor));
-    minor.and_then(edits::of_v8).ok_or_else(|| {
+    minor.and_then(|v8| Some((v8, edits::of_v8(v8)?))).ok_or_else(|| {
         let text = format!("V8 {}", headers.version);
         let why = "there are no edits for headers of this V8".into();
         KitError::NoRule { path: dir.join("v8-version.h"), line: 0, text, why }
@@ -125,7 +134,7 @@ fn edits_for(dir: &Path, headers: &V8Headers) -> Result<&'static [Edit]> {
 }
 
 /// The table: all constants of the layout classes, then what is derived.
-fn fields(facts: &Facts) -> Vec<Field> {
+fn fields(facts: &Facts, v8: (u32, u32)) -> Vec<Field> {
     let of_class = |name: &str| {
         CLASSES.iter().any(|(_, class)| name.strip_prefix(class).is_some_and(|rest| rest.starts_with("::k")))
     };
@@ -138,7 +147,7 @@ fn fields(facts: &Facts) -> Vec<Field> {
         let never = NEVER_READ.iter().any(|(other, _)| other == name);
         field(name, by_edit || (facts.read.contains(plain) && !never))
     });
-    constants.chain(DERIVED.iter().filter_map(|(name, _)| field(name, true))).collect()
+    constants.chain(derived(v8).filter_map(|(name, _)| field(name, true))).collect()
 }
 
 /// The first constant that code reads and that neither is a word of the table nor may be compiled in.
@@ -151,7 +160,7 @@ fn uncovered(facts: &Facts, rewritten: &BTreeSet<String>) -> Option<String> {
 
 /// The header that declares the table and what reads a word of it. The table is constant for the compiler, too: it is filled
 /// before any code runs.
-fn declaration(words: usize) -> String {
+fn declaration(words: usize, v8: (u32, u32)) -> String {
     let mut text = format!(
         "// Written by `relink guest build --neutral`: the layout table.\n\
          #ifndef INCLUDE_V8_RELINK_LAYOUT_H_\n#define INCLUDE_V8_RELINK_LAYOUT_H_\n\n\
@@ -160,8 +169,8 @@ fn declaration(words: usize) -> String {
          template <unsigned kWord>\nstruct RelinkWord {{\n\
          \x20 __attribute__((always_inline)) operator int() const {{ return {TABLE}[kWord]; }}\n}};\n"
     );
-    let first = words - DERIVED_NAMES.len();
-    for (name, word) in DERIVED_NAMES.iter().zip(first..) {
+    let first = words - derived(v8).count();
+    for (name, word) in DERIVED_NAMES.iter().zip(first..words) {
         // Writing to a string does not fail.
         let _ = writeln!(text, "inline constexpr RelinkWord<{word}> {name}{{}};");
     }
