@@ -1,4 +1,4 @@
-//! Neutral guests: V8's headers rewritten by rules, and one Node 18, one Node 20 on the V8s of several lines, one Node 22 on its own.
+//! Neutral guests: V8's headers rewritten by rules, and one Node 18, one Node 20, one Node 22 on the V8s of several lines.
 //!
 //! Building these guests takes minutes, so the tests that run it are only run when asked for
 //! (`cargo test --release --test neutral -- --ignored`).
@@ -208,9 +208,13 @@ const BY_HAND: [(&str, &str); 11] = [
     ("Inspector", "v8_inspector::V8Inspector"),
 ];
 
+fn start_of(class: &str) -> String {
+    format!("class {class} {{\n")
+}
+
 /// The virtual functions that a class in `header` declares, in order; a destructor has two slots.
 fn declared(header: &str, class: &str) -> Vec<String> {
-    let from = header.split(&format!("class {class} {{\n")).nth(1).expect("the class");
+    let from = header.split(&start_of(class)).nth(1).expect("the class");
     let body = from.split("\n};").next().expect("its end");
     let functions = body.split("virtual ").skip(1).map(|text| {
         let before = text.split('(').next().expect("a parameter list");
@@ -235,14 +239,28 @@ fn by_hand(guest: u32) -> String {
     String::from_utf8(ended.stdout).expect("text")
 }
 
+/// V8s of hosts for which guests from Node 22 on have units.
+const LATER: [&str; 4] = ["12.9.202.28", "13.6.233.17", "14.1.146.11", "14.6.202.34"];
+
+/// Whether an interface has the same slots in this Node's V8 and in all of these.
+fn same_since(node: u32, interface: &str) -> bool {
+    let of =
+        |v8: &str| known_abis(V8Version::parse(v8).expect("a version"))[0].facts().vtables.get(interface);
+    LATER.iter().all(|v8| of(v8).is_some() && of(v8) == facts(node).vtables.get(interface))
+}
+
 #[test]
 fn the_guests_interfaces_have_the_slots_of_its_headers() {
-    for (node, v8) in [(18, 1002), (20, 1103)] {
+    for (node, v8) in [(18, 1002), (20, 1103), (22, 1204)] {
         let (header, facts) = (by_hand(v8), facts(node));
         for (ours, theirs) in BY_HAND {
             let of: Vec<&str> =
                 facts.vtables[theirs].iter().map(|f| f.split('(').next().unwrap_or(f)).collect();
-            assert_eq!(declared(&header, ours), of, "{theirs} of Node {node}");
+            if header.contains(&start_of(ours)) {
+                assert_eq!(declared(&header, ours), of, "{theirs} of Node {node}");
+            } else {
+                assert!(same_since(node, theirs), "{theirs} of Node {node} has changed");
+            }
         }
         let swapped = header.replacen("virtual void muteMetrics", "virtual void unmuteMetrics", 1);
         assert_ne!(declared(&swapped, "InspectorClient"), declared(&header, "InspectorClient"));
@@ -299,7 +317,7 @@ fn has_all_features(ended: &Ended) {
 fn units_of(node: u32) -> Vec<&'static Unit> {
     let of_node = |unit: &&Unit| unit.guest_line().is_some_and(|line| line.node == node);
     let units: Vec<_> = UNITS.iter().filter(of_node).collect();
-    assert!(units.len() >= 4, "Node {node}");
+    assert!(units.len() >= 2, "Node {node}");
     for unit in &units {
         adapter::build(unit, &Silent).unwrap_or_else(|e| panic!("{} {e}", e.code()));
     }
@@ -347,6 +365,12 @@ fn one_node_20_has_all_features_on_every_v8_with_adapters() {
     has_all_features_on_every_v8(20);
 }
 
+#[test]
+#[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
+fn one_node_22_has_all_features_on_every_v8_with_adapters() {
+    has_all_features_on_every_v8(22);
+}
+
 /// What adapters stand for, one by one: the same as in plain Node, on each V8.
 fn adapters_do_as_plain_node(node: u32) {
     let plain = hosts::version_of(line::of_node(node).expect("a line"));
@@ -372,6 +396,12 @@ fn what_adapters_stand_for_is_as_in_plain_node() {
 #[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
 fn what_adapters_of_node_20_stand_for_is_as_in_plain_node() {
     adapters_do_as_plain_node(20);
+}
+
+#[test]
+#[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
+fn what_adapters_of_node_22_stand_for_is_as_in_plain_node() {
+    adapters_do_as_plain_node(22);
 }
 
 /// What optimised code calls the fast way: in Node 20 all that it does in plain Node, but for functions that take arrays from V8 12.9
@@ -406,7 +436,7 @@ fn the_neutral_guest_runs_on_the_hosts_v8() {
     let folder = tempfile::tempdir().expect("a folder");
     let script = folder.path().join("versions.js");
     std::fs::write(&script, "console.log(process.versions.node, process.versions.v8)").expect("written");
-    for (node, version) in [(18, "18.20.4"), (20, "20.19.2")] {
+    for (node, version) in [(18, "18.20.4"), (20, "20.19.2"), (22, "22.22.2")] {
         for unit in units_of(node) {
             let ended = in_node(node, host_of(unit), &script);
             assert!(ended.report().error.is_none(), "{:?}", ended.report().error);

@@ -21,12 +21,23 @@
 // The host's V8 as one number: 1103 is 11.3.
 #define RELINK_HOST (V8_MAJOR_VERSION * 100 + V8_MINOR_VERSION)
 
-// The guest's likewise, as the kit compiles it in: 1002 is Node 18's, 1103 that of Node 20.
+// The guest's likewise, as the kit compiles it in: 1002 is Node 18's, 1103 that of Node 20, 1204 that of Node 22.
 #ifndef RELINK_GUEST
 #error "RELINK_GUEST is not defined"
 #endif
 
 namespace guest {
+
+#if RELINK_GUEST >= 1204
+
+// v8-source-location.h: where a task is posted. Nobody says so here.
+struct SourceLocation {
+  const char* function = nullptr;
+  const char* file = nullptr;
+  size_t line = 0;
+};
+
+#endif
 
 // v8-platform.h
 class TaskRunner {
@@ -41,6 +52,14 @@ class TaskRunner {
   virtual bool NonNestableDelayedTasksEnabled() const = 0;
   TaskRunner() = default;
   virtual ~TaskRunner() = default;
+#if RELINK_GUEST >= 1204
+  virtual void PostTaskImpl(std::unique_ptr<v8::Task> task, const SourceLocation& location) = 0;
+  virtual void PostNonNestableTaskImpl(std::unique_ptr<v8::Task> task, const SourceLocation& location) = 0;
+  virtual void PostDelayedTaskImpl(std::unique_ptr<v8::Task> task, double delay, const SourceLocation& location) = 0;
+  virtual void PostNonNestableDelayedTaskImpl(std::unique_ptr<v8::Task> task, double delay,
+                                              const SourceLocation& location) = 0;
+  virtual void PostIdleTaskImpl(std::unique_ptr<v8::IdleTask> task, const SourceLocation& location) = 0;
+#endif
 };
 
 // v8-platform.h
@@ -48,6 +67,9 @@ class Platform {
  public:
   virtual ~Platform() = default;
   virtual v8::PageAllocator* GetPageAllocator() = 0;
+#if RELINK_GUEST >= 1204
+  virtual void* GetThreadIsolatedAllocator() = 0;
+#endif
   virtual void* GetZoneBackingAllocator() = 0;
   virtual void OnCriticalMemoryPressure() = 0;
 #if RELINK_GUEST < 1103
@@ -55,14 +77,22 @@ class Platform {
 #endif
   virtual int NumberOfWorkerThreads() = 0;
   virtual std::shared_ptr<TaskRunner> GetForegroundTaskRunner(v8::Isolate* isolate) = 0;
+#if RELINK_GUEST < 1204
   virtual void CallOnWorkerThread(std::unique_ptr<v8::Task> task) = 0;
   virtual void CallBlockingTaskOnWorkerThread(std::unique_ptr<v8::Task> task) = 0;
   virtual void CallLowPriorityTaskOnWorkerThread(std::unique_ptr<v8::Task> task) = 0;
   virtual void CallDelayedOnWorkerThread(std::unique_ptr<v8::Task> task, double delay_in_seconds) = 0;
+#else
+  virtual std::shared_ptr<TaskRunner> GetForegroundTaskRunner(v8::Isolate* isolate, v8::TaskPriority priority) = 0;
+#endif
   virtual bool IdleTasksEnabled(v8::Isolate* isolate) = 0;
+#if RELINK_GUEST < 1204
   virtual std::unique_ptr<v8::JobHandle> PostJob(v8::TaskPriority priority, std::unique_ptr<v8::JobTask> job) = 0;
 #if RELINK_GUEST >= 1103
   virtual std::unique_ptr<v8::JobHandle> CreateJob(v8::TaskPriority priority, std::unique_ptr<v8::JobTask> job) = 0;
+#endif
+#endif
+#if RELINK_GUEST >= 1103
   virtual void CreateBlockingScope() = 0;  // returns an object and takes a number; nobody calls it
 #endif
   virtual double MonotonicallyIncreasingTime() = 0;
@@ -77,7 +107,17 @@ class Platform {
   virtual v8::TracingController* GetTracingController() = 0;
   virtual void DumpWithoutCrashing() = 0;
   virtual void* GetHighAllocationThroughputObserver() = 0;
+#if RELINK_GUEST >= 1204
+  virtual std::unique_ptr<v8::JobHandle> CreateJobImpl(v8::TaskPriority priority, std::unique_ptr<v8::JobTask> job,
+                                                       const SourceLocation& location) = 0;
+  virtual void PostTaskOnWorkerThreadImpl(v8::TaskPriority priority, std::unique_ptr<v8::Task> task,
+                                          const SourceLocation& location) = 0;
+  virtual void PostDelayedTaskOnWorkerThreadImpl(v8::TaskPriority priority, std::unique_ptr<v8::Task> task, double delay,
+                                                 const SourceLocation& location) = 0;
+#endif
 };
+
+#if RELINK_GUEST < 1204  // what later V8s have, too
 
 // v8-value-serializer.h: ValueSerializer::Delegate
 class SerializerDelegate {
@@ -113,6 +153,8 @@ class DeserializerDelegate {
   virtual const v8::SharedValueConveyor* GetSharedValueConveyor(v8::Isolate* isolate) = 0;
 #endif
 };
+
+#endif
 
 #if RELINK_GUEST >= 1103
 
@@ -166,30 +208,40 @@ class EmbedderGraph {
   virtual ~EmbedderGraph() = default;
 };
 
+// v8-template.h: what an interceptor says by its result. (14.6 has the numbers the other way about.)
+#if RELINK_GUEST < 1204
+using Intercepted = void;
+#else
+enum class Intercepted : uint8_t { kNo, kYes };
+#endif
+
 // v8-template.h: NamedPropertyHandlerConfiguration, and with numbers as keys IndexedPropertyHandlerConfiguration. (What setter
 // and definer are told of the call was of another type, with the same words.)
 template <class Key>
 struct PropertyHandlers {
   template <class Answer>
   using Info = v8::PropertyCallbackInfo<Answer>;
-  void (*getter)(Key, const Info<v8::Value>&);
-  void (*setter)(Key, v8::Local<v8::Value>, const Info<void>&);
-  void (*query)(Key, const Info<v8::Integer>&);
-  void (*deleter)(Key, const Info<v8::Boolean>&);
+  Intercepted (*getter)(Key, const Info<v8::Value>&);
+  Intercepted (*setter)(Key, v8::Local<v8::Value>, const Info<void>&);
+  Intercepted (*query)(Key, const Info<v8::Integer>&);
+  Intercepted (*deleter)(Key, const Info<v8::Boolean>&);
   void (*enumerator)(const Info<v8::Array>&);
-  void (*definer)(Key, const v8::PropertyDescriptor&, const Info<void>&);
-  void (*descriptor)(Key, const Info<v8::Value>&);
+  Intercepted (*definer)(Key, const v8::PropertyDescriptor&, const Info<void>&);
+  Intercepted (*descriptor)(Key, const Info<v8::Value>&);
   v8::Local<v8::Value> data;
   v8::PropertyHandlerFlags flags;
 };
 
 #if RELINK_HOST >= 1204
 
-// v8-template.h: PropertyHandlerFlags. The bit that 12.4 has no more, kAllCanRead, was the lowest.
+// v8-template.h: PropertyHandlerFlags. The bit that 12.4 has no more, kAllCanRead, was the lowest. 12.4 has one, the tenth, that says
+// that interceptors have an answer, which all of Node 22's have.
 inline v8::PropertyHandlerFlags hosts_flags(v8::PropertyHandlerFlags guests) {
   static_assert(static_cast<int>(v8::PropertyHandlerFlags::kHasNoSideEffect) == 4, "8 in 10.2");
   static_assert(static_cast<int>(v8::PropertyHandlerFlags::kNonMasking) == 1, "2 in 10.2");
-  return static_cast<v8::PropertyHandlerFlags>(static_cast<int>(guests) >> 1);
+  constexpr int kAll = 7;
+  return static_cast<v8::PropertyHandlerFlags>(RELINK_GUEST < 1204 ? static_cast<int>(guests) >> 1
+                                                                   : static_cast<int>(guests) & kAll);
 }
 
 #endif
@@ -222,7 +274,12 @@ class InspectorClient {
   virtual void unmuteMetrics(int group) = 0;
   virtual void beginUserGesture() = 0;
   virtual void endUserGesture() = 0;
+#if RELINK_GUEST < 1204
   virtual std::unique_ptr<WebDriverValue> serializeToWebDriverValue(v8::Local<v8::Value> value, int depth) = 0;
+#else
+  virtual std::unique_ptr<v8_inspector::DeepSerializationResult> deepSerialize(v8::Local<v8::Value> value, int depth,
+                                                                               v8::Local<v8::Object> options) = 0;
+#endif
   virtual std::unique_ptr<StringBuffer> valueSubtype(v8::Local<v8::Value> value) = 0;
   virtual std::unique_ptr<StringBuffer> descriptionForValueSubtype(v8::Local<v8::Context> context,
                                                                    v8::Local<v8::Value> value) = 0;
@@ -257,7 +314,9 @@ class InspectorSession {
   virtual void dispatchProtocolMessage(StringView message) = 0;
   virtual std::vector<uint8_t> state() = 0;
   virtual void supportedDomains() = 0;  // this and the next two return what the public headers do not define; Node has no call
+#if RELINK_GUEST < 1204
   virtual std::unique_ptr<CommandLineScope> initializeCommandLineAPIScope(int context) = 0;
+#endif
   virtual void schedulePauseOnNextStatement(StringView reason, StringView details) = 0;
   virtual void cancelPauseOnNextStatement() = 0;
   virtual void breakProgram(StringView reason, StringView details) = 0;
@@ -270,6 +329,9 @@ class InspectorSession {
                             v8::Local<v8::Context>* context, std::unique_ptr<StringBuffer>* group) = 0;
   virtual void releaseObjectGroup(StringView group) = 0;
   virtual void triggerPreciseCoverageDeltaUpdate(StringView occasion) = 0;
+#if RELINK_GUEST >= 1204
+  virtual void evaluate() = 0;  // returns an object of V8's; Node has no call
+#endif
 #if RELINK_GUEST >= 1103
   virtual void stop() = 0;
 #endif

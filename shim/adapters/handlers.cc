@@ -70,8 +70,8 @@ class Call {
 template <class Any>
 Call(const Info<Any>&, const Eternal<Value>&) -> Call<Any>;
 
-// Interceptors. The result says whether they intercept; before, setting a return value did. V8 is given functions of ours, and as
-// their data what the guest gave.
+// Interceptors. The result says whether they intercept; before Node's V8 12.4, setting a return value did. V8 is given functions of
+// ours, and as their data what the guest gave.
 
 template <class Key>
 struct Kept {
@@ -83,19 +83,24 @@ template <auto kWhich, class Member = decltype(kWhich)>
 struct Interceptor;
 
 template <auto kWhich, class Key, class... Arguments>
-struct Interceptor<kWhich, void (*guest::PropertyHandlers<Key>::*)(Arguments...)> {
+struct Interceptor<kWhich, guest::Intercepted (*guest::PropertyHandlers<Key>::*)(Arguments...)> {
   static v8::Intercepted call(Arguments... arguments) {
     constexpr size_t kLast = sizeof...(Arguments) - 1;
     auto all = std::tie(arguments...);
     const auto& info = std::get<kLast>(all);
-    Isolate* isolate = info.GetIsolate();
     auto* own = kept_of<Kept<Key>>(info);
     Call call(info, own->data);
+    auto guests = [&]<size_t... kIndex>(std::index_sequence<kIndex...>) {
+      return (own->guests.*kWhich)(std::get<kIndex>(all)..., call.info());
+    };
+#if RELINK_GUEST >= 1204
+    const bool intercepted = guests(std::make_index_sequence<kLast>()) == guest::Intercepted::kYes;
+    return intercepted ? v8::Intercepted::kYes : v8::Intercepted::kNo;
+#else
+    Isolate* isolate = info.GetIsolate();
     const Address preset = call.answer();
     call.answer() = root(isolate, Internals::kTheHoleValueRootIndex);
-    [&]<size_t... kIndex>(std::index_sequence<kIndex...>) {
-      (own->guests.*kWhich)(std::get<kIndex>(all)..., call.info());
-    }(std::make_index_sequence<kLast>());
+    guests(std::make_index_sequence<kLast>());
     if (call.answer() == root(isolate, Internals::kTheHoleValueRootIndex)) {
       call.answer() = preset;
       return v8::Intercepted::kNo;
@@ -105,6 +110,7 @@ struct Interceptor<kWhich, void (*guest::PropertyHandlers<Key>::*)(Arguments...)
       call.answer() = root(isolate, Internals::kTrueValueRootIndex);
     }
     return v8::Intercepted::kYes;
+#endif
   }
 };
 
@@ -249,6 +255,28 @@ RELINK_UNIT_API void relink_unit_native_property(v8::Template* self, v8::Local<v
   self->SetNativeDataProperty(name, property.getter, property.setter, property.data, attributes, getter_effect,
                               setter_effect);
 }
+
+#if RELINK_GUEST >= 1204 && RELINK_HOST >= 1406
+// The same where who may use it was not asked any more, and properties whose getter is called once.
+RELINK_UNIT_API void relink_unit_template_property(v8::Template* self, v8::Local<v8::Name> name,
+                                                   v8::AccessorNameGetterCallback getter,
+                                                   v8::AccessorNameSetterCallback setter, v8::Local<v8::Value> data,
+                                                   v8::PropertyAttribute attributes, v8::SideEffectType getter_effect,
+                                                   v8::SideEffectType setter_effect) {
+  relink_unit_native_property(self, name, getter, setter, data, attributes, 0, getter_effect, setter_effect);
+}
+RELINK_UNIT_API v8::Maybe<bool> relink_unit_object_lazy_property(v8::Object* self, v8::Local<v8::Context> context,
+                                                                 v8::Local<v8::Name> name,
+                                                                 v8::AccessorNameGetterCallback getter,
+                                                                 v8::Local<v8::Value> data,
+                                                                 v8::PropertyAttribute attributes,
+                                                                 v8::SideEffectType getter_effect,
+                                                                 v8::SideEffectType setter_effect) {
+  const auto property = relink::property(getter, nullptr, data);
+  return self->SetLazyDataProperty(context, name, property.getter, property.data, attributes, getter_effect,
+                                   setter_effect);
+}
+#endif
 
 // Of one object, which nobody inherits from: there a property that looks like data does.
 RELINK_UNIT_API v8::Maybe<bool> relink_unit_object_accessor(v8::Object* self, v8::Local<v8::Context> context,

@@ -29,6 +29,12 @@ class Client final : public V8InspectorClient {
   void unmuteMetrics(int group) override { guest_->unmuteMetrics(group); }
   void beginUserGesture() override { guest_->beginUserGesture(); }
   void endUserGesture() override { guest_->endUserGesture(); }
+#if RELINK_GUEST >= 1204
+  std::unique_ptr<DeepSerializationResult> deepSerialize(Local<Value> value, int depth,
+                                                         Local<v8::Object> options) override {
+    return guest_->deepSerialize(value, depth, options);
+  }
+#endif
   std::unique_ptr<StringBuffer> valueSubtype(Local<Value> value) override { return guest_->valueSubtype(value); }
   std::unique_ptr<StringBuffer> descriptionForValueSubtype(Local<Context> context, Local<Value> value) override {
     return guest_->descriptionForValueSubtype(context, value);
@@ -144,7 +150,11 @@ class Session final : public guest::InspectorSession {
   void dispatchProtocolMessage(StringView message) override { host_->dispatchProtocolMessage(message); }
   std::vector<uint8_t> state() override { return host_->state(); }
   void supportedDomains() override {}
+#if RELINK_GUEST < 1204
   std::unique_ptr<guest::CommandLineScope> initializeCommandLineAPIScope(int) override { return nullptr; }
+#else
+  void evaluate() override {}
+#endif
   void schedulePauseOnNextStatement(StringView reason, StringView details) override {
     host_->schedulePauseOnNextStatement(reason, details);
   }

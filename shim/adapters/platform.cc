@@ -115,6 +115,7 @@ class NodePlatform final : public Platform {
                                                const v8::SourceLocation&) override {
     return v8::platform::NewDefaultJobHandle(this, priority, std::move(job), NumberOfWorkerThreads());
   }
+#if RELINK_GUEST < 1204
   void PostTaskOnWorkerThreadImpl(v8::TaskPriority priority, std::unique_ptr<v8::Task> task,
                                   const v8::SourceLocation&) override {
     if (priority == v8::TaskPriority::kUserBlocking) return node_->CallBlockingTaskOnWorkerThread(std::move(task));
@@ -125,6 +126,16 @@ class NodePlatform final : public Platform {
                                          const v8::SourceLocation&) override {
     node_->CallDelayedOnWorkerThread(std::move(task), delay);
   }
+#else
+  void PostTaskOnWorkerThreadImpl(v8::TaskPriority priority, std::unique_ptr<v8::Task> task,
+                                  const v8::SourceLocation&) override {
+    node_->PostTaskOnWorkerThreadImpl(priority, std::move(task), {});
+  }
+  void PostDelayedTaskOnWorkerThreadImpl(v8::TaskPriority priority, std::unique_ptr<v8::Task> task, double delay,
+                                         const v8::SourceLocation&) override {
+    node_->PostDelayedTaskOnWorkerThreadImpl(priority, std::move(task), delay, {});
+  }
+#endif
 #else
   void CallOnWorkerThread(std::unique_ptr<v8::Task> task) override { node_->CallOnWorkerThread(std::move(task)); }
   void CallBlockingTaskOnWorkerThread(std::unique_ptr<v8::Task> task) override {

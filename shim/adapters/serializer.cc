@@ -6,6 +6,8 @@
 #include "unit.h"
 #include "unit_map.h"
 
+#if RELINK_GUEST < 1204  // whose delegates are not those of later V8s
+
 namespace relink {
 namespace {
 
@@ -99,3 +101,5 @@ RELINK_UNIT_API void relink_unit_deserializer_end(v8::ValueDeserializer* self) {
 }
 
 }  // extern "C"
+
+#endif

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
 
 #include "unit.h"
 
@@ -171,6 +172,14 @@ RELINK_UNIT_API const guest::ExternalOneByteString* relink_unit_one_byte_resourc
 RELINK_UNIT_API const guest::ExternalString* relink_unit_two_byte_resource(const v8::String* self) {
   return relink::guests_string<relink::TwoByte, guest::ExternalString>(self->GetExternalStringResource());
 }
+
+#if RELINK_GUEST >= 1204
+// Where a task was posted, for messages. V8 does not export it any more.
+RELINK_UNIT_API std::string relink_unit_location_text(const guest::SourceLocation* self) {
+  if (self->function == nullptr) return {};
+  return std::string(self->function) + "@" + self->file + ":" + std::to_string(self->line);
+}
+#endif
 
 RELINK_UNIT_API v8::Maybe<bool> relink_unit_instantiate(v8::Module* self, v8::Local<v8::Context> context,
                                                         v8::Module::ResolveModuleCallback callback) {

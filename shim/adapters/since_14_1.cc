@@ -1,4 +1,4 @@
-// since_14_1.cc: what V8 14.1 changed since 13.6, for guests compiled for 10.2 or 11.3.
+// since_14_1.cc: what V8 14.1 changed since 13.6, for guests compiled for older ones.
 #include "since_14_1.h"
 
 #include <atomic>
@@ -48,6 +48,9 @@ void hosts_params(const guest::CreateParams& guests, v8::Isolate::CreateParams* 
   own->fatal_error_callback = guests.fatal_error_callback;
 #if RELINK_GUEST >= 1103
   own->oom_error_callback = guests.oom_error_callback;
+#endif
+#if RELINK_GUEST >= 1204
+  own->cpp_heap = guests.cpp_heap;
 #endif
 }
 

@@ -59,7 +59,7 @@ pub struct BuildArgs {
     /// Folder with v8.h of another V8 [default: the source's own headers]
     #[arg(long, value_name = "DIR")]
     pub v8_headers: Option<PathBuf>,
-    /// Make the guest layout-neutral: it then runs on V8s other than its own (Node 18 and 20; 22 on its own V8 only; docs/ABI.md)
+    /// Make the guest layout-neutral: it then runs on V8s other than its own (Node 18, 20 and 22; docs/ABI.md)
     #[arg(long)]
     pub neutral: bool,
     /// Compilers at once [default: one per processor]

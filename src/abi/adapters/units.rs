@@ -1,6 +1,7 @@
 //! Adapter units: what stands between a neutral guest and a host whose V8 is of another line. Each is compiled by the kit from
 //! shim/adapters against the real headers of the host's V8, and loaded beside the bridge of the guest's line.
 
+use super::from_12_4::{FROM_12_4, FROM_12_4_SINCE_13_6, FROM_12_4_SINCE_14_6};
 use super::{always, missing, Adapter};
 use crate::abi::learned::unit_for as unit_learned_for;
 use crate::abi::line::{of_v8, Line};
@@ -21,7 +22,7 @@ struct Layer {
 }
 
 /// All layers, oldest first: a later one takes the place of an earlier for the same symbol.
-static LAYERS: [Layer; 12] = [
+static LAYERS: [Layer; 15] = [
     Layer { from: (10, 2), since: (10, 8), adapters: &SINCE_10_8, lost: &[] },
     Layer { from: (10, 2), since: (11, 3), adapters: &SINCE_11_3, lost: &[NO_FAST_CALLS] },
     Layer { from: (11, 3), since: (11, 8), adapters: &FROM_11_3, lost: &[] },
@@ -29,11 +30,14 @@ static LAYERS: [Layer; 12] = [
     Layer { from: (10, 2), since: (12, 4), adapters: &SINCE_12_4, lost: &[] },
     Layer { from: (10, 2), since: (12, 9), adapters: &SINCE_12_9, lost: &[] },
     Layer { from: (11, 3), since: (12, 9), adapters: &FROM_11_3_SINCE_12_9, lost: &[FEWER_FAST_CALLS] },
+    Layer { from: (12, 4), since: (12, 9), adapters: &FROM_12_4, lost: &[] },
     Layer { from: (10, 2), since: (13, 6), adapters: &SINCE_13_6, lost: &[NO_ATOMICS_TRACE] },
     Layer { from: (11, 3), since: (13, 6), adapters: &FROM_11_3_SINCE_13_6, lost: &[NO_CPP_HEAP] },
+    Layer { from: (12, 4), since: (13, 6), adapters: &FROM_12_4_SINCE_13_6, lost: &[] },
     Layer { from: (10, 2), since: (14, 1), adapters: &SINCE_14_1, lost: &[] },
     Layer { from: (10, 2), since: (14, 6), adapters: &SINCE_14_6, lost: &[SLOWER_CALLS] },
     Layer { from: (11, 3), since: (14, 6), adapters: &FROM_11_3_SINCE_14_6, lost: &[] },
+    Layer { from: (12, 4), since: (14, 6), adapters: &FROM_12_4_SINCE_14_6, lost: &[] },
 ];
 
 const NO_FAST_CALLS: &str = "fast API calls: every call of a built-in function takes the slow way";
@@ -57,7 +61,7 @@ pub struct Unit {
 }
 
 /// All units. One goes in when Node was seen to run through it.
-pub static UNITS: [Unit; 14] = [
+pub static UNITS: [Unit; 18] = [
     Unit::of((10, 2), (10, 8)),
     Unit::of((10, 2), (11, 3)),
     Unit::of((10, 2), (11, 8)),
@@ -72,6 +76,10 @@ pub static UNITS: [Unit; 14] = [
     Unit::of((11, 3), (13, 6)),
     Unit::of((11, 3), (14, 1)),
     Unit::of((11, 3), (14, 6)),
+    Unit::of((12, 4), (12, 9)),
+    Unit::of((12, 4), (13, 6)),
+    Unit::of((12, 4), (14, 1)),
+    Unit::of((12, 4), (14, 6)),
 ];
 
 impl Unit {
@@ -149,7 +157,7 @@ const BLOB: &str =
 const SNAPSHOT: &str = "V8 11.3: the constructor's last argument is a pointer to a constant";
 
 // What stands between each two lines, or what more than one changed.
-const ISOLATE: Adapter =
+pub(super) const ISOLATE: Adapter =
     always("_ZN2v87Isolate10InitializeEPS0_RKNS0_12CreateParamsE", "relink_unit_isolate_initialize", BLOB);
 const SERIALIZER: Adapter =
     always("_ZN2v815ValueSerializerC1EPNS_7IsolateEPNS0_8DelegateE", "relink_unit_serializer", DELEGATE);
@@ -171,12 +179,12 @@ const SCRIPT_FIELD: Adapter = missing(
     "relink_unit_internal_field",
     FOR_CORE,
 );
-const JOB_HANDLE: Adapter = always(
+pub(super) const JOB_HANDLE: Adapter = always(
     "_ZN2v88platform19NewDefaultJobHandleEPNS_8PlatformENS_12TaskPriorityESt10unique_ptrINS_7JobTaskESt14default_deleteIS5_EEm",
     "relink_unit_job",
     JOBS,
 );
-const INSPECTOR_OF: Adapter = always(
+pub(super) const INSPECTOR_OF: Adapter = always(
     "_ZN12v8_inspector11V8Inspector6createEPN2v87IsolateEPNS_17V8InspectorClientE",
     "relink_unit_inspector",
     INSPECTOR,
@@ -186,6 +194,8 @@ const TEMPLATE_OF: Adapter = always(
     "relink_unit_function_template",
     FAST,
 );
+pub(super) const CPP_HEAP: Adapter =
+    always("_ZN2v87CppHeap6CreateEPNS_8PlatformERKNS_19CppHeapCreateParamsE", "relink_unit_cpp_heap", JOBS);
 
 /// What changed from V8 10.2 to 10.8.
 const SINCE_10_8: [Adapter; 14] = [
@@ -247,7 +257,7 @@ const FROM_11_3: [Adapter; 12] = [
         "relink_unit_snapshot_creator",
         "V8 11.8: the constructor has one argument more",
     ),
-    always("_ZN2v87CppHeap6CreateEPNS_8PlatformERKNS_19CppHeapCreateParamsE", "relink_unit_cpp_heap", JOBS),
+    CPP_HEAP,
     missing(
         "_ZN5cppgc17InitializeProcessEPN2v813PageAllocatorE",
         "relink_unit_cppgc",
@@ -376,7 +386,7 @@ const SINCE_12_9: [Adapter; 11] = [
 const INTERCEPT: &str = "V8 12.9: an interceptor says by its result whether it intercepts";
 const ACCESSORS: &str =
     "V8 12.9: objects have properties that look like data, and templates have pairs of functions";
-const MODE: &str = "V8 12.9: whether memory is made zero is an argument";
+pub(super) const MODE: &str = "V8 12.9: whether memory is made zero is an argument";
 const GRAPH: &str = "V8 12.9: graphs of heap snapshots have one virtual function more";
 
 /// The same, for what Node 20 has and 18 has not.
@@ -462,9 +472,10 @@ const SINCE_14_6: [Adapter; 22] = [
 ];
 /// The same, for what Node 20 has and 18 has not.
 const FROM_11_3_SINCE_14_6: [Adapter; 1] = [always("_ZN2v816FunctionTemplate25NewWithCFunctionOverloadsEPNS_7IsolateEPFvRKNS_20FunctionCallbackInfoINS_5ValueEEEENS_5LocalIS4_EENSA_INS_9SignatureEEEiNS_19ConstructorBehaviorENS_14SideEffectTypeERKNS_10MemorySpanIKNS_9CFunctionEEE", "relink_unit_called_overloads", FRAME)];
-const FRAME: &str = "V8 14.6: what V8 tells of a call is in its stack frame, otherwise for each kind of call";
+pub(super) const FRAME: &str =
+    "V8 14.6: what V8 tells of a call is in its stack frame, otherwise for each kind of call";
 const TAGS: &str = "V8 14.6: pointers of the embedder's have a tag";
 const OWNER: &str = "V8 14.6: the isolate of an object is the one that is entered";
 const RENAMED: &str = "V8 14.6: the function has another name or other arguments";
-const RESOLVER: &str = "V8 14.6: who gives names to contexts is asked, and nobody about objects";
+pub(super) const RESOLVER: &str = "V8 14.6: who gives names to contexts is asked, and nobody about objects";
 const STATISTICS: &str = "V8 14.6: statistics have one field more, behind the others";
