@@ -279,7 +279,7 @@ fn same_since(node: u32, interface: &str) -> bool {
 
 #[test]
 fn the_guests_interfaces_have_the_slots_of_its_headers() {
-    for (node, v8) in [(18, 1002), (20, 1103), (24, 1306)] {
+    for (node, v8) in [(18, 1002), (20, 1103), (22, 1204), (24, 1306)] {
         let (header, facts) = (by_hand(v8), facts(node));
         for (ours, theirs) in BY_HAND {
             let of: Vec<&str> =
@@ -394,6 +394,12 @@ fn one_node_20_has_all_features_on_every_v8_with_adapters() {
 
 #[test]
 #[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
+fn one_node_22_has_all_features_on_every_v8_with_adapters() {
+    has_all_features_on_every_v8(22);
+}
+
+#[test]
+#[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
 fn one_node_24_has_all_features_on_every_v8_with_adapters() {
     has_all_features_on_every_v8(24);
 }
@@ -423,6 +429,12 @@ fn what_adapters_stand_for_is_as_in_plain_node() {
 #[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
 fn what_adapters_of_node_20_stand_for_is_as_in_plain_node() {
     adapters_do_as_plain_node(20);
+}
+
+#[test]
+#[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
+fn what_adapters_of_node_22_stand_for_is_as_in_plain_node() {
+    adapters_do_as_plain_node(22);
 }
 
 #[test]
@@ -472,7 +484,7 @@ fn the_neutral_guest_runs_on_the_hosts_v8() {
     let folder = tempfile::tempdir().expect("a folder");
     let script = folder.path().join("versions.js");
     std::fs::write(&script, "console.log(process.versions.node, process.versions.v8)").expect("written");
-    for (node, version) in [(18, "18.20.4"), (20, "20.19.2"), (24, "24.21.0")] {
+    for (node, version) in [(18, "18.20.4"), (20, "20.19.2"), (22, "22.22.2"), (24, "24.21.0")] {
         for unit in units_of(node) {
             let ended = in_node(node, host_of(unit), &script);
             assert!(ended.report().error.is_none(), "{:?}", ended.report().error);

@@ -3,7 +3,12 @@
 
 #if RELINK_GUEST >= 1103
 
+#include <cppgc/heap-statistics.h>
 #include <v8-cppgc.h>
+
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "platform.h"
 #include "unit.h"
@@ -12,8 +17,8 @@
 
 namespace {
 
-static_assert(sizeof(guest::CppHeapCreateParams) == 40, "v8-cppgc.h of 11.3");
-static_assert(sizeof(guest::WrapperDescriptor) == 12, "v8-cppgc.h of 11.3");
+static_assert(sizeof(guest::CppHeapCreateParams) == 40, "v8-cppgc.h of 11.3 and 12.4");
+static_assert(sizeof(guest::WrapperDescriptor) == 12, "v8-cppgc.h of 11.3 and 12.4");
 
 #if RELINK_HOST < 1209
 v8::CppHeapCreateParams hosts_params(const guest::WrapperDescriptor& guests) {
@@ -24,6 +29,21 @@ v8::CppHeapCreateParams hosts_params(const guest::WrapperDescriptor& guests) {
 #else
 // Since 12.9 objects of JavaScript say by themselves which objects of C++ are theirs.
 v8::CppHeapCreateParams hosts_params(const guest::WrapperDescriptor&) { return v8::CppHeapCreateParams({}); }
+#endif
+
+#if RELINK_GUEST >= 1204
+
+// cppgc/heap-statistics.h: HeapStatistics. 12.9 has one field more, among the others.
+struct GuestsStatistics {
+  size_t committed_size_bytes;
+  size_t resident_size_bytes;
+  size_t used_size_bytes;
+  cppgc::HeapStatistics::DetailLevel detail_level;
+  std::vector<cppgc::HeapStatistics::SpaceStatistics> space_stats;
+  std::vector<std::string> type_names;
+};
+static_assert(sizeof(GuestsStatistics) == 80, "heap-statistics.h of 12.4");
+
 #endif
 
 }  // namespace
@@ -43,6 +63,15 @@ RELINK_UNIT_API void relink_unit_cppgc(void*) {}
 RELINK_UNIT_API guest::WrapperDescriptor relink_unit_wrapper_descriptor(const v8::CppHeap*) {
   return {-1, -1, UINT16_MAX};
 }
+
+#if RELINK_GUEST >= 1204
+RELINK_UNIT_API GuestsStatistics relink_unit_cpp_statistics(v8::CppHeap* self,
+                                                            cppgc::HeapStatistics::DetailLevel detail) {
+  auto own = self->CollectStatistics(detail);
+  return {own.committed_size_bytes,        own.resident_size_bytes,   own.used_size_bytes, own.detail_level,
+          std::move(own.space_stats), std::move(own.type_names)};
+}
+#endif
 
 }  // extern "C"
 

@@ -256,7 +256,7 @@ RELINK_UNIT_API void relink_unit_native_property(v8::Template* self, v8::Local<v
                               setter_effect);
 }
 
-#if RELINK_GUEST >= 1306 && RELINK_HOST >= 1406
+#if RELINK_GUEST >= 1204 && RELINK_HOST >= 1406
 
 // Properties that look like data, of templates and objects. V8 is given functions of ours, and as their data what the guest gave.
 

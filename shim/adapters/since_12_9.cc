@@ -80,6 +80,34 @@ RELINK_UNIT_API std::unique_ptr<v8::BackingStore> relink_unit_backing_store(v8::
   return v8::ArrayBuffer::NewBackingStore(isolate, length);
 }
 
+#if RELINK_GUEST >= 1204
+RELINK_UNIT_API v8::Local<v8::SharedArrayBuffer> relink_unit_shared_array_buffer(v8::Isolate* isolate, size_t length) {
+  return v8::SharedArrayBuffer::New(isolate, length);
+}
+RELINK_UNIT_API v8::Local<v8::Context> relink_unit_context_with_data(
+    v8::Isolate* isolate, v8::ExtensionConfiguration* extensions, v8::MaybeLocal<v8::ObjectTemplate> global_template,
+    v8::MaybeLocal<v8::Value> global, v8::DeserializeInternalFieldsCallback fields, v8::MicrotaskQueue* microtasks,
+    v8::DeserializeContextDataCallback data) {
+  return v8::Context::New(isolate, extensions, global_template, global, fields, microtasks, data);
+}
+RELINK_UNIT_API v8::MaybeLocal<v8::Context> relink_unit_context_of_snapshot_with_data(
+    v8::Isolate* isolate, size_t index, v8::DeserializeInternalFieldsCallback fields,
+    v8::ExtensionConfiguration* extensions, v8::MaybeLocal<v8::Value> global, v8::MicrotaskQueue* microtasks,
+    v8::DeserializeContextDataCallback data) {
+  return v8::Context::FromSnapshot(isolate, index, fields, extensions, global, microtasks, data);
+}
+RELINK_UNIT_API size_t relink_unit_snapshot_context_with_data(v8::SnapshotCreator* self, v8::Local<v8::Context> context,
+                                                              v8::SerializeInternalFieldsCallback fields,
+                                                              v8::SerializeContextDataCallback data) {
+  return self->AddContext(context, fields, data);
+}
+RELINK_UNIT_API void relink_unit_snapshot_default_with_data(v8::SnapshotCreator* self, v8::Local<v8::Context> context,
+                                                            v8::SerializeInternalFieldsCallback fields,
+                                                            v8::SerializeContextDataCallback data) {
+  self->SetDefaultContext(context, fields, data);
+}
+#endif
+
 // Uninitialised, and nothing where there is no memory left.
 RELINK_UNIT_API std::unique_ptr<v8::BackingStore> relink_unit_backing_store_or_null(v8::Isolate* isolate,
                                                                                   size_t length) {

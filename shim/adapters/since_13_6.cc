@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
 
 #include "unit.h"
 
@@ -137,6 +138,9 @@ void hosts_allocator(v8::Isolate::CreateParams* params) {
 
 extern "C" {
 
+// V8 does not tell of Atomics.wait() any more.
+RELINK_UNIT_API void relink_unit_no_atomics_trace(v8::Isolate*, const void*, void*) {}
+
 RELINK_UNIT_API guest::Allocator* relink_unit_default_allocator() {
   return new relink::GuestsAllocator(v8::ArrayBuffer::Allocator::NewDefaultAllocator());
 }
@@ -171,6 +175,14 @@ RELINK_UNIT_API const guest::ExternalOneByteString* relink_unit_one_byte_resourc
 RELINK_UNIT_API const guest::ExternalString* relink_unit_two_byte_resource(const v8::String* self) {
   return relink::guests_string<relink::TwoByte, guest::ExternalString>(self->GetExternalStringResource());
 }
+
+#if RELINK_GUEST >= 1204
+// Where a task was posted, for messages. V8 does not export it any more.
+RELINK_UNIT_API std::string relink_unit_location_text(const guest::SourceLocation* self) {
+  if (self->function == nullptr) return {};
+  return std::string(self->function) + "@" + self->file + ":" + std::to_string(self->line);
+}
+#endif
 
 RELINK_UNIT_API v8::Maybe<bool> relink_unit_instantiate(v8::Module* self, v8::Local<v8::Context> context,
                                                         v8::Module::ResolveModuleCallback callback) {

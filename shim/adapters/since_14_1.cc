@@ -51,7 +51,7 @@ void hosts_params(const guest::CreateParams& guests, v8::Isolate::CreateParams* 
 #if RELINK_GUEST >= 1103
   own->oom_error_callback = guests.oom_error_callback;
 #endif
-#if RELINK_GUEST >= 1306
+#if RELINK_GUEST >= 1204
   own->cpp_heap = guests.cpp_heap;
 #endif
 }

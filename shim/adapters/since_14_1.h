@@ -40,11 +40,11 @@ struct CreateParams {
 #else
   v8::OOMErrorCallback oom_error_callback = nullptr;
 #endif
-#if RELINK_GUEST >= 1306
+#if RELINK_GUEST >= 1204
   v8::CppHeap* cpp_heap = nullptr;
 #endif
 };
-static_assert(sizeof(CreateParams) == (RELINK_GUEST < 1103 || RELINK_GUEST >= 1306 ? 160 : 152), "v8-isolate.h");
+static_assert(sizeof(CreateParams) == (1103 <= RELINK_GUEST && RELINK_GUEST < 1204 ? 152 : 160), "v8-isolate.h");
 
 }  // namespace guest
 

@@ -1,4 +1,4 @@
-// since_14_6.cc: what V8 14.6 changed since 14.1, for guests compiled for 10.2 or 11.3. See functions.cc and handlers.cc for what
+// since_14_6.cc: what V8 14.6 changed since 14.1, for guests compiled for older ones. See functions.cc and handlers.cc for what
 // scripts call.
 #include <algorithm>
 #include <atomic>
@@ -34,6 +34,10 @@ struct CpuProfilingOptions {
 };
 static_assert(sizeof(v8::CpuProfilingOptions) == sizeof(CpuProfilingOptions) + sizeof(void*), "v8-profiler.h");
 
+#endif
+
+#if RELINK_GUEST >= 1204
+
 // v8-profiler.h: HeapProfiler::HeapSnapshotOptions. Builds of 14.6 have one resolver or two.
 struct HeapSnapshotOptions {
   v8::ActivityControl* control;
@@ -41,6 +45,10 @@ struct HeapSnapshotOptions {
   int mode;
   int numerics_mode;
 };
+
+#endif
+
+#if RELINK_GUEST >= 1306
 
 // v8-profiler.h: AllocationProfile. 14.6 says of a sample whether it is live.
 class AllocationProfile {
@@ -174,14 +182,6 @@ RELINK_UNIT_API guest::AllocationProfile* relink_unit_allocation_profile(v8::Hea
   v8::AllocationProfile* host = self->GetAllocationProfile();
   return host == nullptr ? nullptr : new relink::AllocationProfile(host);
 }
-RELINK_UNIT_API const v8::HeapSnapshot* relink_unit_heap_snapshot_by(v8::HeapProfiler* self,
-                                                                     const guest::HeapSnapshotOptions& options) {
-  using Profiler = v8::HeapProfiler;
-  return self->TakeHeapSnapshot(options.control, nullptr,
-                                options.mode == static_cast<int>(Profiler::HeapSnapshotMode::kRegular),
-                                options.numerics_mode == static_cast<int>(Profiler::NumericsMode::kExposeNumericValues));
-}
-
 }  // extern "C"
 
 #endif
@@ -225,6 +225,15 @@ RELINK_UNIT_API const v8::HeapSnapshot* relink_unit_heap_snapshot(v8::HeapProfil
                                                                   void*, bool hide_internals, bool numbers) {
   return self->TakeHeapSnapshot(control, nullptr, hide_internals, numbers);
 }
+#if RELINK_GUEST >= 1204
+RELINK_UNIT_API const v8::HeapSnapshot* relink_unit_heap_snapshot_by(v8::HeapProfiler* self,
+                                                                     const guest::HeapSnapshotOptions& options) {
+  using Profiler = v8::HeapProfiler;
+  return self->TakeHeapSnapshot(options.control, nullptr,
+                                options.mode == static_cast<int>(Profiler::HeapSnapshotMode::kRegular),
+                                options.numerics_mode == static_cast<int>(Profiler::NumericsMode::kExposeNumericValues));
+}
+#endif
 RELINK_UNIT_API void relink_unit_wasm_finish(v8::WasmStreaming* self, bool) { self->Finish(nullptr); }
 
 // Statistics: V8 would write behind the guest's.

@@ -66,7 +66,7 @@ pub const BRIDGED: &[Bridged] = &[
     of_20("layout v8::CppHeapCreateParams", "adapter unit: the heap of C++ objects"),
     of_20("constant cppgc::", "no object of Node's is on a heap of cppgc"),
     of_20("constant v8::internal::kExternalPointer", "read with the sandbox only"),
-    of_20("constant v8::internal::Internals::kExternalPointerTableBufferOffset", "read with the sandbox only"),
+    of_20("constant v8::internal::Internals::kExternalPointerTableB", "read with the sandbox only"),
     of_20("enum v8::ScriptCompiler::CompileOptions::", "Node has none of those that were renumbered"),
     of_20("vtable cppgc::internal::RootVisitor", "no object of Node's is on a heap of cppgc"),
     of_20("vtable v8::Context::DeepFreezeDelegate", "Node neither implements nor uses it"),
@@ -95,6 +95,9 @@ pub const BRIDGED: &[Bridged] = &[
     of_24("enum v8::PagePermissions::", UNUSED),
     of_24("vtable v8::PageAllocator", UNUSED),
     of_24("vtable v8::VirtualAddressSpace", UNUSED),
+    of_22("layout cppgc::HeapStatistics", "adapter unit: the heap of C++ objects"),
+    of_22("layout v8::SourceLocation", "adapter unit: Node's platform in front of the host's V8"),
+    of_22("enum v8::Intercepted::", "adapter unit: interceptors of properties"),
     unused("layout cppgc::HeapStatistics"),
     unused("vtable cppgc::Platform"),
     unused("constant cppgc::internal::api_constants::"),
@@ -125,16 +128,23 @@ pub const BRIDGED: &[Bridged] = &[
 const HOSTS_OF_18: &[(u32, u32)] = &[(10, 8), (11, 3), (11, 8), (12, 4), (12, 9), (13, 6), (14, 1), (14, 6)];
 /// The same for guests of V8 11.3.
 const HOSTS_OF_20: &[(u32, u32)] = &[(11, 8), (12, 4), (12, 9), (13, 6), (14, 1), (14, 6)];
+/// The same for guests of V8 12.4.
+const HOSTS_OF_22: &[(u32, u32)] = &[(12, 9), (13, 6), (14, 1), (14, 6)];
 const FAST: &str = "adapter unit: V8 is given no fast function that it would call otherwise";
 
-/// What guests of Node 18 feel, and those of Node 20 if it is not older than they.
+/// What guests of Node 18 feel, and those of later Nodes if it is not older than they.
 const fn of_18(fact: &'static str, by: &'static str, lost: Option<&'static str>) -> Bridged {
-    Bridged { guests: &[(10, 2), (11, 3)], hosts: HOSTS_OF_18, fact, by, lost }
+    Bridged { guests: &[(10, 2), (11, 3), (12, 4)], hosts: HOSTS_OF_18, fact, by, lost }
 }
 
 /// What Node 18's V8 does not have, or not so.
 const fn of_20(fact: &'static str, by: &'static str) -> Bridged {
-    Bridged { guests: &[(11, 3)], hosts: HOSTS_OF_20, fact, by, lost: None }
+    Bridged { guests: &[(11, 3), (12, 4)], hosts: HOSTS_OF_20, fact, by, lost: None }
+}
+
+/// What Node 20 does not have, or does not use.
+const fn of_22(fact: &'static str, by: &'static str) -> Bridged {
+    Bridged { guests: &[(12, 4)], hosts: HOSTS_OF_22, fact, by, lost: None }
 }
 
 /// What guests of Node 24 feel.

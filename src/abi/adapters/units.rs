@@ -1,6 +1,7 @@
 //! Adapter units: what stands between a neutral guest and a host whose V8 is of another line. Each is compiled by the kit from
 //! shim/adapters against the real headers of the host's V8, and loaded beside the bridge of the guest's line.
 
+use super::from_12_4::{FROM_12_4, FROM_12_4_SINCE_13_6, FROM_12_4_SINCE_14_6};
 use super::node_24::{FROM_13_6, FROM_13_6_SINCE_14_6};
 use super::{always, missing, Adapter};
 use crate::abi::learned::unit_for as unit_learned_for;
@@ -22,7 +23,7 @@ struct Layer {
 }
 
 /// All layers, oldest first: a later one takes the place of an earlier for the same symbol.
-static LAYERS: [Layer; 14] = [
+static LAYERS: [Layer; 17] = [
     Layer { from: (10, 2), since: (10, 8), adapters: &SINCE_10_8, lost: &[] },
     Layer { from: (10, 2), since: (11, 3), adapters: &SINCE_11_3, lost: &[NO_FAST_CALLS] },
     Layer { from: (11, 3), since: (11, 8), adapters: &FROM_11_3, lost: &[] },
@@ -30,12 +31,15 @@ static LAYERS: [Layer; 14] = [
     Layer { from: (10, 2), since: (12, 4), adapters: &SINCE_12_4, lost: &[] },
     Layer { from: (10, 2), since: (12, 9), adapters: &SINCE_12_9, lost: &[] },
     Layer { from: (11, 3), since: (12, 9), adapters: &FROM_11_3_SINCE_12_9, lost: &[FEWER_FAST_CALLS] },
+    Layer { from: (12, 4), since: (12, 9), adapters: &FROM_12_4, lost: &[] },
     Layer { from: (10, 2), since: (13, 6), adapters: &SINCE_13_6, lost: &[NO_ATOMICS_TRACE] },
     Layer { from: (11, 3), since: (13, 6), adapters: &FROM_11_3_SINCE_13_6, lost: &[NO_CPP_HEAP] },
+    Layer { from: (12, 4), since: (13, 6), adapters: &FROM_12_4_SINCE_13_6, lost: &[] },
     Layer { from: (10, 2), since: (14, 1), adapters: &SINCE_14_1, lost: &[] },
     Layer { from: (13, 6), since: (14, 1), adapters: &FROM_13_6, lost: &[] },
     Layer { from: (10, 2), since: (14, 6), adapters: &SINCE_14_6, lost: &[SLOWER_CALLS] },
     Layer { from: (11, 3), since: (14, 6), adapters: &FROM_11_3_SINCE_14_6, lost: &[] },
+    Layer { from: (12, 4), since: (14, 6), adapters: &FROM_12_4_SINCE_14_6, lost: &[] },
     Layer { from: (13, 6), since: (14, 6), adapters: &FROM_13_6_SINCE_14_6, lost: &[] },
 ];
 
@@ -60,7 +64,7 @@ pub struct Unit {
 }
 
 /// All units. One goes in when Node was seen to run through it.
-pub static UNITS: [Unit; 16] = [
+pub static UNITS: [Unit; 20] = [
     Unit::of((10, 2), (10, 8)),
     Unit::of((10, 2), (11, 3)),
     Unit::of((10, 2), (11, 8)),
@@ -75,6 +79,10 @@ pub static UNITS: [Unit; 16] = [
     Unit::of((11, 3), (13, 6)),
     Unit::of((11, 3), (14, 1)),
     Unit::of((11, 3), (14, 6)),
+    Unit::of((12, 4), (12, 9)),
+    Unit::of((12, 4), (13, 6)),
+    Unit::of((12, 4), (14, 1)),
+    Unit::of((12, 4), (14, 6)),
     Unit::of((13, 6), (14, 1)),
     Unit::of((13, 6), (14, 6)),
 ];
@@ -191,6 +199,8 @@ const TEMPLATE_OF: Adapter = always(
     "relink_unit_function_template",
     FAST,
 );
+pub(super) const CPP_HEAP: Adapter =
+    always("_ZN2v87CppHeap6CreateEPNS_8PlatformERKNS_19CppHeapCreateParamsE", "relink_unit_cpp_heap", JOBS);
 
 /// What changed from V8 10.2 to 10.8.
 const SINCE_10_8: [Adapter; 14] = [
@@ -252,7 +262,7 @@ const FROM_11_3: [Adapter; 12] = [
         "relink_unit_snapshot_creator",
         "V8 11.8: the constructor has one argument more",
     ),
-    always("_ZN2v87CppHeap6CreateEPNS_8PlatformERKNS_19CppHeapCreateParamsE", "relink_unit_cpp_heap", JOBS),
+    CPP_HEAP,
     missing(
         "_ZN5cppgc17InitializeProcessEPN2v813PageAllocatorE",
         "relink_unit_cppgc",
@@ -381,7 +391,7 @@ const SINCE_12_9: [Adapter; 11] = [
 const INTERCEPT: &str = "V8 12.9: an interceptor says by its result whether it intercepts";
 const ACCESSORS: &str =
     "V8 12.9: objects have properties that look like data, and templates have pairs of functions";
-const MODE: &str = "V8 12.9: whether memory is made zero is an argument";
+pub(super) const MODE: &str = "V8 12.9: whether memory is made zero is an argument";
 const GRAPH: &str = "V8 12.9: graphs of heap snapshots have one virtual function more";
 
 /// The same, for what Node 20 has and 18 has not.
@@ -403,7 +413,7 @@ const SINCE_13_6: [Adapter; 8] = [
     always("_ZNK2v86String32GetExternalOneByteStringResourceEv", "relink_unit_one_byte_resource", EXTERNAL),
     always("_ZNK2v86String29GetExternalStringResourceSlowEv", "relink_unit_two_byte_resource", EXTERNAL),
     missing("_ZN2v86Module17InstantiateModuleENS_5LocalINS_7ContextEEEPFNS_10MaybeLocalIS0_EES3_NS1_INS_6StringEEENS1_INS_10FixedArrayEEENS1_IS0_EEE", "relink_unit_instantiate", "V8 13.6: modules may import sources, by one more callback"),
-    missing("_ZN2v87Isolate22SetAtomicsWaitCallbackEPFvNS0_16AtomicsWaitEventENS_5LocalINS_17SharedArrayBufferEEEmldPNS0_21AtomicsWaitWakeHandleEPvES7_", "relink_unit_nothing", NO_ATOMICS_TRACE),
+    missing("_ZN2v87Isolate22SetAtomicsWaitCallbackEPFvNS0_16AtomicsWaitEventENS_5LocalINS_17SharedArrayBufferEEEmldPNS0_21AtomicsWaitWakeHandleEPvES7_", "relink_unit_no_atomics_trace", NO_ATOMICS_TRACE),
 ];
 /// The same, for what Node 20 has and 18 has not.
 const FROM_11_3_SINCE_13_6: [Adapter; 3] = [
