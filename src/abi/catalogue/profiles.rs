@@ -42,7 +42,12 @@ pub static PROFILES: [Profile; 4] = [
         first: V8Version::new(12, 4, 254, 14),
         last: V8Version::new(12, 4, 254, 21),
         evidence: "the headers of Node 22.0.0 and 22.23.3 differ in added functions and pragmas only",
-        node_flags: &[],
+        // Gone with V8 13.6, the last one with 14.6, which always has it.
+        node_flags: &[
+            "--no-harmony-import-assertions",
+            "--experimental-wasm-memory64",
+            "--experimental-wasm-imported-strings",
+        ],
     },
     Profile {
         name: "V8 13.6 (Node 24)",
