@@ -40,6 +40,12 @@ impl Pair {
         }
     }
 
+    /// Of two runs, the better outcome in each program: what passes alone may fail among others, in either.
+    pub fn better(self, other: Self) -> Self {
+        let better = |a: Outcome, b: Outcome| if grade(&b) > grade(&a) { b } else { a };
+        Self { plain: better(self.plain, other.plain), relinked: better(self.relinked, other.relinked) }
+    }
+
     /// At most `most` lines on why the worse of the two is not what the other is.
     pub fn reason(&self, most: usize) -> Vec<String> {
         let worse = if grade(&self.relinked) < grade(&self.plain) { &self.relinked } else { &self.plain };
@@ -188,6 +194,15 @@ mod tests {
         assert_eq!(verdict(&skipped(), &not_run()), Verdict::OnlyPlain);
         assert_eq!(verdict(&not_run(), &Passed), Verdict::OnlyRelinked);
         assert_eq!(verdict(&skipped(), &Passed), Verdict::OnlyRelinked);
+    }
+
+    #[test]
+    fn a_run_that_fails_in_both_takes_nothing_back() {
+        let pair = |plain: Outcome, relinked: Outcome| Pair { plain, relinked };
+        let first = pair(Outcome::Passed, not_run());
+        let both_fail = pair(not_run(), not_run());
+        assert_eq!(first.clone().better(both_fail).verdict(), Verdict::OnlyPlain);
+        assert_eq!(first.better(pair(not_run(), Outcome::Passed)).verdict(), Verdict::Equal);
     }
 
     #[test]
