@@ -1,7 +1,7 @@
 //! Neutral guests: V8's headers rewritten by rules, and one Node 18, 20, 22, 24 each on its own V8 and later ones.
 //!
-//! Building these guests takes minutes, so the tests that run it are only run when asked for
-//! (`cargo test --release --test neutral -- --ignored`).
+//! The guests of Node 22 and 24 take minutes to build, and all pairs take minutes to run, so most tests that run them are only run when
+//! asked for (`cargo test --release --test neutral -- --ignored`).
 
 #[path = "support/process.rs"]
 mod process;
@@ -271,7 +271,7 @@ fn host_of(unit: &Unit) -> &'static str {
 }
 
 #[test]
-#[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
+#[ignore = "builds guests, runs many pairs: minutes; see docs/TESTING.md"]
 fn the_neutral_guest_has_all_features_on_its_own_v8() {
     for (node, host) in [(18, "18.20.4"), (20, "20.20.2"), (22, "22.23.3"), (24, "24.21.0")] {
         let ended = in_node(node, host, &features());
@@ -313,25 +313,25 @@ fn node_18_and_20_have_all_features_on_newer_v8s() {
 }
 
 #[test]
-#[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
+#[ignore = "builds guests, runs many pairs: minutes; see docs/TESTING.md"]
 fn one_node_18_has_all_features_on_every_v8_with_adapters() {
     has_all_features_on_every_v8(18);
 }
 
 #[test]
-#[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
+#[ignore = "builds guests, runs many pairs: minutes; see docs/TESTING.md"]
 fn one_node_20_has_all_features_on_every_v8_with_adapters() {
     has_all_features_on_every_v8(20);
 }
 
 #[test]
-#[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
+#[ignore = "builds guests, runs many pairs: minutes; see docs/TESTING.md"]
 fn one_node_22_has_all_features_on_every_v8_with_adapters() {
     has_all_features_on_every_v8(22);
 }
 
 #[test]
-#[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
+#[ignore = "builds guests, runs many pairs: minutes; see docs/TESTING.md"]
 fn one_node_24_has_all_features_on_every_v8_with_adapters() {
     has_all_features_on_every_v8(24);
 }
@@ -352,25 +352,25 @@ fn adapters_do_as_plain_node(node: u32) {
 }
 
 #[test]
-#[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
+#[ignore = "builds guests, runs many pairs: minutes; see docs/TESTING.md"]
 fn what_adapters_stand_for_is_as_in_plain_node() {
     adapters_do_as_plain_node(18);
 }
 
 #[test]
-#[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
+#[ignore = "builds guests, runs many pairs: minutes; see docs/TESTING.md"]
 fn what_adapters_of_node_20_stand_for_is_as_in_plain_node() {
     adapters_do_as_plain_node(20);
 }
 
 #[test]
-#[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
+#[ignore = "builds guests, runs many pairs: minutes; see docs/TESTING.md"]
 fn what_adapters_of_node_22_stand_for_is_as_in_plain_node() {
     adapters_do_as_plain_node(22);
 }
 
 #[test]
-#[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
+#[ignore = "builds guests, runs many pairs: minutes; see docs/TESTING.md"]
 fn what_adapters_of_node_24_stand_for_is_as_in_plain_node() {
     adapters_do_as_plain_node(24);
 }
@@ -411,7 +411,7 @@ fn calls_are_fast_where_v8_means_the_same_by_their_types() {
 
 /// The same guest file says its own version of its Node, and the host's of its V8.
 #[test]
-#[ignore = "builds the neutral guest: minutes; see docs/TESTING.md"]
+#[ignore = "builds guests, runs many pairs: minutes; see docs/TESTING.md"]
 fn the_neutral_guest_runs_on_the_hosts_v8() {
     let folder = tempfile::tempdir().expect("a folder");
     let script = folder.path().join("versions.js");
