@@ -239,8 +239,10 @@ fn in_node(guest: u32, version: &str, script: &Path) -> Ended {
                   setInterval(() => { console.log('host', ++n);\n\
                     if (fs.existsSync(`${__dirname}/report.json`)) process.exit(5); }, 20);";
     let file = host.file("host.js", source).display().to_string();
+    // What a script leaves in the folder for temporary files goes with this one.
+    let folder = Path::new(&file).parent().expect("a folder").to_owned();
     let relinked = host.args(&[&file]).relinked(script).env(config::GUEST, neutral_guest(guest));
-    relinked.env(config::AUDIT, "1").guest_output_to_file().start().wait()
+    relinked.env("TMPDIR", folder).env(config::AUDIT, "1").guest_output_to_file().start().wait()
 }
 
 fn has_all_features(ended: &Ended) {
