@@ -47,13 +47,22 @@ fn create(name: &str) -> std::io::Result<File> {
     Ok(unsafe { File::from_raw_fd(fd) })
 }
 
+/// Nobody can write to the file or change its length any more.
+///
+/// `F_SEAL_WRITE` is refused (EBUSY) while anything holds a page of the file, be it the kernel that reclaims memory: it answers for
+/// those that write to pages they hold already. Nobody but us ever had this file, so `F_SEAL_FUTURE_WRITE` (Linux 5.1,
+/// `fcntl(2)`) promises the same, and at once.
 fn seal(file: &File) -> std::io::Result<()> {
-    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
-    // SAFETY: F_ADD_SEALS takes an int; the descriptor is open.
-    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } != 0 {
-        return Err(std::io::Error::last_os_error());
+    let all = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+    let mut last = std::io::Error::from(std::io::ErrorKind::InvalidInput);
+    for writes in [libc::F_SEAL_FUTURE_WRITE, libc::F_SEAL_WRITE] {
+        // SAFETY: F_ADD_SEALS takes an int; the descriptor is open.
+        if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, all | writes) } == 0 {
+            return Ok(());
+        }
+        last = std::io::Error::last_os_error();
     }
-    Ok(())
+    Err(last)
 }
 
 /// What is between the holes.
@@ -89,6 +98,27 @@ mod tests {
         expected[20..40].fill(0);
         expected[80..].fill(0);
         assert_eq!(found, expected);
+        assert!(file.write_all_at(b"x", 0).is_err(), "sealed");
+        assert!(file.set_len(1).is_err(), "sealed");
+    }
+
+    /// As the kernel does for a moment when memory is short.
+    #[test]
+    fn a_file_is_sealed_while_something_holds_its_pages() {
+        let file = create("held").expect("a memory file");
+        file.write_all_at(&[1; 8192], 0).expect("written");
+        let (_reader, writer) = nix::unistd::pipe().expect("a pipe");
+        let mut from = 0;
+        let held = nix::fcntl::splice(
+            &file,
+            Some(&mut from),
+            &writer,
+            None,
+            8192,
+            nix::fcntl::SpliceFFlags::empty(),
+        );
+        assert_eq!(held, Ok(8192), "the pipe holds the pages themselves");
+        seal(&file).expect("sealed");
         assert!(file.write_all_at(b"x", 0).is_err(), "sealed");
         assert!(file.set_len(1).is_err(), "sealed");
     }
