@@ -78,7 +78,7 @@ const TWO_BYTE: Edit = once(
 
 // Since 11.3.
 
-const INTERNAL_FIELD: Edit = once(
+pub(super) const INTERNAL_FIELD: Edit = once(
     "v8-internal.h",
     "  V8_INLINE static constexpr bool CanHaveInternalField(int instance_type) {\n\
      \x20   static_assert(kJSObjectType + 1 == kFirstJSApiObjectType);\n\
@@ -87,7 +87,7 @@ const INTERNAL_FIELD: Edit = once(
     "  V8_INLINE static bool CanHaveInternalField(int instance_type) {\n",
     "types of instances are known at run time only",
 );
-const BESIDE: Edit = once(
+pub(super) const BESIDE: Edit = once(
     "v8-function-callback.h",
     "  return *reinterpret_cast<Isolate**>(&value_[kIsolateValueIndex]);\n",
     "  return *reinterpret_cast<Isolate**>(&value_[internal::kRelinkReturnValueIsolateSlot]);\n",
@@ -123,6 +123,22 @@ const ADDRESS: Edit = once(
     "    virtual Detachedness GetDetachedness() { return Detachedness::kUnknown; }\n\
      \x20   virtual const void* GetAddress() { return nullptr; }\n",
     "11.8 asks a node of the heap's graph for its address",
+);
+
+// Since 12.4.
+
+pub(super) const INCLUDED: Edit = once(
+    "v8-internal.h",
+    "#include \"v8config.h\"  // NOLINT(build/include_directory)\n",
+    "#include \"v8config.h\"  // NOLINT(build/include_directory)\n#include \"v8-relink-layout.h\"\n",
+    "the layout table",
+);
+pub(super) const PLACES: Edit = once(
+    "v8-function-callback.h",
+    "  static_assert(ReturnValue<Value>::kIsolateValueIndex ==\n\
+     \x20               kIsolateIndex - kReturnValueIndex);\n",
+    "",
+    "where a callback's words are is known at run time only",
 );
 
 /// The edits for headers of V8 10.2.
@@ -255,20 +271,9 @@ static FOR_11_3: [Edit; 17] = [
 
 /// The edits for headers of V8 12.4.
 static FOR_12_4: [Edit; 16] = [
-    once(
-        "v8-internal.h",
-        "#include \"v8config.h\"  // NOLINT(build/include_directory)\n",
-        "#include \"v8config.h\"  // NOLINT(build/include_directory)\n#include \"v8-relink-layout.h\"\n",
-        "the layout table",
-    ),
+    INCLUDED,
     INTERNAL_FIELD,
-    once(
-        "v8-function-callback.h",
-        "  static_assert(ReturnValue<Value>::kIsolateValueIndex ==\n\
-         \x20               kIsolateIndex - kReturnValueIndex);\n",
-        "",
-        "where a callback's words are is known at run time only",
-    ),
+    PLACES,
     BESIDE,
     once(
         "v8-function-callback.h",

@@ -1,36 +1,12 @@
 //! The edits for headers of V8 13.6, which Node 24 has.
 
-use super::edits::{once, Edit};
+use super::edits::{once, Edit, BESIDE, INCLUDED, INTERNAL_FIELD, PLACES};
 
 pub(super) static EDITS: [Edit; 12] = [
-    once(
-        "v8-internal.h",
-        "#include \"v8config.h\"  // NOLINT(build/include_directory)\n",
-        "#include \"v8config.h\"  // NOLINT(build/include_directory)\n#include \"v8-relink-layout.h\"\n",
-        "the layout table",
-    ),
-    once(
-        "v8-internal.h",
-        "  V8_INLINE static constexpr bool CanHaveInternalField(int instance_type) {\n\
-         \x20   static_assert(kJSObjectType + 1 == kFirstJSApiObjectType);\n\
-         \x20   static_assert(kJSObjectType < kLastJSApiObjectType);\n\
-         \x20   static_assert(kFirstJSApiObjectType < kLastJSApiObjectType);\n",
-        "  V8_INLINE static bool CanHaveInternalField(int instance_type) {\n",
-        "types of instances are known at run time only",
-    ),
-    once(
-        "v8-function-callback.h",
-        "  static_assert(ReturnValue<Value>::kIsolateValueIndex ==\n\
-         \x20               kIsolateIndex - kReturnValueIndex);\n",
-        "",
-        "where a callback's words are is known at run time only",
-    ),
-    once(
-        "v8-function-callback.h",
-        "  return *reinterpret_cast<Isolate**>(&value_[kIsolateValueIndex]);\n",
-        "  return *reinterpret_cast<Isolate**>(&value_[internal::kRelinkReturnValueIsolateSlot]);\n",
-        "what stands beside a return value",
-    ),
+    INCLUDED,
+    INTERNAL_FIELD,
+    PLACES,
+    BESIDE,
     once(
         "v8-function-callback.h",
         "Local<Value> FunctionCallbackInfo<T>::Data() const {\n",
