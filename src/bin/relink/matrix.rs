@@ -12,7 +12,8 @@ use std::path::PathBuf;
 /// parts is not run again. Exits with 0 if every pair that is not refused works in full and agrees with `relink check`.
 #[derive(Args)]
 pub struct Options {
-    /// A guest: 18, 18-stock (Debian's own libnode), 18-neutral or 20-neutral (for all V8s that there are adapters for), 20, 22 or 24; may be repeated
+    /// A guest: 18, 20, 22 or 24 (for all V8s that there are adapters for), 18-exact (for its own V8 alone; likewise the others), 18-stock (Debian's own
+    /// libnode); may be repeated
     #[arg(long = "guest", value_name = "GUEST", default_values_t = ["18".to_owned(), "18-stock".to_owned(), "20".to_owned()])]
     guests: Vec<String>,
     /// A host, by the name in the table; may be repeated [default: all]

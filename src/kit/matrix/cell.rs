@@ -23,7 +23,7 @@ const REDIRECT: &str = include_str!("../../../fixtures/hosts/matrix_guest.js");
 #[derive(Clone, Debug)]
 pub struct Guest {
     /// Its name on the command line and in the table: Node's line, `18-stock` for Debian's own libnode,
-    /// `18-neutral` for the neutral guest.
+    /// `18-exact` for the one that fits its own V8 alone.
     pub name: String,
     /// The library.
     pub library: PathBuf,

@@ -29,7 +29,7 @@ const SCRIPT: &str = include_str!("../../../fixtures/scripts/features.js");
 /// What is to be run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Names of guests: a line of Node, `18-stock`, or one that is neutral: `18-neutral`, `20-neutral`.
+    /// Names of guests: a line of Node, also as `18-exact` (for its own V8 alone), and `18-stock`.
     pub guests: Vec<String>,
     /// Names of hosts; none: all.
     pub hosts: Vec<String>,
@@ -82,7 +82,7 @@ fn chosen(names: &[String]) -> Result<Vec<Host>> {
 /// The guest, and what plain Node of its line prints.
 fn prepare(name: &str, hosts: &[Host], progress: &dyn Progress) -> Result<Guest> {
     let unknown = || KitError::Unsupported {
-        why: format!("the matrix has no guest {name}; 18, 18-stock, 18-neutral, 20, 20-neutral, 22, 24"),
+        why: format!("the matrix has no guest {name}; 18, 20, 22, 24, each also as 18-exact, and 18-stock"),
     };
     let (line, kind) = name.split_once('-').unwrap_or((name, ""));
     let node: u32 = line.parse().map_err(|_| unknown())?;
@@ -92,9 +92,9 @@ fn prepare(name: &str, hosts: &[Host], progress: &dyn Progress) -> Result<Guest>
             .map(|guest| guest.library)
     };
     let library = match (node, kind) {
-        (_, "") => built(false)?,
+        (_, "exact") => built(false)?,
         (18, "stock") => super::hosts::libv8(progress)?.library,
-        (_, "neutral") if UNITS.iter().any(|unit| unit.guest == line.v8) => {
+        (_, "") => {
             // With the adapters that it needs in these hosts.
             let needed = |unit: &&Unit| unit.guest == line.v8 && hosts.iter().any(|host| is_for(unit, host));
             for unit in UNITS.iter().filter(needed) {
@@ -142,7 +142,7 @@ fn one(
     Ok(cell)
 }
 
-/// Runs Node's own tests in plain Node 18 and in the guest inside a host: an official node 18, or any for the neutral guest.
+/// Runs Node's own tests in plain Node 18 and in its guest inside a host: an official node 18, or any for the neutral guest.
 fn own_tests(
     options: &Options,
     guest: &Guest,
@@ -152,8 +152,8 @@ fn own_tests(
 ) -> Result<Option<Tests>> {
     let works = matches!(cell.result, Outcome::Identical | Outcome::Bridgeable);
     let fits = |version: &&str| match guest.name.as_str() {
-        "18" => version.starts_with("18."),
-        name => name == "18-neutral",
+        "18-exact" => version.starts_with("18."),
+        name => name == "18",
     };
     let (Some(run), Some(version), true) = (options.tests, host.node().filter(fits), works) else {
         return Ok(None);
