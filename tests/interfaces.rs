@@ -1,21 +1,14 @@
 //! What adapters declare of the guests' V8s by hand has the slots and sizes that the catalogue tells of the real headers.
 
-use relink::abi::catalogue::{known_abis, Facts};
+#[path = "support/facts.rs"]
+mod facts;
+
+use facts::facts;
+use relink::abi::catalogue::known_abis;
 use relink::abi::version::V8Version;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-
-/// Facts of the V8 of a Node.
-fn facts(node: u32) -> &'static Facts {
-    let v8 = match node {
-        18 => "10.2.154.26",
-        20 => "11.3.244.8",
-        24 => "13.6.233.17",
-        _ => "12.4.254.21",
-    };
-    known_abis(V8Version::parse(v8).expect("a version"))[0].facts()
-}
 
 /// The interfaces of the guest's that adapters declare by hand, and what they are called in V8.
 const BY_HAND: [(&str, &str); 11] = [

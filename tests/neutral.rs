@@ -3,13 +3,16 @@
 //! The guests of Node 22 and 24 take minutes to build, and all pairs take minutes to run, so most tests that run them are only run when
 //! asked for (`cargo test --release --test neutral -- --ignored`).
 
+#[path = "support/facts.rs"]
+mod facts;
 #[path = "support/process.rs"]
 mod process;
 mod support;
 
+use facts::facts;
 use process::{Ended, Program};
 use relink::abi::adapters::{Unit, UNITS};
-use relink::abi::catalogue::{known_abis, Facts};
+use relink::abi::catalogue::known_abis;
 use relink::abi::layout::{words, Field};
 use relink::abi::line;
 use relink::abi::version::V8Version;
@@ -22,17 +25,6 @@ use relink::kit::{adapter, hosts, KitError};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
-
-/// Facts of the V8 of a Node.
-fn facts(node: u32) -> &'static Facts {
-    let v8 = match node {
-        18 => "10.2.154.26",
-        20 => "11.3.244.8",
-        24 => "13.6.233.17",
-        _ => "12.4.254.21",
-    };
-    known_abis(V8Version::parse(v8).expect("a version"))[0].facts()
-}
 
 /// The real V8 headers of a Node.
 fn headers_of(node: u32) -> PathBuf {

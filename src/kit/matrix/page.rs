@@ -80,7 +80,7 @@ fn columns(cell: &Cell) -> String {
     }
     let lost = if cell.degraded.is_empty() { "nothing".to_owned() } else { cell.degraded.join("; ") };
     let features = format!("{} of {}", cell.features, cell.of);
-    let probe = cell.probe.as_deref().unwrap_or("none");
+    let probe = cell.probe.as_deref().map_or_else(|| "none".into(), without_places);
     let ms = format!("{}.{} ms", cell.us / 1000, cell.us % 1000 / 100);
     let tests = cell.tests.as_ref().map_or_else(|| "not run".into(), tests_text);
     format!(
@@ -105,18 +105,22 @@ fn name(result: Outcome) -> &'static str {
     }
 }
 
-/// A long reason, told by its first words and by what would cure it, which stands at the end; without a place of this machine.
+/// A long reason, told by its first words and by what would cure it, which stands at the end.
 fn shortened(why: &str) -> String {
     const LONGEST: usize = 240;
-    let words = |text: &str| text.split(' ').map(without_folders).collect::<Vec<_>>().join(" ");
     let (first, cure) = why.rsplit_once("; ").map_or((why, None), |(first, cure)| (first, Some(cure)));
-    let first = words(first);
+    let first = without_places(first);
     let end = first.char_indices().map(|(at, _)| at).take_while(|at| *at <= LONGEST).last().unwrap_or(0);
     let first = match first.get(..end) {
         Some(part) if first.len() > LONGEST => format!("{part} …"),
         _ => first,
     };
-    cure.map_or(first.clone(), |cure| format!("{first}; {}", words(cure)))
+    cure.map_or(first.clone(), |cure| format!("{first}; {}", without_places(cure)))
+}
+
+/// A text without a place of this machine.
+fn without_places(text: &str) -> String {
+    text.split(' ').map(without_folders).collect::<Vec<_>>().join(" ")
 }
 
 /// A path is told by the name of its file.
