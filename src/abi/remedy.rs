@@ -15,18 +15,28 @@ pub(super) fn other_guest(host: &KnownAbi) -> String {
         (None, Some(_)) => {
             "take a neutral guest: relink guest build, and relink adapter build".into()
         }
-        (None, None) => "build a guest with the headers of the host's V8: relink guest build --v8-headers DIR".into(),
+        (None, None) => of_headers(host.first),
     }
+}
+
+/// For a V8 that there is no line of: its embedder's headers make adapters for a neutral guest, if it is not too old.
+fn of_headers(host: V8Version) -> String {
+    let oldest = line::oldest();
+    if (host.major, host.minor) < oldest.v8 {
+        return format!(
+            "take a host with V8 {} or later: Node {}'s module loader needs symbols as keys of WeakMaps, which older ones do not have",
+            oldest.name, oldest.node
+        );
+    }
+    "take a neutral guest (relink guest build), and make adapters from the headers of the host's V8: relink adapter build --v8-headers \
+     DIR"
+        .into()
 }
 
 /// Which guest fits a V8 that is in no file of the catalogue.
 pub(super) fn for_unknown(whose: &str, version: V8Version) -> String {
     match whose {
-        "host" => format!(
-            "enter the headers of V8 {version} into the catalogue (docs/ABI.md), and build a guest with them: relink guest \
-             build --v8-headers DIR; {}",
-            nearest(version)
-        ),
+        "host" => format!("{}; {}", of_headers(version), nearest(version)),
         _ => "build the guest with the headers of the host's V8: relink guest build --v8-headers DIR".into(),
     }
 }
@@ -119,6 +129,11 @@ mod tests {
         assert!(cure("10.8.168.25").contains("relink adapter build"));
         assert!(cure("12.9.202.28").contains("relink adapter build"));
         assert!(cure("14.1.146.11").contains("relink adapter build"));
-        assert!(cure("10.7.193.13").contains("--v8-headers DIR"));
+        assert!(cure("10.7.193.13").contains("relink adapter build --v8-headers DIR"));
+        assert!(cure("10.1.124.8").contains("V8 10.2 or later"), "{}", cure("10.1.124.8"));
+        let unknown =
+            |version| V8Version::parse(version).map(|v8| for_unknown("host", v8)).unwrap_or_default();
+        assert!(unknown("13.1.201.22").contains("relink adapter build --v8-headers DIR; known next to it: "));
+        assert!(unknown("9.4.1.1").contains("V8 10.2 or later"));
     }
 }
