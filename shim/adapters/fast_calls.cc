@@ -1,11 +1,13 @@
 // fast_calls.cc: fast API calls. What a guest says of its fast functions is compiled in, and V8 reads it.
 //
-// Types were renumbered in 11.3 and have kept their numbers since. In 12.9 the options that a function may take became others, and
-// later no type says any more that an argument is an array: for functions that have one of these V8 is given the slow function alone.
+// Types were renumbered in 10.7 and in 11.3 and have kept their numbers since. In 12.9 the options that a function may take became
+// others, and later no type says any more that an argument is an array: for functions that have one of these V8 is given the slow
+// function alone. Node 18 has none that does.
 #include "fast_calls.h"
 
 #include <algorithm>
-#include <cstring>
+#include <mutex>
+#include <vector>
 
 #include "unit.h"
 
@@ -54,13 +56,46 @@ bool is_as_before(const guest::CTypeInfo& argument) {
 }
 
 bool is_as_before(const guest::CFunction& function) {
-  if (RELINK_GUEST < 1103) return false;
   const guest::CTypeInfo* arguments = function.info->arguments;
   return std::all_of(arguments, arguments + function.info->argument_count,
                      [](const guest::CTypeInfo& argument) { return is_as_before(argument); });
 }
 
+#if RELINK_GUEST < 1103
+
+// A type that the guest has by its number in V8 10.2: kVoid to kAny. kUint8 has come between since, then kPointer and kSeqOneByteString.
+guest::CTypeInfo hosts_type(guest::CTypeInfo type) {
+  constexpr unsigned char kNumbers[] = {0, 1, 3, 4, 5, 6, 7, 8, RELINK_HOST < 1103 ? 9 : 10, RELINK_HOST < 1103 ? 10 : 12,
+                                        RELINK_HOST < 1103 ? 11 : 13};
+  if (type.type < sizeof kNumbers) type.type = kNumbers[type.type];
+  return type;
+}
+
+// What the guest says of the arguments of a function, and what V8 is told of them.
+struct Arguments {
+  const guest::CTypeInfo* guests;
+  guest::CTypeInfo* hosts;
+  unsigned count;
+};
+
+// Those that were not written yet when V8's constructor was called with the place of them.
+std::mutex g_lock;
+std::vector<Arguments>& pending() {
+  static auto* const all = new std::vector<Arguments>;
+  return *all;
+}
+
+#endif
+
 }  // namespace
+
+void describe_fast_calls() {
+#if RELINK_GUEST < 1103
+  std::lock_guard<std::mutex> guard(g_lock);
+  for (const Arguments& one : pending()) std::transform(one.guests, one.guests + one.count, one.hosts, hosts_type);
+  pending().clear();
+#endif
+}
 
 const v8::CFunction* hosts_fast_call(const v8::CFunction* guests) {
   if (guests == nullptr) return nullptr;
@@ -95,10 +130,18 @@ RELINK_UNIT_API v8::Local<v8::FunctionTemplate> relink_unit_overloads(
                                                          side_effect, relink::hosts_fast_calls(fast));
 }
 
-// V8's constructor has one argument more.
+// Since 11.8 V8's constructor has one argument more.
 RELINK_UNIT_API void relink_unit_c_function_info(guest::CFunctionInfo* self, const guest::CTypeInfo& result,
                                                  unsigned argument_count, const guest::CTypeInfo* arguments) {
+#if RELINK_GUEST < 1103
+  // For ever, as what it describes: V8 reads it whenever it compiles a call.
+  auto* types = new guest::CTypeInfo[argument_count]();
+  *self = {relink::hosts_type(result), 0, argument_count, types};
+  std::lock_guard<std::mutex> guard(relink::g_lock);
+  relink::pending().push_back({arguments, types, argument_count});
+#else
   *self = {result, 0, argument_count, arguments};
+#endif
 }
 
 }  // extern "C"

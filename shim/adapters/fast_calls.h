@@ -12,6 +12,9 @@ const v8::CFunction* hosts_fast_call(const v8::CFunction* guests);
 // The same of several: all of them or none.
 const v8::MemorySpan<const v8::CFunction>& hosts_fast_calls(const v8::MemorySpan<const v8::CFunction>& guests);
 
+// To be called before V8 compiles a call: the guest's image has been initialised.
+void describe_fast_calls();
+
 }  // namespace relink
 
 #endif  // RELINK_UNIT_FAST_CALLS_H_

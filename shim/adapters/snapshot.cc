@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "fast_calls.h"
 #include "since_13_6.h"
 #include "since_14_1.h"
 #include "since_14_6.h"
@@ -82,6 +83,7 @@ void hosts_params(const guest::CreateParams& guests, Params* own) { *own = reint
 extern "C" RELINK_UNIT_API void relink_unit_isolate_initialize(v8::Isolate* isolate,
                                                                const guest::CreateParams& params) {
   static v8::StartupData* const hosts = const_cast<v8::StartupData*>(relink::hosts_snapshot());
+  relink::describe_fast_calls();
   v8::Isolate::CreateParams own;
   relink::hosts_params(params, &own);
   if (own.snapshot_blob == nullptr && hosts != nullptr) {

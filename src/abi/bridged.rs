@@ -130,7 +130,8 @@ const HOSTS_OF_18: &[(u32, u32)] = &[(10, 8), (11, 3), (11, 8), (12, 4), (12, 9)
 const HOSTS_OF_20: &[(u32, u32)] = &[(11, 8), (12, 4), (12, 9), (13, 6), (14, 1), (14, 6)];
 /// The same for guests of V8 12.4.
 const HOSTS_OF_22: &[(u32, u32)] = &[(12, 9), (13, 6), (14, 1), (14, 6)];
-const FAST: &str = "adapter unit: V8 is given no fast function that it would call otherwise";
+const FAST: &str =
+    "adapter unit: V8 is told of fast functions in its own numbers, and of none that it would call otherwise";
 
 /// What guests of Node 18 feel, and those of later Nodes if it is not older than they.
 const fn of_18(fact: &'static str, by: &'static str, lost: Option<&'static str>) -> Bridged {

@@ -25,7 +25,7 @@ struct Layer {
 /// All layers, oldest first: a later one takes the place of an earlier for the same symbol.
 static LAYERS: [Layer; 17] = [
     Layer { from: (10, 2), since: (10, 8), adapters: &SINCE_10_8, lost: &[] },
-    Layer { from: (10, 2), since: (11, 3), adapters: &SINCE_11_3, lost: &[NO_FAST_CALLS] },
+    Layer { from: (10, 2), since: (11, 3), adapters: &SINCE_11_3, lost: &[] },
     Layer { from: (11, 3), since: (11, 8), adapters: &FROM_11_3, lost: &[] },
     Layer { from: (10, 2), since: (11, 8), adapters: &SINCE_11_8, lost: &[] },
     Layer { from: (10, 2), since: (12, 4), adapters: &SINCE_12_4, lost: &[] },
@@ -43,7 +43,6 @@ static LAYERS: [Layer; 17] = [
     Layer { from: (13, 6), since: (14, 6), adapters: &FROM_13_6_SINCE_14_6, lost: &[] },
 ];
 
-const NO_FAST_CALLS: &str = "fast API calls: every call of a built-in function takes the slow way";
 const FEWER_FAST_CALLS: &str =
     "fast API calls with options or arrays (WASI, a number's index in a buffer, percentiles): they take the slow way";
 const NO_ATOMICS_TRACE: &str =
@@ -154,7 +153,7 @@ const FOR_CORE: &str =
     "Node's V8 18 has a setter for internal fields that are no values; later ones have others";
 const JOBS: &str =
     "V8 10.8: v8::Platform has other virtual functions, and a job calls the platform it was made for";
-const FAST: &str = "V8 11.3: types of fast API calls have other numbers; the slow function is always called";
+const FAST: &str = "V8 10.8 and 11.3: types of fast API calls have other numbers";
 const INSPECTOR: &str =
     "V8 10.8: V8Inspector::connect and V8InspectorClient have more arguments and functions";
 const BLOB: &str =
@@ -194,16 +193,13 @@ pub(super) const INSPECTOR_OF: Adapter = always(
     "relink_unit_inspector",
     INSPECTOR,
 );
-const TEMPLATE_OF: Adapter = always(
-    "_ZN2v816FunctionTemplate3NewEPNS_7IsolateEPFvRKNS_20FunctionCallbackInfoINS_5ValueEEEENS_5LocalIS4_EENSA_INS_9SignatureEEEiNS_19ConstructorBehaviorENS_14SideEffectTypeEPKNS_9CFunctionEttt",
-    "relink_unit_function_template",
-    FAST,
-);
+const C_FUNCTION_INFO: Adapter =
+    always("_ZN2v813CFunctionInfoC2ERKNS_9CTypeInfoEjPS2_", "relink_unit_c_function_info", FAST);
 pub(super) const CPP_HEAP: Adapter =
     always("_ZN2v87CppHeap6CreateEPNS_8PlatformERKNS_19CppHeapCreateParamsE", "relink_unit_cpp_heap", JOBS);
 
 /// What changed from V8 10.2 to 10.8.
-const SINCE_10_8: [Adapter; 14] = [
+const SINCE_10_8: [Adapter; 15] = [
     ISOLATE,
     SERIALIZER,
     SERIALIZER_END,
@@ -234,17 +230,15 @@ const SINCE_10_8: [Adapter; 14] = [
     SCRIPT_FIELD,
     JOB_HANDLE,
     INSPECTOR_OF,
+    C_FUNCTION_INFO,
 ];
 
 /// What changed from V8 10.8 to 11.3.
-const SINCE_11_3: [Adapter; 2] = [
-    missing(
-        "_ZN2v815SnapshotCreatorC1EPNS_7IsolateEPKlPNS_11StartupDataE",
-        "relink_unit_snapshot_creator",
-        SNAPSHOT,
-    ),
-    TEMPLATE_OF,
-];
+const SINCE_11_3: [Adapter; 1] = [missing(
+    "_ZN2v815SnapshotCreatorC1EPNS_7IsolateEPKlPNS_11StartupDataE",
+    "relink_unit_snapshot_creator",
+    SNAPSHOT,
+)];
 
 /// What stands between a guest of V8 11.3 and any later one.
 const FROM_11_3: [Adapter; 12] = [
