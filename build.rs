@@ -30,8 +30,8 @@ fn main() -> Outcome<()> {
 
 /// Compiles the part of the live probe that runs beside a host's V8. It needs libc alone: a host brings its own C++ library.
 fn observer(to: &Path) -> Outcome<()> {
-    const SOURCE: &str = "src/abi/probe/observe.cc";
-    println!("cargo:rerun-if-changed={SOURCE}");
+    const SOURCE: &str = "src/abi/probe/observe/observe.cc";
+    println!("cargo:rerun-if-changed=src/abi/probe/observe");
     let mut build = cc::Build::new();
     let compiler = build.cpp(true).cargo_metadata(false).no_default_flags(true).try_get_compiler()?;
     let flags = ["-std=c++17", "-O1", "-fPIC", "-shared", "-fno-exceptions", "-fno-rtti", "-nodefaultlibs"];

@@ -72,6 +72,11 @@ fn of_units(name: &str, facts: &Facts) -> Option<i32> {
     WORDS_OF_UNITS.iter().find(|(field, _)| in_frame && *field == name).map(|(_, value)| *value)
 }
 
+/// Whether this V8's word for a field is one of ours: its adapter units make it, and no number of V8's is in it.
+pub fn made_by_units(name: &str, facts: &Facts) -> bool {
+    of_units(name, facts).is_some()
+}
+
 /// A field's value in the headers that `facts` describe.
 pub fn value(name: &str, facts: &Facts) -> Option<i32> {
     of_units(name, facts).or_else(|| of_headers(name, facts))

@@ -1,7 +1,19 @@
 //! Inlined reads, done on an observation with the numbers of a guest's facts.
 //!
 //! Each check is what one inline function of V8's headers does (v8-internal.h, v8-object.h, v8-context.h, v8-function-callback.h,
-//! v8-primitive.h of 10.2 to 11.3), with the result that V8 itself gave beside it.
+//! v8-primitive.h of 10.2 to 14.6), with the result that V8 itself gave beside it.
+
+/// Leaves with "no fact" if the number is not known.
+macro_rules! known {
+    ($value:expr) => {
+        match $value {
+            Some(value) => value,
+            None => return Inlined::NoFact,
+        }
+    };
+}
+
+mod frame;
 
 use super::Observation;
 use crate::abi::catalogue::Facts;
@@ -63,6 +75,10 @@ pub fn judge(facts: &Facts, seen: &Observation) -> Vec<Check> {
     for (what, name) in EXTENTS {
         add(what, seen.truth(what).map(|last| last.next_multiple_of(8)), eyes.size(name));
     }
+    let (what, name) = EXTENT_SINCE_12;
+    if facts.records.contains_key(name) {
+        add(what, seen.truth(what), eyes.size(name));
+    }
     checks
 }
 
@@ -118,6 +134,10 @@ fn objects(eyes: &Eyes, add: Add) {
     add("data slots of a new isolate", Some(0), eyes.isolate_slots());
     let counter = eyes.number("kIsolateLongTaskStatsCounterOffset");
     add("counter of long tasks", truth("long_task_offset"), eyes.sees(counter));
+    if eyes.reads("kIsolateHandleScopeDataOffset") {
+        let place = eyes.number("kIsolateHandleScopeDataOffset");
+        add("where the next handle is", truth("handle_scope_offset"), eyes.sees(place));
+    }
 }
 
 fn callbacks(eyes: &Eyes, add: Add) {
@@ -126,13 +146,21 @@ fn callbacks(eyes: &Eyes, add: Add) {
     add("callback: isolate", truth("isolate"), eyes.callback("kIsolateIndex"));
     add("callback: data", truth("callback_data"), eyes.callback("kDataIndex"));
     add("callback: receiver", truth("callback_this"), eyes.callback("kHolderIndex"));
-    add("callback: new target", truth("undefined"), eyes.callback("kNewTargetIndex"));
+    if eyes.in_frame() {
+        add("callback: new target", truth("callback_function"), eyes.new_target());
+    } else {
+        add("callback: new target", truth("undefined"), eyes.callback("kNewTargetIndex"));
+    }
     add("callback: return value", truth("callback_return_index"), eyes.sees(returned));
     add("callback: this", truth("callback_this"), eyes.this());
     add("callback: argument 0", truth("callback_argument_0"), eyes.argument(0));
     add("callback: argument 1", truth("callback_argument_1"), eyes.argument(1));
     add("callback: length", truth("callback_length"), eyes.length());
     add("callback: default result", eyes.first_result(), eyes.callback("kReturnValueDefaultValueIndex"));
+    if eyes.reads("kTargetIndex") {
+        let target = eyes.info_constant("kTargetIndex");
+        add("callback: what has its data", truth("callback_target_index"), eyes.sees(target));
+    }
 }
 
 /// Getters and setters: what V8 hands over, and whether they are to throw (`PropertyCallbackInfo::ShouldThrowOnError`).
@@ -141,13 +169,19 @@ fn accessors(eyes: &Eyes, add: Add) {
     let [get, set] = [GETTER, SETTER].map(|accessor| move |index: &str| eyes.accessor(accessor, index));
     let returned = eyes.constant(&format!("{}::kReturnValueIndex", GETTER.0));
     add("getter: isolate", truth("isolate"), get("kIsolateIndex"));
-    add("getter: data", truth("property_data"), get("kDataIndex"));
+    add("getter: data", truth("property_data"), eyes.accessors_data(GETTER));
     add("getter: receiver", truth("property_this"), get("kThisIndex"));
     add("getter: holder", truth("property_holder"), get("kHolderIndex"));
     add("getter: return value", truth("property_return_index"), eyes.sees(returned));
-    add("getter: does not throw", eyes.tagged("kDontThrow"), get("kShouldThrowOnErrorIndex"));
+    if eyes.in_frame() {
+        // There the word is for setters only.
+        let throws = eyes.accessor(REFLECT_SETTER, "kShouldThrowOnErrorIndex");
+        add("setter: Reflect.set does not throw", eyes.tagged("kDontThrow"), throws);
+    } else {
+        add("getter: does not throw", eyes.tagged("kDontThrow"), get("kShouldThrowOnErrorIndex"));
+    }
     add("setter: isolate", truth("isolate"), set("kIsolateIndex"));
-    add("setter: data", truth("property_data"), set("kDataIndex"));
+    add("setter: data", truth("property_data"), eyes.accessors_data(SETTER));
     add("setter: receiver", truth("property_holder"), set("kThisIndex"));
     add("setter: holder", truth("property_holder"), set("kHolderIndex"));
     // A setter's result begins as a getter's does, since V8 13 as true.
@@ -189,6 +223,9 @@ const EXTENTS: [(&str, &str); 6] = [
     ("extent v8::HeapCodeStatistics", "v8::HeapCodeStatistics"),
 ];
 
+/// The scope that lets a handle out: since V8 12 a class of its own, whose constructor is a function where others are inline.
+const EXTENT_SINCE_12: (&str, &str) = ("extent v8::EscapableHandleScopeBase", "v8::EscapableHandleScopeBase");
+
 /// What inlined code comes to.
 enum Inlined {
     /// The value, or nothing where it would read memory that is not there.
@@ -207,25 +244,21 @@ struct Accessor(&'static str, &'static str);
 
 const GETTER: Accessor = Accessor("v8::PropertyCallbackInfo<v8::Value>", "property_info");
 const SETTER: Accessor = Accessor("v8::PropertyCallbackInfo<void>", "property_set_info");
+const REFLECT_SETTER: Accessor = Accessor("v8::PropertyCallbackInfo<void>", "reflect_set_info");
 
 struct Eyes<'a> {
     facts: &'a Facts,
     seen: &'a Observation,
 }
 
-/// Leaves with "no fact" if the number is not known.
-macro_rules! known {
-    ($value:expr) => {
-        match $value {
-            Some(value) => value,
-            None => return Inlined::NoFact,
-        }
-    };
-}
-
 impl Eyes<'_> {
     fn constant(&self, name: &str) -> Option<u64> {
         self.facts.constants.get(name).map(|value| *value as u64)
+    }
+
+    /// Whether code of this V8's headers reads constants of this plain name.
+    fn reads(&self, name: &str) -> bool {
+        self.facts.read.contains(name)
     }
 
     /// A constant of `v8::internal::Internals`.
@@ -355,16 +388,24 @@ impl Eyes<'_> {
         )
     }
 
-    /// A word of the implicit arguments.
+    /// Where the words of a call are.
+    fn words_of_call(&self) -> Option<Option<u64>> {
+        if self.in_frame() {
+            Some(self.seen.truth("callback_info"))
+        } else {
+            self.info_value("implicit_args_")
+        }
+    }
+
+    /// One of them.
     fn callback(&self, index: &str) -> Inlined {
-        let (index, arguments) =
-            (known!(self.info_constant(index)), known!(self.info_value("implicit_args_")));
-        Inlined::Sees(arguments.and_then(|at| self.seen.word(at.wrapping_add(index.wrapping_mul(8)))))
+        let (index, words) = (known!(self.info_constant(index)), known!(self.words_of_call()));
+        Inlined::Sees(words.and_then(|at| self.seen.word(at.wrapping_add(index.wrapping_mul(8)))))
     }
 
     /// The word that becomes the result of a function that sets none (`ReturnValue::GetDefaultValue`).
     fn first_result(&self) -> Option<u64> {
-        let at = self.info_value("implicit_args_")??;
+        let at = self.words_of_call()??;
         self.seen.word(at.wrapping_add(self.seen.truth("callback_return_index")?.wrapping_mul(8)))
     }
 
@@ -373,7 +414,8 @@ impl Eyes<'_> {
         let index = known!(self.constant(&format!("{record}::{index}")));
         let (offset, size) = known!(self.field_of(record, "args_"));
         let at = self.seen.truth(written).map(|info| info.wrapping_add(offset));
-        let at = at.and_then(|at| if size == 8 { self.seen.word(at) } else { Some(at) });
+        let points = size == 8 && !self.in_frame();
+        let at = at.and_then(|at| if points { self.seen.word(at) } else { Some(at) });
         if self.seen.truth(written).is_none() {
             return Inlined::NoFact;
         }
@@ -391,16 +433,25 @@ impl Eyes<'_> {
 
     /// `FunctionCallbackInfo::operator[]`.
     fn argument(&self, index: u64) -> Inlined {
+        if self.in_frame() {
+            return self.argument_in_frame(index);
+        }
         let values = known!(self.info_value("values_"));
         Inlined::Sees(values.and_then(|at| self.seen.word(at.wrapping_add(index.wrapping_mul(8)))))
     }
 
     /// `FunctionCallbackInfo::This`. Until 11.3 its place, before the arguments, has no name.
     fn this(&self) -> Inlined {
+        if self.in_frame() {
+            return self.callback("kReceiverIndex");
+        }
         self.argument(self.info_constant("kThisValuesIndex").unwrap_or(u64::MAX))
     }
 
     fn length(&self) -> Inlined {
+        if self.in_frame() {
+            return self.callback("kArgcIndex");
+        }
         Inlined::Sees(known!(self.info_value("length_")))
     }
 

@@ -19,7 +19,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// `observe.cc`, compiled by build.rs.
+/// `observe/observe.cc`, compiled by build.rs.
 pub(super) const OBSERVER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/observe.so"));
 
 /// How long a host may take. The observer ends its process a little earlier.
@@ -54,10 +54,12 @@ pub enum ProbeError {
     #[error("the guest's facts lack {0}")]
     Facts(&'static str),
     /// The host's file was started and nothing came of it.
-    #[error("\"{}\" was started with the observer in place of its main function and nothing came of it: it lacks a function that brings a V8 up, or its V8 is too different", host.display())]
+    #[error("\"{}\" was started with the observer in place of its main function and nothing came of it: {why}", host.display())]
     Nothing {
         /// The file.
         host: PathBuf,
+        /// The step at which the observer stopped, and the functions that it did not find or what ended it.
+        why: String,
     },
 }
 
@@ -65,7 +67,8 @@ pub enum ProbeError {
 /// guest with these facts. `folders` is the `LD_LIBRARY_PATH` of the process that the host runs in.
 ///
 /// # Errors
-/// See [`ProbeError`]. An observation that broke off is given as far as it went: its missing parts are unknown.
+/// See [`ProbeError`]. An observation that broke off is given as far as it went: its missing parts are unknown, and
+/// [`Observation::broke_off`] says where.
 pub fn observe(host: &Path, facts: &Facts, folders: Option<&OsStr>) -> Result<Observation, ProbeError> {
     let numbers = numbers(facts)?;
     let system = |source| ProbeError::System { host: host.into(), source };
@@ -85,8 +88,11 @@ pub fn observe(host: &Path, facts: &Facts, folders: Option<&OsStr>) -> Result<Ob
     drop(write);
     let text = read_all(read).map_err(system)?;
     let seen = Observation::parse(&text);
-    let nothing = || ProbeError::Nothing { host: host.clone() };
-    seen.truth("undefined").map(|_| seen).ok_or_else(nothing)
+    if seen.truth("undefined").is_some() {
+        return Ok(seen);
+    }
+    let why = seen.broke_off().unwrap_or_else(|| "it could not run a script".to_owned());
+    Err(ProbeError::Nothing { host, why })
 }
 
 /// What is started, and with what.

@@ -175,14 +175,14 @@ impl Pair<'_> {
             None => Err("the V8 that the guest was compiled for is not in the catalogue".to_owned()),
             Some(_) if !self.file_is(id) => Err("its file is not the one that was loaded".to_owned()),
             Some(abi) => observe(self.host, abi.facts(), settings.folders.as_deref())
-                .map(|seen| (judge(abi.facts(), &seen), seen.complete))
+                .map(|seen| (judge(abi.facts(), &seen), seen.broke_off()))
                 .map_err(|error| error.to_string()),
         };
-        let (checks, complete) = match seen {
+        let always = settings.policy == Policy::Always;
+        let refused = |why| Err(Error::NotProbed { host: self.host.into(), why });
+        let (checks, broke_off) = match seen {
             Ok(seen) => seen,
-            Err(why) if settings.policy == Policy::Always => {
-                return Err(Error::NotProbed { host: self.host.into(), why })
-            }
+            Err(why) if always => return refused(why),
             Err(why) => return Ok(unseen(How::NotObserved, why)),
         };
         let differ: Vec<_> = checks.iter().filter_map(Check::difference).collect();
@@ -190,10 +190,13 @@ impl Pair<'_> {
             return Err(Error::ProbeDiffers { host: self.host.into(), differ });
         }
         let with = |outcome| checks.iter().filter(move |check| check.outcome == outcome);
-        let broken = if complete { "" } else { "the observation broke off" };
+        let why = broke_off.map(|why| format!("the observation is not whole: {why}"));
+        if let (true, Some(why)) = (always, &why) {
+            return refused(why.clone());
+        }
         Ok(Standing {
-            how: if complete { How::Observed } else { How::NotObserved },
-            why: broken.to_owned(),
+            how: if why.is_none() { How::Observed } else { How::NotObserved },
+            why: why.unwrap_or_default(),
             agree: with(Outcome::Agrees).count(),
             unknown: with(Outcome::Unknown).map(|check| check.what.to_owned()).collect(),
         })

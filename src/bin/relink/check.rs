@@ -9,6 +9,7 @@ use relink::abi::gate::{compiled_for, judge_note, served_note, Verdict};
 use relink::abi::line;
 use relink::abi::probe::{judge as judge_live, observe, Check, Outcome};
 use relink::abi::remedy::warnings;
+use relink::abi::version::V8Version;
 use relink::address::LoadBias;
 use relink::elf::arch::Arch;
 use relink::elf::{Dynamic, ElfError, FileImage, SymbolTable};
@@ -85,20 +86,22 @@ struct Probe {
     agree: usize,
     differ: Vec<Check>,
     unknown: Vec<&'static str>,
-    /// Why nothing was observed.
+    /// Why nothing was observed, or not all.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
 }
 
 impl Probe {
-    fn run(host: &Path, guest: &Fingerprint) -> Self {
+    /// Observes a host for the numbers of this V8, which the guest's inlined code would have there.
+    fn run(host: &Path, numbers: Option<V8Version>) -> Self {
         let folders = std::env::var_os("LD_LIBRARY_PATH");
-        let facts = guest.version.and_then(|v| known_abis(v).pop()).map(|abi| abi.facts());
-        let seen = facts.ok_or_else(|| "the guest's V8 is not in the catalogue".to_owned());
+        let facts = numbers.and_then(|v| known_abis(v).pop()).map(|abi| abi.facts());
+        let seen = facts.ok_or_else(|| "the V8 of the guest's numbers is not in the catalogue".to_owned());
         let seen = seen.and_then(|f| {
-            observe(host, f, folders.as_deref()).map(|seen| judge_live(f, &seen)).map_err(|e| e.to_string())
+            let seen = observe(host, f, folders.as_deref()).map_err(|e| e.to_string())?;
+            Ok((judge_live(f, &seen), seen.broke_off()))
         });
-        let (checks, why) = seen.map_or_else(|why| (Vec::new(), Some(why)), |checks| (checks, None));
+        let (checks, why) = seen.unwrap_or_else(|why| (Vec::new(), Some(why)));
         let with = |outcome| checks.iter().filter(move |c| c.outcome == outcome);
         Self {
             agree: with(Outcome::Agrees).count(),
@@ -109,13 +112,16 @@ impl Probe {
     }
 
     fn text(&self) -> Vec<String> {
-        let counts = format!("{} checks agree, {} differ", self.agree, self.differ.len());
+        let broke_off = self.why.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
+        let nothing = self.why.as_deref().unwrap_or_default();
+        let seen = self.agree + self.differ.len() + self.unknown.len() > 0;
+        let counts = format!("{} checks agree, {} differ{broke_off}", self.agree, self.differ.len());
         let unknown = if self.unknown.is_empty() {
             String::new()
         } else {
             format!(", unknown: {}", self.unknown.join(", "))
         };
-        let mut lines = vec![format!("  live probe: {}{unknown}", self.why.as_ref().unwrap_or(&counts))];
+        let mut lines = vec![format!("  live probe: {}{unknown}", if seen { &counts } else { nothing })];
         lines.extend(
             self.differ.iter().filter_map(Check::difference).map(|check| format!("    differs: {check}")),
         );
@@ -159,9 +165,15 @@ pub fn run(options: &Options) -> Result<u8, Failure> {
         degraded: Vec::new(),
         adapters: Vec::new(),
         warnings: warnings(&wanted, &host.fingerprint),
-        probe: options.probe.then(|| Probe::run(host.path, &wanted)),
+        probe: None,
         no_plan: None,
     };
+    if options.probe {
+        // Where code of ours bridges, the guest's layout table has the host's numbers.
+        let bridged = matches!(answer.abi, Verdict::Bridgeable { .. });
+        let numbers = if bridged { host.fingerprint.version } else { wanted.version };
+        answer.probe = Some(Probe::run(host.path, numbers));
+    }
     answer.symbols(host.stand_ins(&parts, &note));
     let status = answer.conclude();
     if options.json {
