@@ -177,6 +177,16 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// What nothing but the live probe tells of the host's V8 was not seen.
+    #[error("refused: nothing in \"{}\" tells the {what} of its V8, and the live probe did not see it ({why}); allow the probe (RELINK_PROBE=auto), or take a host whose V8 has data for debuggers (symbols v8dbg_)", host.display())]
+    Unseen {
+        /// The host's file.
+        host: PathBuf,
+        /// The check that has to be made.
+        what: &'static str,
+        /// What came of the probe.
+        why: String,
+    },
     /// Node cannot be in an isolate of this host's.
     #[error("Node in an isolate of the host's is there for V8 10.2 with a guest compiled for it, and the host's V8 is {host}; take a guest with an isolate of its own (RELINK_OWN_THREAD, RELINK_TICKED)")]
     NoSharing {
@@ -355,6 +365,7 @@ impl Error {
             Self::AddOnOfOtherV8 { .. } => "E0408",
             Self::ProbeDiffers { .. } => "E0410",
             Self::NotProbed { .. } => "E0411",
+            Self::Unseen { .. } => "E0413",
             Self::NoSharing { .. } => "E0412",
             Self::Stage { .. } => "E0501",
             Self::UnexpectedSlot { .. } => "E0502",

@@ -7,7 +7,7 @@ mod support;
 
 use process::{Ended, Program};
 use relink::config;
-use relink::kit::{extra_hosts, hosts, progress, KitError};
+use relink::kit::{adapter, extra_hosts, hosts, progress, KitError};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::parts;
@@ -66,21 +66,24 @@ fn node_20_refuses_a_guest_of_node_18() {
 /// Debian 12's, for which the wheel of `stpyv8` is.
 const PYTHON: &str = "/usr/bin/python3.11";
 
-/// A Python program that uses its own V8 for two seconds and ends with 7.
-fn python() -> Program {
-    let library = fetched(extra_hosts::wheel(&extra_hosts::STPYV8, progress::terminal().as_ref()));
+/// A Python program that uses its own V8 until `end` (Python's condition), and ends with 7.
+fn python(wheel: &extra_hosts::Wheel, end: &str) -> Program {
+    let library = fetched(extra_hosts::wheel(wheel, progress::terminal().as_ref()));
     let folder = library.parent().expect("a folder").display().to_string();
     let program = Program::new(PYTHON);
-    let source = "import sys, time\nsys.path.insert(0, sys.argv[1])\nimport STPyV8\n\
-                  with STPyV8.JSContext() as context:\n    for i in range(40):\n        \
-                  print(context.eval('[1, 2, 3].map(x => x * %d).join()' % i), flush=True); time.sleep(.05)\n\
-                  sys.exit(7)\n";
-    let file = program.file("host.py", source).display().to_string();
+    let source = format!(
+        "import os, sys, time\nsys.path.insert(0, sys.argv[1])\nimport STPyV8\n\
+         with STPyV8.JSContext() as context:\n    i = 0\n    while not ({end}):\n        \
+         print(context.eval('[1, 2, 3].map(x => x * %d).join()' % i), flush=True); time.sleep(.05)\n        \
+         i += 1\nsys.exit(7)\n"
+    );
+    let file = program.file("host.py", &source).display().to_string();
     program.args(&[&file, &folder])
 }
 
 #[test]
 fn python_with_a_v8_of_its_own_goes_on() {
+    let python = || python(&extra_hosts::STPYV8, "i == 40");
     let plain = python().run();
     assert_eq!((plain.code(), plain.stdout.lines().count()), (7, 40), "{}", plain.stderr);
     for guest in [&parts().guest, &parts().libv8] {
@@ -93,6 +96,39 @@ fn python_with_a_v8_of_its_own_goes_on() {
             ended.report()
         );
     }
+}
+
+/// A V8 that is in no Node: without inspector, hooks and fields of promises, its flags frozen, its ICU without data, no heap of C++ objects
+/// set up, and no data for debuggers, so that only the live probe tells how many bits small integers have.
+#[test]
+fn python_with_a_v8_that_lacks_parts_gets_node_and_goes_on() {
+    let unit = adapter::unit("10.2-on-12.9").expect("a unit");
+    fetched(adapter::build(unit, progress::terminal().as_ref()));
+    let until_reported = "os.path.exists(os.path.join(os.path.dirname(sys.argv[0]), 'report.json'))";
+    let program = python(&extra_hosts::STPYV8_12_9, until_reported).relinked(&script("features.js"));
+    let program = program.env(config::GUEST, &parts().guest).env(config::HOST, "python3.11");
+    let ended = program.guest_output_to_file().run();
+    assert!(ended.report().error.is_none(), "{:?}", ended.report().error);
+    let said = ended.guest_output();
+    let failed: Vec<_> = said.lines().filter_map(|l| l.strip_prefix("FAIL ")?.split(' ').next()).collect();
+    assert_eq!(failed, ["intl", "inspector", "cpu-profile"], "{said}\n{}", ended.stderr);
+    assert_eq!(said.lines().last(), Some("features: 42 ok, 3 failed"));
+    assert_eq!((ended.outcome(), ended.code()), (("finished", 1), 7), "{}", ended.stderr);
+    let expected = (0..).map(|n| format!("{n},{},{}", n * 2, n * 3));
+    assert!(ended.stdout.lines().zip(expected).all(|(line, wanted)| line == wanted), "{}", ended.stdout);
+    assert!(ended.report().degraded.iter().any(|lost| lost.contains("inspector")), "{:?}", ended.report());
+    assert!(!ended.report().flags_dropped.is_empty(), "{:?}", ended.report());
+}
+
+/// What only the live probe tells is asked for though the probe is switched off.
+#[test]
+fn what_nothing_tells_of_a_host_has_to_be_seen() {
+    let python = || python(&extra_hosts::STPYV8_12_9, "i == 20");
+    let plain = python().run();
+    assert_eq!(plain.code(), 7, "{}", plain.stderr);
+    let program = python().relinked_source("1").env(config::GUEST, &parts().guest);
+    let ended = program.env(config::HOST, "python3.11").env(config::PROBE, "never").run();
+    refused(&ended, &plain, "E0413", &["bits of a small integer", "RELINK_PROBE"]);
 }
 
 /// A game server that is linked with another V8 besides, which it does not use.

@@ -1,8 +1,13 @@
 // inspector.cc: V8Inspector and its client between an older guest and a host of V8 10.8 or later.
 #include "guest.h"
+#include "no_inspector.h"
 #include "unit.h"
 
 #ifdef RELINK_INSPECTOR
+
+// V8Inspector::create, null where an embedder has built V8 without the inspector.
+extern "C" __attribute__((weak)) void relink_hosts_inspector() __asm__(
+    "_ZN12v8_inspector11V8Inspector6createEPN2v87IsolateEPNS_17V8InspectorClientE");
 
 namespace relink {
 namespace {
@@ -270,6 +275,7 @@ class Inspector final : public guest::Inspector {
 
 extern "C" RELINK_UNIT_API std::unique_ptr<guest::Inspector> relink_unit_inspector(v8::Isolate* isolate,
                                                                                    guest::InspectorClient* client) {
+  if (relink_hosts_inspector == nullptr) return relink::no_inspector();
   return std::make_unique<relink::Inspector>(isolate, client);
 }
 

@@ -124,7 +124,9 @@ RELINK_BRIDGE_API void relink_adapter_TracingController_UpdateTraceEventDuration
 
 // Node asks before it gives a message to V8's inspector, and answers what is not V8's itself: that there is no such method.
 RELINK_BRIDGE_API bool relink_adapter_InspectorSession_canDispatchMethod(v8_inspector::StringView method) {
-  return relink::host().may_inspect() != 0 && v8_inspector::V8InspectorSession::canDispatchMethod(method);
+  using v8_inspector::V8InspectorSession;
+  if (&V8InspectorSession::canDispatchMethod == nullptr || relink::host().may_inspect() == 0) return false;
+  return V8InspectorSession::canDispatchMethod(method);
 }
 
 // For the host's own slots: V8 must not be disposed under a guest that could not be stopped, nor its platform after that.

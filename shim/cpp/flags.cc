@@ -2,15 +2,21 @@
 // that the host's V8 does not know although the guest's does are dropped instead of failing Node's start.
 //
 // V8's SetFlagsFromCommandLine(remove_flags = true) is the quiet way to ask: it takes the flags it knows out of the
-// list, leaves the others and prints nothing about them. Each flag is offered alone.
+// list, leaves the others and prints nothing about them. Each flag is offered alone. A V8 may have frozen its flags when it was
+// initialised (since 10.5 it does, unless told otherwise, as Node tells it); then none can be set, and each is dropped.
 #include <cstring>
 #include <string>
 #include <vector>
 
 #include "internal.h"
 
+// v8::internal::FlagList::IsFrozen (src/flags/flags.h), null where the host's V8 has or shows none.
+extern "C" __attribute__((weak)) bool relink_flags_are_frozen() __asm__("_ZN2v88internal8FlagList8IsFrozenEv");
+
 namespace relink {
 namespace {
+
+bool frozen() { return relink_flags_are_frozen != nullptr && relink_flags_are_frozen(); }
 
 char normal(char c) { return c == '_' ? '-' : c; }
 
@@ -58,6 +64,10 @@ bool needs_log(const char* flag) {
 
 // Sets one flag or drops a foreign one; returns how many of argv are done with, 0 if the flag is unknown.
 int set_or_drop(char** argv, int argc, bool* any_set) {
+  if (frozen()) {
+    report(RELINK_EVENT_FLAG_FILTERED, 0, argv[0]);
+    return 1;
+  }
   int taken = offer(argv, argc);
   if (taken > 0) {
     *any_set = true;
@@ -90,7 +100,7 @@ std::vector<std::string> words(const char* text, size_t length) {
 
 // --help prints and stays set: it would print again at the next flag of anyone's.
 bool print_help(const std::vector<std::string>& flags) {
-  if (flags.size() != 1 || flags[0] != "--help") return false;
+  if (flags.size() != 1 || flags[0] != "--help" || frozen()) return false;
   v8::V8::SetFlagsFromString("--help");
   char program[] = "relink", off[] = "--no-help";
   char* list[] = {program, off};

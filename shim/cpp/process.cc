@@ -29,7 +29,8 @@ std::atomic<pid_t> g_pid{0};           // of the process that runs the guest; 0:
 // Held while a runtime is opened or closed, and while others look at those that are open. Never while scripts run, and a forked
 // child does not take it.
 std::mutex g_open_lock;
-std::vector<Runtime*> g_open;
+// Lives for ever: one that was given up stays in it, and the host's platform may be asked until the process is gone.
+std::vector<Runtime*>& g_open = *new std::vector<Runtime*>;
 
 // Held while an environment is made.
 std::timed_mutex g_making;

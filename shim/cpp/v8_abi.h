@@ -311,7 +311,8 @@ static_assert(sizeof(StringView) == 24, "v8-inspector.h");
 // v8-inspector.h
 class V8InspectorSession {
  public:
-  static bool canDispatchMethod(StringView method);
+  // Null where the host's V8 was built without its inspector.
+  __attribute__((weak)) static bool canDispatchMethod(StringView method);
 };
 
 }  // namespace v8_inspector

@@ -6,6 +6,7 @@ use super::catalogue::{known_abis, profile_of, Facts, KnownAbi, Profile, CXX_WIT
 use super::compare::{breaking, unknown_parts, Change};
 use super::layout::{covers, words, Field};
 use super::line::Line;
+use super::probe::SMALL_INTEGER_BITS;
 use super::remedy::{for_unknown, other_guest, several_layouts};
 pub use super::verdict::Verdict;
 use super::version::V8Version;
@@ -22,12 +23,18 @@ pub struct Admitted {
     profile: &'static Profile,
     numbers: Option<V8Version>,
     layout: Vec<i32>,
+    to_be_seen: Option<&'static str>,
 }
 
 impl Admitted {
     /// The verdict, which is no refusal.
     pub fn verdict(&self) -> &Verdict {
         &self.verdict
+    }
+
+    /// The check of the live probe that has to be made before the guest is brought in: what nothing else tells of this host.
+    pub fn to_be_seen(&self) -> Option<&'static str> {
+        self.to_be_seen
     }
 
     /// The profile that host and guest share, or the guest's where an adapter unit stands between.
@@ -102,6 +109,9 @@ fn judge_with(
 ) -> Verdict {
     let layout = note.map_or(&[][..], |note| &note.layout);
     let mut differences = configuration(guest, host);
+    if note.is_some() && is_untold(host) {
+        differences.retain(|change| change.fact != SMALL_INTEGERS);
+    }
     let mut remedies = Vec::new();
     if !differences.is_empty() {
         remedies.push("take a guest that was compiled for the host's V8 and with its C++ library".into());
@@ -206,7 +216,20 @@ pub fn admit(note: &GuestNote, host: &Fingerprint) -> Result<Admitted, Error> {
         Verdict::Bridgeable { .. } => host.version,
         Verdict::Identical { .. } => guest.version,
     };
-    Ok(Admitted { verdict, profile: served_note(note, host)?, numbers, layout: layout(note, host)? })
+    let to_be_seen = is_untold(host).then_some(SMALL_INTEGER_BITS);
+    Ok(Admitted {
+        verdict,
+        profile: served_note(note, host)?,
+        numbers,
+        layout: layout(note, host)?,
+        to_be_seen,
+    })
+}
+
+/// Whether nothing in the host's file tells how many bits its small integers have: without pointer compression, where they are 32 or 31,
+/// only data for debuggers does. The live probe sees it.
+pub fn is_untold(host: &Fingerprint) -> bool {
+    host.smi_bits.is_none() && host.tagged_size == Some(8)
 }
 
 /// The same for a guest without a note, by what it was compiled for.
@@ -343,6 +366,8 @@ fn unknown(whose: &str, version: V8Version) -> (Change, String) {
     (change, for_unknown(whose, version))
 }
 
+const SMALL_INTEGERS: &str = "small integers";
+
 /// Facts of the build configuration that change the ABI whatever the version.
 fn configuration(guest: &Fingerprint, host: &Fingerprint) -> Vec<Change> {
     let bytes = |size: Option<u32>| size.map(|n| format!("{n} bytes"));
@@ -350,7 +375,7 @@ fn configuration(guest: &Fingerprint, host: &Fingerprint) -> Vec<Change> {
     let library = |cxx: Option<CxxLibrary>| cxx.map(|c| c.0.to_owned());
     [
         ("tagged words (pointer compression)", bytes(guest.tagged_size), bytes(host.tagged_size)),
-        ("small integers", bits(guest.smi_bits), bits(host.smi_bits)),
+        (SMALL_INTEGERS, bits(guest.smi_bits), bits(host.smi_bits)),
         ("C++ library", library(guest.cxx), library(host.cxx)),
     ]
     .into_iter()

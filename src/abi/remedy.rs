@@ -1,6 +1,7 @@
 //! What would cure a refusal, and what is to be said of a pair that passes.
 
 use super::catalogue::{known, known_abis, KnownAbi};
+use super::gate::is_untold;
 use super::line;
 use super::version::V8Version;
 use crate::host::Fingerprint;
@@ -67,11 +68,13 @@ pub(super) fn several_layouts(whose: &str, version: V8Version) -> Option<String>
 }
 
 /// What a pair that passes rests on without having been seen itself: versions whose own headers nobody has looked at, between
-/// two whose headers have the same facts.
+/// two whose headers have the same facts; and a fact of the host that only the live probe sees.
 pub fn warnings(guest: &Fingerprint, host: &Fingerprint) -> Vec<String> {
+    let untold = "nothing in the host's file tells how many bits its V8's small integers have: the live probe has to see it";
     [("guest", guest), ("host", host)]
         .into_iter()
         .filter_map(|(whose, v8)| unsampled(whose, v8.version?))
+        .chain(is_untold(host).then(|| untold.to_owned()))
         .collect()
 }
 

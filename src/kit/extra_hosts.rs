@@ -29,6 +29,13 @@ pub const STPYV8: Wheel = Wheel {
     library: "_STPyV8.cpython-311-x86_64-linux-gnu.so",
 };
 
+/// V8 12.9 as a module of CPython 3.11.
+pub const STPYV8_12_9: Wheel = Wheel {
+    package: "stpyv8==12.9.202.27",
+    sha256: "524b5c597904aa35330c40e681a677eb2fdab0bce983c00d4d290717303b23e3",
+    ..STPYV8
+};
+
 /// V8 14.4 with Chromium's libc++ as a plain shared library.
 pub const MINI_RACER: Wheel = Wheel {
     package: "mini-racer==0.14.1",

@@ -164,7 +164,8 @@ pub fn bind<T>(
     lock(report).notes.extend(warnings(&gate::compiled_for(&note), &provider.fingerprint));
     if let Some(settings) = ask.probe {
         let (host, guest) = (&provider.module.path, parts[0].build());
-        let pair = Pair { host, image: &image, numbers: admitted.numbers(), guest: &guest };
+        let (numbers, must) = (admitted.numbers(), admitted.to_be_seen());
+        let pair = Pair { host, image: &image, numbers, guest: &guest, must };
         let standing = clock.time("probe", || pair.standing(settings))?;
         lock(report).probe = Some(standing);
     }

@@ -1,6 +1,7 @@
 //! What the stages put into the report.
 
 use super::{AdapterUse, Report};
+use crate::abi::adapters::absent;
 use crate::abi::gate::VerifiedPlan;
 use crate::guest::GuestNote;
 use crate::host::Provider;
@@ -28,9 +29,10 @@ impl Report {
         let admitted = verified.admitted();
         self.verdict = Some(format!("{}: {}", admitted.verdict().word(), admitted.profile().name));
         self.left_to_the_linker = verified.plan().left_to_the_linker;
-        for binding in verified.plan().bindings.iter().filter(|b| b.image == StagedImage::Guest) {
-            self.count(binding);
-        }
+        let of_guest = || verified.plan().bindings.iter().filter(|b| b.image == StagedImage::Guest);
+        of_guest().for_each(|binding| self.count(binding));
+        let used = of_guest().filter(|b| matches!(b.why, Why::Adapter(_))).map(|b| b.slot.symbol);
+        self.degraded.extend(absent::lost(used).map(str::to_owned));
     }
 
     /// What scripts of the guest are told of it.

@@ -1,5 +1,6 @@
 //! The catalogue of adapters: functions that stand in for a V8 symbol. Their code is in shim/cpp.
 
+pub mod absent;
 mod from_12_4;
 mod node_24;
 mod units;

@@ -1,6 +1,7 @@
 //! Adapter units: what stands between a neutral guest and a host whose V8 is of another line. Each is compiled by the kit from
 //! shim/adapters against the real headers of the host's V8, and loaded beside the bridge of the guest's line.
 
+use super::absent::ABSENT;
 use super::from_12_4::{FROM_12_4, FROM_12_4_SINCE_13_6, FROM_12_4_SINCE_14_6};
 use super::node_24::{FROM_13_6, FROM_13_6_SINCE_14_6};
 use super::{always, missing, Adapter};
@@ -120,7 +121,7 @@ impl Unit {
     /// Its adapters, one for each symbol.
     pub fn adapters(&self) -> Vec<&'static Adapter> {
         let mut all: Vec<&'static Adapter> = Vec::new();
-        for adapter in self.changes().flat_map(|layer| layer.adapters) {
+        for adapter in ABSENT.iter().chain(self.changes().flat_map(|layer| layer.adapters)) {
             all.retain(|earlier| earlier.symbol != adapter.symbol);
             all.push(adapter);
         }

@@ -19,6 +19,9 @@ use super::Observation;
 use crate::abi::catalogue::Facts;
 use serde::Serialize;
 
+/// What the check is called that tells how many bits small integers have.
+pub const SMALL_INTEGER_BITS: &str = "bits of a small integer";
+
 /// One check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
@@ -105,7 +108,7 @@ fn values(eyes: &Eyes, add: Add) {
     add("least small integer", truth("smi_min"), eyes.sees(eyes.inner("kSmiMinValue")));
     let bits =
         truth("smi_max").and_then(|max| Some(max.checked_add(1)?.ilog2().into())).map(|bits: u64| bits + 1);
-    add("bits of a small integer", bits, eyes.sees(eyes.inner("kSmiValueSize")));
+    add(SMALL_INTEGER_BITS, bits, eyes.sees(eyes.inner("kSmiValueSize")));
     add("bytes of a tagged word", truth("tagged_size"), eyes.sees(eyes.inner("kApiTaggedSize")));
 }
 

@@ -11,6 +11,6 @@ mod observation;
 mod run;
 pub mod standing;
 
-pub use judge::{judge, Check, Outcome};
+pub use judge::{judge, Check, Outcome, SMALL_INTEGER_BITS};
 pub use observation::Observation;
 pub use run::{observe, ProbeError};

@@ -74,7 +74,26 @@ pub fn observe(host: &Path, facts: &Facts, folders: Option<&OsStr>) -> Result<Ob
     let system = |source| ProbeError::System { host: host.into(), source };
     let host = std::fs::canonicalize(host).map_err(system)?;
     let plan = launch(&host, folders)?;
-    let environment = environment(&plan, &numbers).map_err(system)?;
+    let first = start(&host, &plan, &numbers);
+    match (&first, plan.library.is_some().then(own_program).flatten()) {
+        (Err(ProbeError::Nothing { .. }), Some(program)) => {
+            start(&host, &Launch { program, ..plan }, &numbers)
+        }
+        _ => first,
+    }
+}
+
+/// This process's program, to carry a library that needs it: an interpreter's module has functions of the interpreter's.
+fn own_program() -> Option<PathBuf> {
+    let path = std::fs::read_link("/proc/self/exe").ok()?;
+    let bytes = map_file(&path).ok()?;
+    let file = FileImage::parse(&bytes, Arch::native()).ok()?;
+    startable(&path, &file.image).ok().map(|()| path)
+}
+
+fn start(host: &Path, plan: &Launch, numbers: &[(&str, String)]) -> Result<Observation, ProbeError> {
+    let system = |source| ProbeError::System { host: host.into(), source };
+    let environment = environment(plan, numbers).map_err(system)?;
     let program = CString::new(plan.program.as_os_str().as_bytes()).map_err(|e| system(e.into()))?;
     let observer = memory_file(OBSERVER, &[], &[], "observer").map_err(system)?;
     super::apart::try_to_run(&observer).map_err(system)?;
@@ -92,7 +111,7 @@ pub fn observe(host: &Path, facts: &Facts, folders: Option<&OsStr>) -> Result<Ob
         return Ok(seen);
     }
     let why = seen.broke_off().unwrap_or_else(|| "it could not run a script".to_owned());
-    Err(ProbeError::Nothing { host, why })
+    Err(ProbeError::Nothing { host: host.into(), why })
 }
 
 /// What is started, and with what.

@@ -85,6 +85,11 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// Whether a check was made (and agreed), now or before.
+    fn made(&self, check: &str) -> bool {
+        matches!(self.how, How::Observed | How::Cached) && self.unknown.iter().all(|unknown| unknown != check)
+    }
+
     /// One line for people.
     pub fn text(&self) -> String {
         let checks =
@@ -110,6 +115,8 @@ pub struct Pair<'a> {
     pub numbers: Option<V8Version>,
     /// What tells the guest's build from others: its build id.
     pub guest: &'a str,
+    /// A check that has to be made, whatever the policy.
+    pub must: Option<&'static str>,
 }
 
 /// What is kept in the cache.
@@ -123,8 +130,15 @@ impl Pair<'_> {
     /// Looks for what is known, and observes the host's V8 if nothing is and the policy allows it.
     ///
     /// # Errors
-    /// Inlined code and V8 do not agree; or nothing could be observed although the policy asks for it.
+    /// Inlined code and V8 do not agree; nothing could be observed although the policy asks for it; or the check that has to be made
+    /// was not.
     pub fn standing(&self, settings: &Settings) -> Result<Standing, Error> {
+        let standing = self.known(settings)?;
+        let Some(must) = self.must.filter(|check| !standing.made(check)) else { return Ok(standing) };
+        Err(Error::Unseen { host: self.host.into(), what: must, why: standing.text() })
+    }
+
+    fn known(&self, settings: &Settings) -> Result<Standing, Error> {
         if settings.policy == Policy::Never {
             return Ok(unseen(How::Off, "RELINK_PROBE is never".into()));
         }
@@ -267,6 +281,16 @@ mod tests {
         keep(&file, &kept("k", How::Observed, 3)).expect("written");
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).expect("set");
         assert_eq!(recall(&file, "k"), None, "anybody may have written it");
+    }
+
+    #[test]
+    fn a_check_is_made_only_where_something_was_observed() {
+        let seen = |how| kept("k", how, 3).standing;
+        assert!(seen(How::Observed).made("y") && seen(How::Cached).made("y"));
+        assert!(!seen(How::Observed).made("x"), "it could not be made");
+        for how in [How::Proven, How::NotObserved, How::Off] {
+            assert!(!seen(how).made("y"), "{how:?}");
+        }
     }
 
     #[test]

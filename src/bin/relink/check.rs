@@ -2,7 +2,7 @@
 
 use super::{guests, Failure};
 use clap::Args;
-use relink::abi::adapters::{self, When};
+use relink::abi::adapters::{self, absent, When};
 use relink::abi::catalogue::{known_abis, MARKER};
 use relink::abi::compare::Change;
 use relink::abi::gate::{compiled_for, judge_note, served_note, Verdict};
@@ -285,6 +285,7 @@ impl Answer {
         };
         if let Verdict::Bridgeable { adapters, degraded, .. } = &self.abi {
             (self.adapters, self.degraded) = (adapters.clone(), degraded.clone());
+            self.degraded.extend(absent::lost(self.stand_ins.keys().copied()));
         }
         self.result = result;
         status
@@ -298,10 +299,10 @@ impl Answer {
         ];
         match &self.abi {
             Verdict::Identical { abi } => lines.push(format!("  inlined ABI: identical ({abi})")),
-            Verdict::Bridgeable { differences, adapters, degraded } => {
+            Verdict::Bridgeable { differences, adapters, .. } => {
                 lines.push(format!("  inlined ABI: bridged by {}", adapters.join(", ")));
                 lines.extend(listed(differences));
-                lines.extend(degraded.iter().map(|lost| format!("    lost: {lost}")));
+                lines.extend(self.degraded.iter().map(|lost| format!("    lost: {lost}")));
             }
             Verdict::Refused { differences, remedies } => {
                 lines.push(format!("  inlined ABI: {} facts differ (guest -> host)", differences.len()));

@@ -3,7 +3,7 @@
 
 use crate::kit::cache::write_whole;
 use crate::kit::error::{io, KitError, Result};
-use crate::kit::extra_hosts::{self, Wheel, IV8, MINI_RACER, STPYV8};
+use crate::kit::extra_hosts::{self, Wheel, IV8, MINI_RACER, STPYV8, STPYV8_12_9};
 use crate::kit::hosts;
 use crate::kit::progress::Progress;
 use nix::sys::signal::{kill, Signal};
@@ -63,6 +63,7 @@ pub fn all() -> Vec<Host> {
         ("gameserver", Kind::Gameserver),
         ("r", Kind::R),
         ("stpyv8", Kind::Python("STPyV8", &STPYV8)),
+        ("stpyv8-12.9", Kind::Python("STPyV8", &STPYV8_12_9)),
         ("iv8", Kind::Python("iv8", &IV8)),
         ("mini-racer", Kind::Python("py_mini_racer", &MINI_RACER)),
     ];

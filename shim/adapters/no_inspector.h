@@ -1,0 +1,18 @@
+// no_inspector.h: what a guest gets where the host's V8 was built without its inspector.
+#ifndef RELINK_UNIT_NO_INSPECTOR_H_
+#define RELINK_UNIT_NO_INSPECTOR_H_
+
+#include "guest.h"
+
+#ifdef RELINK_INSPECTOR
+
+namespace relink {
+
+// An inspector that does nothing with what it is told.
+std::unique_ptr<guest::Inspector> no_inspector();
+
+}  // namespace relink
+
+#endif  // RELINK_INSPECTOR
+
+#endif  // RELINK_UNIT_NO_INSPECTOR_H_
