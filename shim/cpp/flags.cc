@@ -13,6 +13,10 @@
 // v8::internal::FlagList::IsFrozen (src/flags/flags.h), null where the host's V8 has or shows none.
 extern "C" __attribute__((weak)) bool relink_flags_are_frozen() __asm__("_ZN2v88internal8FlagList8IsFrozenEv");
 
+// v8::internal::FlagList::EnforceFlagImplications (src/flags/flags.h), likewise; since 13.6 only .symtab names it.
+extern "C" __attribute__((weak)) void relink_flags_enforce() __asm__(
+    "_ZN2v88internal8FlagList23EnforceFlagImplicationsEv");
+
 namespace relink {
 namespace {
 
@@ -80,8 +84,12 @@ int set_or_drop(char** argv, int argc, bool* any_set) {
   return taken;
 }
 
-// V8 enforces what flags imply when it is initialised; the host's already is. SetFlagsFromString does it at its end.
-void enforce_implications() { v8::V8::SetFlagsFromString(""); }
+// V8 enforces what flags imply when it is initialised; the host's already is.
+void enforce_implications() {
+  if (relink_flags_enforce != nullptr) return relink_flags_enforce();
+  // Does so at its end, up to V8 12.4.
+  v8::V8::SetFlagsFromString("");
+}
 
 std::vector<std::string> words(const char* text, size_t length) {
   std::vector<std::string> found;

@@ -4,7 +4,7 @@
 //! (`catalogue/profiles.rs`). The numbers are checked against the real headers by tests/headers.rs.
 
 use super::adapters::{Adapter, SHARED_10_2, V8_10_2, V8_11_3, V8_12_4, V8_13_6};
-use super::catalogue::{ISOLATE_COUNTER, SHARED_READ_ONLY_HEAP};
+use super::catalogue::{FLAG_FUNCTIONS, ISOLATE_COUNTER, SHARED_READ_ONLY_HEAP};
 use super::version::V8Version;
 use crate::error::Error;
 use crate::host::Fingerprint;
@@ -33,6 +33,8 @@ const OF_NODE: u32 = 6;
 const UNREGISTER_ISOLATE: u32 = 4;
 /// The first V8 of those known that counts its isolates (`IsolateGroup`); earlier ones have one read-only heap for all.
 const COUNTS_ISOLATES: (u32, u32) = (13, 6);
+/// The first V8 of those known that freezes its flags.
+const FREEZES_FLAGS: (u32, u32) = (10, 8);
 
 impl Line {
     /// Slots of `node::NodePlatform`'s vtable (src/node_platform.h).
@@ -51,6 +53,15 @@ impl Line {
             ISOLATE_COUNTER
         } else {
             SHARED_READ_ONLY_HEAP
+        }
+    }
+
+    /// Functions (mangled) of V8's own that the bridge calls where there are any, and that V8 may hide.
+    pub fn internal_functions(&self) -> &'static [&'static str] {
+        if self.v8 >= FREEZES_FLAGS {
+            &FLAG_FUNCTIONS
+        } else {
+            &[]
         }
     }
 }

@@ -179,7 +179,8 @@ pub fn bind<T>(
     let adapters = companions.adapters(ask);
     ours = companions.images(ask)?;
     parts.extend(Part::read_all(&ours)?);
-    let internal = [PLATFORM_CELL, line.first_isolate()].into_iter();
+    let internal =
+        [PLATFORM_CELL, line.first_isolate()].into_iter().chain(line.internal_functions().iter().copied());
     let needed = parts.iter().filter(|p| matches!(p.image, StagedImage::Guest | StagedImage::Unit));
     let needed = needed.flat_map(|p| p.inventory.needed_v8());
     let needed = needed.filter(|name| adapters.iter().all(|a| a.when == When::Missing || a.symbol != *name));

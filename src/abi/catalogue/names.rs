@@ -100,3 +100,8 @@ pub const NODE_MODULES: [&str; 3] = ["_ZL7_module", "_module", "node_buffer_modu
 /// A counter in src/execution/isolate.cc (`int`) that every isolate takes its number from: not 0 once the first one is being
 /// made, hence after `V8::Initialize`. V8 13.6 has one read-only heap per group of isolates and no `SoleReadOnlyHeap`.
 pub const ISOLATE_COUNTER: &str = "_ZN2v88internal12_GLOBAL__N_115isolate_counterE";
+
+/// `v8::internal::FlagList` (src/flags/flags.h): whether flags can be set no more, and what is to be done when some were set after
+/// `V8::Initialize` for those that they imply. The bridge calls both (shim/cpp/flags.cc), where V8 has them.
+pub const FLAG_FUNCTIONS: [&str; 2] =
+    ["_ZN2v88internal8FlagList8IsFrozenEv", "_ZN2v88internal8FlagList23EnforceFlagImplicationsEv"];
