@@ -306,6 +306,25 @@ fn node_18_and_20_have_all_features_on_newer_v8s() {
     }
 }
 
+/// Since 12.9 V8 enforces what flags imply only when it is initialised, and the host's already is: --prof alone writes no ticks.
+#[test]
+fn flags_of_a_guest_imply_what_they_do_in_plain_node() {
+    let unit = UNITS.iter().find(|unit| (unit.guest, unit.host) == ((10, 2), (14, 6))).expect("a unit");
+    adapter::build(unit, &Silent).unwrap_or_else(|e| panic!("{} {e}", e.code()));
+    let node = hosts::official_node(host_of(unit), &Silent).unwrap_or_else(|e| panic!("{} {e}", e.code()));
+    let host = Program::new(node).args(&["-e", "setInterval(() => {}, 50)"]);
+    let log = host.file("v8.log", "");
+    let until_there_is_a_tick = format!(
+        "const fs = require('fs'), end = Date.now() + 60_000;\n\
+         while (!fs.readFileSync('{}', 'utf8').includes('\\ntick,')) if (Date.now() > end) process.exit(3);",
+        log.display()
+    );
+    let options = format!(r#"["--prof", "--no-logfile-per-isolate", "--logfile={}"]"#, log.display());
+    let host = host.env(config::NODE_ARGS, options).env(config::GUEST, neutral_guest(18));
+    let ended = host.relinked_source(&until_there_is_a_tick).start().kill_after_guest();
+    assert_eq!(ended.outcome(), ("finished", 0), "{}", ended.stderr);
+}
+
 #[test]
 #[ignore = "builds guests, runs many pairs: minutes; see docs/TESTING.md"]
 fn one_node_18_has_all_features_on_every_v8_with_adapters() {
