@@ -90,6 +90,14 @@ impl Host {
         }
     }
 
+    /// The features that its V8 has not.
+    pub fn lacks(&self) -> &'static [&'static str] {
+        match self.kind {
+            Kind::Python(_, wheel) => wheel.lacks,
+            _ => &[],
+        }
+    }
+
     /// Fetches it, and writes its script into `folder`, where the report will be.
     ///
     /// # Errors
