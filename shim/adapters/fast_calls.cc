@@ -1,6 +1,6 @@
 // fast_calls.cc: fast API calls. What a guest says of its fast functions is compiled in, and V8 reads it.
 //
-// Types were renumbered in 10.7 and in 11.3 and have kept their numbers since. In 12.9 the options that a function may take became
+// Types were renumbered between 10.3 and 10.7, and by 11.3, and have kept their numbers since. In 12.9 the options that a function may take became
 // others, and later no type says any more that an argument is an array: for functions that have one of these V8 is given the slow
 // function alone. Node 18 has none that does.
 #include "fast_calls.h"
@@ -63,7 +63,8 @@ bool is_as_before(const guest::CFunction& function) {
 
 #if RELINK_GUEST < 1103
 
-// A type that the guest has by its number in V8 10.2: kVoid to kAny. kUint8 has come between since, then kPointer and kSeqOneByteString.
+// v8-fast-api-calls.h, CTypeInfo::Type: a type that the guest has by its number in V8 10.2, kVoid to kAny. Since 10.7 kUint8 stands between
+// them, since 11.3 kPointer and kSeqOneByteString, too.
 guest::CTypeInfo hosts_type(guest::CTypeInfo type) {
   constexpr unsigned char kNumbers[] = {0, 1, 3, 4, 5, 6, 7, 8, RELINK_HOST < 1103 ? 9 : 10, RELINK_HOST < 1103 ? 10 : 12,
                                         RELINK_HOST < 1103 ? 11 : 13};

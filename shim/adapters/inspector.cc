@@ -123,19 +123,9 @@ std::unique_ptr<guest::Session> guests_session(V8Inspector* host, int group, V8I
 #else
 
 // A text of one byte per character as Node 18 reads all that it is sent: with two.
-class WideText final : public StringBuffer {
- public:
-  explicit WideText(StringView text) : text_(text.characters8(), text.characters8() + text.length()) {}
-  StringView string() const override { return {text_.data(), text_.size()}; }
-
- private:
-  std::vector<uint16_t> text_;
-};
-
 std::unique_ptr<StringBuffer> wide(std::unique_ptr<StringBuffer> message) {
-  StringView text = message->string();
-  if (!text.is8Bit()) return message;
-  return std::make_unique<WideText>(text);
+  if (!message->string().is8Bit()) return message;
+  return wide_text(message->string());
 }
 
 // The guest's end of a session. Since 14.1 messages may have one byte per character.

@@ -17,7 +17,6 @@ using v8::MaybeLocal;
 using v8::Value;
 using namespace v8_inspector;
 
-// A text of two bytes per character: all guests read these.
 class Text final : public StringBuffer {
  public:
   template <typename Character>
@@ -27,11 +26,6 @@ class Text final : public StringBuffer {
  private:
   std::vector<uint16_t> text_;
 };
-
-std::unique_ptr<StringBuffer> text_of(StringView view) {
-  if (view.is8Bit()) return std::make_unique<Text>(view.characters8(), view.length());
-  return std::make_unique<Text>(view.characters16(), view.length());
-}
 
 // Gets no request: the bridge says that V8 knows none of them, so Node answers each with an error.
 class NoSession final : public guest::InspectorSession {
@@ -113,6 +107,11 @@ class NoInspector final : public guest::Inspector {
 
 }  // namespace
 
+std::unique_ptr<StringBuffer> wide_text(StringView view) {
+  if (view.is8Bit()) return std::make_unique<Text>(view.characters8(), view.length());
+  return std::make_unique<Text>(view.characters16(), view.length());
+}
+
 std::unique_ptr<guest::Inspector> no_inspector() { return std::make_unique<NoInspector>(); }
 
 }  // namespace relink
@@ -120,7 +119,7 @@ std::unique_ptr<guest::Inspector> no_inspector() { return std::make_unique<NoIns
 extern "C" {
 
 RELINK_UNIT_API std::unique_ptr<v8_inspector::StringBuffer> relink_unit_string_buffer(v8_inspector::StringView text) {
-  return relink::text_of(text);
+  return relink::wide_text(text);
 }
 
 }  // extern "C"

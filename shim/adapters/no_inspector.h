@@ -1,4 +1,4 @@
-// no_inspector.h: what a guest gets where the host's V8 was built without its inspector.
+// no_inspector.h: what a guest gets where the host's V8 was built without its inspector, and texts that all guests read.
 #ifndef RELINK_UNIT_NO_INSPECTOR_H_
 #define RELINK_UNIT_NO_INSPECTOR_H_
 
@@ -7,6 +7,9 @@
 #ifdef RELINK_INSPECTOR
 
 namespace relink {
+
+// A text of two bytes per character, whatever it is a copy of.
+std::unique_ptr<v8_inspector::StringBuffer> wide_text(v8_inspector::StringView view);
 
 // An inspector that does nothing with what it is told.
 std::unique_ptr<guest::Inspector> no_inspector();

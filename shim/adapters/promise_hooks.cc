@@ -6,6 +6,8 @@
 #include <mutex>
 #include <vector>
 
+#include "promise_hooks.h"
+
 #include "guest.h"
 #include "unit.h"
 
@@ -51,7 +53,9 @@ std::map<Isolate*, std::vector<Hooks>>& g_hooks = *new std::map<Isolate*, std::v
 
 Local<Function> function_for(Isolate* isolate, Local<Context> context, PromiseHookType type) {
   std::lock_guard<std::mutex> guard(g_lock);
-  for (Hooks& hooks : g_hooks[isolate]) {
+  const auto found = g_hooks.find(isolate);
+  if (found == g_hooks.end()) return {};
+  for (Hooks& hooks : found->second) {
     if (hooks.context == context) return hooks.functions[static_cast<size_t>(type)].Get(isolate);
   }
   return {};
@@ -72,6 +76,16 @@ void run(PromiseHookType type, Local<Promise> promise, Local<Value> parent) {
 }
 
 }  // namespace
+
+void forget_promise_hooks(Isolate* isolate) {
+  std::lock_guard<std::mutex> guard(g_lock);
+  const auto found = g_hooks.find(isolate);
+  if (found == g_hooks.end()) return;
+  // Their handles went with the isolate that had them, so nothing may give them back.
+  new std::vector<Hooks>(std::move(found->second));
+  g_hooks.erase(found);
+}
+
 }  // namespace relink
 
 extern "C" RELINK_UNIT_API void relink_unit_promise_hooks(v8::Context* self, v8::Local<v8::Function> init,

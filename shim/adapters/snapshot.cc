@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "fast_calls.h"
+#include "promise_hooks.h"
 #include "since_13_6.h"
 #include "since_14_1.h"
 #include "since_14_6.h"
@@ -84,6 +85,7 @@ extern "C" RELINK_UNIT_API void relink_unit_isolate_initialize(v8::Isolate* isol
                                                                const guest::CreateParams& params) {
   static v8::StartupData* const hosts = const_cast<v8::StartupData*>(relink::hosts_snapshot());
   relink::describe_fast_calls();
+  relink::forget_promise_hooks(isolate);
   v8::Isolate::CreateParams own;
   relink::hosts_params(params, &own);
   if (own.snapshot_blob == nullptr && hosts != nullptr) {

@@ -18,7 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Sources of the units, by name. A unit is compiled from those that [`Parts::of`] names.
-const FILES: [(&str, &str); 30] = [
+const FILES: [(&str, &str); 31] = [
     ("guest.h", include_str!("../../shim/adapters/guest.h")),
     ("loan.h", include_str!("../../shim/adapters/loan.h")),
     ("slot_of.h", include_str!("../../shim/adapters/slot_of.h")),
@@ -29,6 +29,7 @@ const FILES: [(&str, &str); 30] = [
     ("platform.cc", include_str!("../../shim/adapters/platform.cc")),
     ("no_inspector.h", include_str!("../../shim/adapters/no_inspector.h")),
     ("no_inspector.cc", include_str!("../../shim/adapters/no_inspector.cc")),
+    ("promise_hooks.h", include_str!("../../shim/adapters/promise_hooks.h")),
     ("promise_hooks.cc", include_str!("../../shim/adapters/promise_hooks.cc")),
     ("inspector.cc", include_str!("../../shim/adapters/inspector.cc")),
     ("words.h", include_str!("../../shim/adapters/words.h")),
