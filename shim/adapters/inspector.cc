@@ -1,4 +1,4 @@
-// inspector.cc: V8Inspector and its client between an older guest and a host of V8 10.8 or later.
+// inspector.cc: V8Inspector and its client between a guest and a host whose V8 has others.
 #include "guest.h"
 #include "no_inspector.h"
 #include "unit.h"
@@ -97,9 +97,11 @@ class Client final : public V8InspectorClient {
     return guest_->resourceNameToUrl(name);
   }
   int64_t generateUniqueId() override { return guest_->generateUniqueId(); }
+#if RELINK_HOST >= 1002
   void dispatchError(Local<Context> context, Local<v8::Message> message, Local<Value> value) override {
     guest_->dispatchError(context, message, value);
   }
+#endif
 
  private:
 #if RELINK_GUEST < 1306 && RELINK_HOST >= 1209
@@ -113,7 +115,14 @@ class Client final : public V8InspectorClient {
   guest::InspectorClient* guest_;
 };
 
-#if RELINK_GUEST < 1103 && RELINK_HOST < 1204
+#if RELINK_HOST < 1002
+
+std::unique_ptr<guest::Session> guests_session(V8Inspector* host, int group, V8Inspector::Channel* channel,
+                                               StringView state) {
+  return host->connect(group, channel, state);
+}
+
+#elif RELINK_GUEST < 1103 && RELINK_HOST < 1204
 
 std::unique_ptr<guest::Session> guests_session(V8Inspector* host, int group, V8Inspector::Channel* channel,
                                                StringView state, V8Inspector::ClientTrustLevel trust) {
@@ -239,7 +248,11 @@ class Inspector final : public guest::Inspector {
                               Local<Value> value) override {
     return host_->associateExceptionData(context, exception, key, value);
   }
-#if RELINK_GUEST < 1103
+#if RELINK_HOST < 1002
+  std::unique_ptr<guest::Session> connect(int group, V8Inspector::Channel* channel, StringView state) override {
+    return guests_session(host_.get(), group, channel, state);
+  }
+#elif RELINK_GUEST < 1103
   std::unique_ptr<guest::Session> connect(int group, V8Inspector::Channel* channel, StringView state) override {
     return guests_session(host_.get(), group, channel, state, V8Inspector::kFullyTrusted);
   }

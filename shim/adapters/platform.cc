@@ -153,15 +153,17 @@ class NodePlatform final : public Platform {
   void CallDelayedOnWorkerThread(std::unique_ptr<v8::Task> task, double delay) override {
     node_->CallDelayedOnWorkerThread(std::move(task), delay);
   }
+  // A job calls the platform that it was made for, by the host's slots: hence this one.
   std::unique_ptr<v8::JobHandle> PostJob(v8::TaskPriority priority, std::unique_ptr<v8::JobTask> job) override {
-    auto handle = CreateJob(priority, std::move(job));
+    auto handle = v8::platform::NewDefaultJobHandle(this, priority, std::move(job), NumberOfWorkerThreads());
     handle->NotifyConcurrencyIncrease();
     return handle;
   }
-  // A job calls the platform that it was made for, by the host's slots: hence this one.
+#if RELINK_HOST >= 1008
   std::unique_ptr<v8::JobHandle> CreateJob(v8::TaskPriority priority, std::unique_ptr<v8::JobTask> job) override {
     return v8::platform::NewDefaultJobHandle(this, priority, std::move(job), NumberOfWorkerThreads());
   }
+#endif
 #endif
 
  private:
@@ -262,6 +264,8 @@ void hook(Hooks* hooks) {
   hooks->by_thread<&Platform::CallLowPriorityTaskOnWorkerThread>();
   hooks->by_thread<&Platform::CallDelayedOnWorkerThread>();
   hooks->by_thread<&Platform::PostJob>();
+#endif
+#if RELINK_HOST >= 1008 && RELINK_HOST < 1204
   hooks->by_thread<&Platform::CreateJob>();
 #endif
 }
@@ -286,7 +290,7 @@ extern "C" uint32_t relink_unit_attach(const relink_unit_services* services, rel
                                        uint32_t capacity) {
   if (services == nullptr || services->size != sizeof(relink_unit_services)) return 0;
   relink::g_services = services;
-#if RELINK_HOST < 1103
+#if RELINK_HOST >= 1008 && RELINK_HOST < 1103
   // Node 18's module loader has symbols as keys of WeakMaps, which its own V8 got by a patch.
   v8::V8::SetFlagsFromString("--harmony-symbol-as-weakmap-key");
   services->log(2, "--harmony-symbol-as-weakmap-key is set for the whole process: Node 18 needs it");

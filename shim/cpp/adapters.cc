@@ -45,6 +45,34 @@ RELINK_BRIDGE_API std::unique_ptr<v8::BackingStore> relink_adapter_NewBackingSto
 
 #endif
 
+#if RELINK_V8 == 1002
+
+// What follows came to V8 10.2 with a Node 18 later than the host's.
+
+// As Node 18.12 asks it.
+RELINK_BRIDGE_API bool relink_adapter_ArrayBuffer_WasDetached(v8::ArrayBuffer* self) {
+  return self->GetBackingStore()->Data() == nullptr;
+}
+
+RELINK_BRIDGE_API void* relink_adapter_ArrayBuffer_Data(v8::ArrayBuffer* self) { return self->GetBackingStore()->Data(); }
+
+RELINK_BRIDGE_API void* relink_adapter_SharedArrayBuffer_Data(v8::SharedArrayBuffer* self) {
+  return self->GetBackingStore()->Data();
+}
+
+// V8 keeps in a field what it is given: a script's or a module's handle is one like any other.
+RELINK_BRIDGE_API void relink_adapter_SetInternalFieldForNodeCore_script(v8::Object* self, int index,
+                                                                         v8::Local<v8::Value> script) {
+  self->SetInternalField(index, script);
+}
+
+RELINK_BRIDGE_API void relink_adapter_SetInternalFieldForNodeCore_module(v8::Object* self, int index,
+                                                                         v8::Local<v8::Value> module) {
+  self->SetInternalField(index, module);
+}
+
+#endif
+
 RELINK_BRIDGE_API v8::Isolate* relink_adapter_Isolate_Allocate() {
   if (v8::Isolate* hosts = relink::shared::lend()) return hosts;
   return relink::known(v8::Isolate::Allocate());

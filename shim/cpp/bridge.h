@@ -264,6 +264,15 @@ RELINK_BRIDGE_API void relink_bridge_escape(void);
  *
  *   relink_adapter_NewBackingStoreForNodeLTS   v8::ArrayBuffer::NewBackingStoreForNodeLTS(Isolate*, size_t)
  *       _ZN2v811ArrayBuffer25NewBackingStoreForNodeLTSEPNS_7IsolateEm      (only where the host lacks it)
+ *   relink_adapter_ArrayBuffer_WasDetached     v8::ArrayBuffer::WasDetached() const
+ *       _ZNK2v811ArrayBuffer11WasDetachedEv                                (V8 10.2; only where the host lacks it, as the next four)
+ *   relink_adapter_ArrayBuffer_Data            v8::ArrayBuffer::Data() const
+ *       _ZNK2v811ArrayBuffer4DataEv
+ *   relink_adapter_SharedArrayBuffer_Data      v8::SharedArrayBuffer::Data() const
+ *       _ZNK2v817SharedArrayBuffer4DataEv
+ *   relink_adapter_SetInternalFieldForNodeCore_script, ..._module
+ *                                              v8::Object::SetInternalFieldForNodeCore(int, Local<UnboundScript> or Local<Module>)
+ *       _ZN2v86Object27SetInternalFieldForNodeCoreEiNS_5LocalINS_13UnboundScriptEEE, ...NS_6ModuleEEE
  *   relink_adapter_SetFlagsFromString          v8::V8::SetFlagsFromString(char const*)
  *       _ZN2v82V818SetFlagsFromStringEPKc
  *   relink_adapter_SetFlagsFromStringLength    v8::V8::SetFlagsFromString(char const*, size_t)

@@ -110,6 +110,9 @@ class BackingStore {
  public:
   using DeleterCallback = void (*)(void* data, size_t length, void* deleter_data);
   ~BackingStore();
+#if RELINK_V8 == 1002
+  void* Data() const;
+#endif
   void operator delete(void* ptr) { ::operator delete(ptr); }
 };
 
@@ -129,6 +132,14 @@ class ArrayBuffer {
 #endif
   static std::unique_ptr<BackingStore> NewBackingStore(void* data, size_t byte_length,
                                                        BackingStore::DeleterCallback deleter, void* deleter_data);
+#if RELINK_V8 == 1002
+  std::shared_ptr<BackingStore> GetBackingStore();
+};
+
+class SharedArrayBuffer {
+ public:
+  std::shared_ptr<BackingStore> GetBackingStore();
+#endif
 };
 
 #if RELINK_V8 < 1103
@@ -226,6 +237,9 @@ class Object {
   Maybe<bool> SetIntegrityLevel(Local<Context> context, IntegrityLevel level);
   Maybe<bool> DefineOwnProperty(Local<Context> context, Local<Name> key, Local<Value> value,
                                 PropertyAttribute attributes);
+#if RELINK_V8 == 1002
+  void SetInternalField(int index, Local<Value> value);
+#endif
 };
 
 // v8-json.h

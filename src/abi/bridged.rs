@@ -47,6 +47,13 @@ pub const BRIDGED: &[Bridged] = &[
         "adapter unit: the inspector and its client; 10.8 has the slots of 11.3, and its connect() takes one argument less",
         None,
     ),
+    Bridged {
+        guests: &[(10, 2)],
+        hosts: &[(10, 1)],
+        fact: "interfaces of v8-inspector.h",
+        by: "adapter unit: the inspector and its client; 10.1 has the slots of 10.0",
+        lost: None,
+    },
     of_18("layout v8::ScriptOrigin", "adapter unit: the field that is gone is added again", None),
     of_18("layout v8::CFunctionInfo", FAST, None),
     of_18("layout v8::HeapStatistics", "adapter unit: the guest is given what it has room for", None),

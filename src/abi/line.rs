@@ -4,7 +4,7 @@
 //! (`catalogue/profiles.rs`). The numbers are checked against the real headers by tests/headers.rs.
 
 use super::adapters::{Adapter, SHARED_10_2, V8_10_2, V8_11_3, V8_12_4, V8_13_6};
-use super::catalogue::{FLAG_FUNCTIONS, ISOLATE_COUNTER, SHARED_READ_ONLY_HEAP};
+use super::catalogue::{EMBEDDED_BLOB, FLAG_FUNCTIONS, ISOLATE_COUNTER, SHARED_READ_ONLY_HEAP};
 use super::version::V8Version;
 use crate::error::Error;
 use crate::host::Fingerprint;
@@ -31,7 +31,9 @@ pub struct Line {
 const OF_NODE: u32 = 6;
 /// Which of them `UnregisterIsolate` is, after `DrainTasks`, `CancelPendingDelayedTasks` and two `RegisterIsolate`s.
 const UNREGISTER_ISOLATE: u32 = 4;
-/// The first V8 of those known that counts its isolates (`IsolateGroup`); earlier ones have one read-only heap for all.
+/// The first V8 of those known that has one read-only heap for all isolates in every Node with it.
+const SHARES_READ_ONLY_HEAP: (u32, u32) = (10, 2);
+/// The first V8 of those known that counts its isolates (`IsolateGroup`).
 const COUNTS_ISOLATES: (u32, u32) = (13, 6);
 /// The first V8 of those known that freezes its flags.
 const FREEZES_FLAGS: (u32, u32) = (10, 8);
@@ -51,6 +53,8 @@ impl Line {
     pub fn first_isolate(&self) -> &'static str {
         if self.v8 >= COUNTS_ISOLATES {
             ISOLATE_COUNTER
+        } else if self.v8 < SHARES_READ_ONLY_HEAP {
+            EMBEDDED_BLOB
         } else {
             SHARED_READ_ONLY_HEAP
         }
@@ -82,7 +86,8 @@ pub static LINES: [Line; 4] = [
 ];
 
 /// Lines without a guest and a bridge of their own: a neutral guest comes to them with the bridge of its line.
-pub static HOSTS: [Line; 5] = [
+pub static HOSTS: [Line; 6] = [
+    Line { name: "10.1", v8: (10, 1), node: 18, platform_slots: 20, adapters: &[], shared: &[] },
     Line { name: "10.8", v8: (10, 8), node: 19, platform_slots: 20, adapters: &[], shared: &[] },
     Line { name: "11.8", v8: (11, 8), node: 21, platform_slots: 28, adapters: &[], shared: &[] },
     Line { name: "12.9", v8: (12, 9), node: 23, platform_slots: 21, adapters: &[], shared: &[] },
@@ -93,6 +98,11 @@ pub static HOSTS: [Line; 5] = [
 /// The oldest line, that of Node 18.
 pub fn oldest() -> &'static Line {
     &LINES[0]
+}
+
+/// The oldest V8 of all hosts.
+pub fn oldest_host() -> &'static Line {
+    &HOSTS[0]
 }
 
 /// The line of a V8 for which there is a guest.
@@ -163,7 +173,7 @@ mod tests {
         assert_eq!(of("11.3.244.8"), Some(20));
         assert_eq!(of("12.4.254.21"), Some(22));
         assert_eq!(of("13.6.233.17"), Some(24));
-        for other in ["10.1.124.8", "11.4.1.1", "12.8.1.1", "1.2.3.4"] {
+        for other in ["10.0.139.17", "11.4.1.1", "12.8.1.1", "1.2.3.4"] {
             assert_eq!(of(other), None, "{other}");
         }
         let host_only = V8Version::parse("10.8.168.25").expect("a version");

@@ -22,13 +22,9 @@ pub(super) fn other_guest(host: &KnownAbi) -> String {
 
 /// For a V8 that there is no line of: its embedder's headers make adapters for a neutral guest, if it is not too old.
 fn of_headers(host: V8Version) -> String {
-    let oldest = line::oldest();
+    let oldest = line::oldest_host();
     if (host.major, host.minor) < oldest.v8 {
-        return format!(
-            "take a host with the V8 of Node {}.20 or a later one: the module loader needs symbols as keys of WeakMaps, which older ones do \
-             not have",
-            oldest.node
-        );
+        return format!("take a host with V8 {} or a later one: there is nothing that stands between a guest and older ones", oldest.name);
     }
     "take a neutral guest (relink guest build), and make adapters from the headers of the host's V8: relink adapter build --v8-headers \
      DIR"
@@ -134,10 +130,10 @@ mod tests {
         assert!(cure("12.9.202.28").contains("relink adapter build"));
         assert!(cure("14.1.146.11").contains("relink adapter build"));
         assert!(cure("10.7.193.13").contains("relink adapter build --v8-headers DIR"));
-        assert!(cure("10.1.124.8").contains("the V8 of Node 18.20 or a later one"), "{}", cure("10.1.124.8"));
+        assert!(cure("10.1.124.8").contains("relink adapter build"), "{}", cure("10.1.124.8"));
         let unknown =
             |version| V8Version::parse(version).map(|v8| for_unknown("host", v8)).unwrap_or_default();
         assert!(unknown("13.1.201.22").contains("relink adapter build --v8-headers DIR; known next to it: "));
-        assert!(unknown("9.4.1.1").contains("the V8 of Node 18.20 or a later one"));
+        assert!(unknown("9.4.1.1").contains("take a host with V8 10.1 or a later one"));
     }
 }

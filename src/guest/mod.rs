@@ -10,4 +10,4 @@ pub mod stage;
 
 pub use file::{map_file, FileOnDisk};
 pub use inventory::{Inventory, Lifecycle, Own, Slot};
-pub use note::GuestNote;
+pub use note::{GuestNote, SYMBOL_KEYS};

@@ -16,6 +16,9 @@ pub const TABLE_TYPE: u32 = 2;
 /// The `schema` that this version writes and reads.
 pub const SCHEMA: u32 = 1;
 
+/// In [`GuestNote::spares`]: symbols as keys of WeakMaps, which came to V8 10.2 with Node 18.20.
+pub const SYMBOL_KEYS: &str = "symbols as keys of WeakMaps";
+
 /// What the note says, as JSON in its descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestNote {
@@ -46,6 +49,9 @@ pub struct GuestNote {
     /// The words of its layout table; none unless it is a neutral guest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layout: Vec<Field>,
+    /// What its Node's own V8 got by patches and it can be without, as [`SYMBOL_KEYS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spares: Vec<String>,
     /// What those headers compile into the guest (sizes, fields, slots of virtual functions, numbers), as far as it tells; the gate
     /// then asks no catalogue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,6 +75,7 @@ impl GuestNote {
             smi_bits: v8.smi_bits.unwrap_or(0),
             key: String::new(),
             layout: Vec::new(),
+            spares: Vec::new(),
             facts: None,
         }
     }

@@ -19,15 +19,16 @@ const GAMESERVER: &str = include_str!("../../fixtures/hosts/gameserver.cc");
 pub const NODE_VERSION: &str = "18.20.4";
 
 /// Versions of the official Node that are hosts of later lines, each the newest of its line.
-const LATER_NODES: [(u32, &str); 8] = [
-    (19, "19.8.1"),
-    (20, "20.20.2"),
-    (21, "21.7.3"),
-    (22, "22.23.3"),
-    (23, "23.11.1"),
-    (24, "24.21.0"),
-    (25, "25.9.0"),
-    (26, "26.10.0"),
+const OTHER_NODES: [((u32, u32), &str); 9] = [
+    ((10, 1), "18.0.0"),
+    ((10, 8), "19.8.1"),
+    ((11, 3), "20.20.2"),
+    ((11, 8), "21.7.3"),
+    ((12, 4), "22.23.3"),
+    ((12, 9), "23.11.1"),
+    ((13, 6), "24.21.0"),
+    ((14, 1), "25.9.0"),
+    ((14, 6), "26.10.0"),
 ];
 
 /// Debian's libnode, used as a libv8 and as a stock guest, its headers, and what it needs beyond the C and C++ run time: as
@@ -104,8 +105,8 @@ pub fn official_node(version: &str, progress: &dyn Progress) -> Result<PathBuf> 
 
 /// The version of the official Node that is the host of a line.
 pub fn version_of(line: &Line) -> &'static str {
-    let later = LATER_NODES.iter().find(|(node, _)| *node == line.node);
-    later.map_or(NODE_VERSION, |(_, version)| version)
+    let other = OTHER_NODES.iter().find(|(v8, _)| *v8 == line.v8);
+    other.map_or(NODE_VERSION, |(_, version)| version)
 }
 
 /// A Node that is not relinked, to compare with: the official executable. (Debian's own opens files under

@@ -91,9 +91,9 @@ const GUEST: (u32, u32) = (10, 2);
 /// The units whose layers come into question: the next older V8's, which may lack something, and the next newer one's.
 fn candidates(version: V8Version) -> Vec<&'static Unit> {
     let host = (version.major, version.minor);
-    let for_older = |unit: &&Unit| unit.guest == GUEST && unit.guest < host;
-    let older = UNITS.iter().filter(for_older).filter(|unit| unit.host <= host).max_by_key(|unit| unit.host);
-    let newer = UNITS.iter().filter(for_older).filter(|unit| unit.host > host).min_by_key(|unit| unit.host);
+    let same_side = |unit: &&Unit| unit.guest == GUEST && unit.host.cmp(&GUEST) == host.cmp(&GUEST);
+    let older = UNITS.iter().filter(same_side).filter(|unit| unit.host <= host).max_by_key(|unit| unit.host);
+    let newer = UNITS.iter().filter(same_side).filter(|unit| unit.host > host).min_by_key(|unit| unit.host);
     older.into_iter().chain(newer).collect()
 }
 
@@ -127,7 +127,7 @@ fn compile(
             Err(other) => return Err(other),
         }
     }
-    let none = "there are no layers for a V8 that is not newer than the guest's";
+    let none = "there are no layers for a V8 of the guest's own line";
     let first_error = if refused.is_empty() { none.into() } else { refused.join("; ") };
     Err(KitError::Compile { what: format!("adapters for V8 {version}"), first_error, log })
 }
@@ -149,7 +149,8 @@ mod tests {
         assert_eq!(of("13.1.201.22"), [(12, 9), (13, 6)]);
         assert_eq!(of("10.7.193.13"), [(10, 8)]);
         assert_eq!(of("15.0.1.1"), [(14, 6)]);
-        assert!(of("10.1.1.1").is_empty());
+        assert_eq!(of("10.0.139.17"), [(10, 1)]);
+        assert!(of("10.2.99.1").is_empty());
     }
 
     #[test]

@@ -176,7 +176,7 @@ pub fn bind<T>(
     }
     companions = Companions::of(&note, &provider.fingerprint, ask)?;
     lock(report).degraded.extend(companions.lost());
-    let adapters = companions.adapters(ask);
+    let adapters = companions.adapters(&note, ask);
     ours = companions.images(ask)?;
     parts.extend(Part::read_all(&ours)?);
     let internal =

@@ -55,8 +55,8 @@ impl Companions {
     }
 
     /// The adapters of both.
-    pub fn adapters(&self, ask: &Ask) -> Vec<&'static Adapter> {
-        for_pair(self.unit.as_ref().map(|(unit, _)| *unit), Some(self.bridge), ask.adapters)
+    pub fn adapters(&self, guest: &GuestNote, ask: &Ask) -> Vec<&'static Adapter> {
+        for_pair(guest, self.unit.as_ref().map(|(unit, _)| *unit), Some(self.bridge), ask.adapters)
     }
 
     /// What the guest cannot do on this host, for the report.

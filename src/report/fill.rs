@@ -1,7 +1,7 @@
 //! What the stages put into the report.
 
 use super::{AdapterUse, Report};
-use crate::abi::adapters::absent;
+use crate::abi::adapters;
 use crate::abi::gate::VerifiedPlan;
 use crate::guest::GuestNote;
 use crate::host::Provider;
@@ -31,8 +31,11 @@ impl Report {
         self.left_to_the_linker = verified.plan().left_to_the_linker;
         let of_guest = || verified.plan().bindings.iter().filter(|b| b.image == StagedImage::Guest);
         of_guest().for_each(|binding| self.count(binding));
-        let used = of_guest().filter(|b| matches!(b.why, Why::Adapter(_))).map(|b| b.slot.symbol);
-        self.degraded.extend(absent::lost(used).map(str::to_owned));
+        let used = of_guest().filter_map(|b| match b.why {
+            Why::Adapter(adapter) => Some(adapter),
+            _ => None,
+        });
+        self.degraded.extend(adapters::lost(used).into_iter().map(str::to_owned));
     }
 
     /// What scripts of the guest are told of it.

@@ -62,6 +62,10 @@ TAKE(46, &Object::DefineOwnProperty,
 TAKE(48, &Object::SetIntegrityLevel, Maybe<bool> (Object::*)(Local<Context>, IntegrityLevel));
 TAKE(47, &JSON::Parse, MaybeLocal<Value> (*)(Local<Context>, Local<String>));
 #if RELINK_V8 < 1103
+TAKE(49, &BackingStore::Data, void* (BackingStore::*)() const);
+TAKE(50, &ArrayBuffer::GetBackingStore, std::shared_ptr<BackingStore> (ArrayBuffer::*)());
+TAKE(51, &SharedArrayBuffer::GetBackingStore, std::shared_ptr<BackingStore> (SharedArrayBuffer::*)());
+TAKE(52, &Object::SetInternalField, void (Object::*)(int, Local<Value>));
 TAKE(27, &Context::AllowCodeGenerationFromStrings, void (Context::*)(bool));
 TAKE(28, &Isolate::Initialize, void (*)(Isolate*, const Isolate::CreateParams&));
 TAKE(29, &Isolate::TerminateExecution, void (Isolate::*)());

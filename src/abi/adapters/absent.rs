@@ -3,9 +3,9 @@
 
 use super::{always, missing, Adapter};
 
-/// The inspector's, what writes traces, and how promises are followed.
+/// The inspector's (`v8_inspector::StringBuffer::create` is called for every message), what writes traces, and how promises are followed.
 pub(super) const ABSENT: [Adapter; 9] = [
-    missing(STRING_BUFFER, "relink_unit_string_buffer", INSPECTOR),
+    missing("_ZN12v8_inspector12StringBuffer6createENS_10StringViewE", "relink_unit_string_buffer", INSPECTOR).losing(NO_INSPECTOR),
     missing("_ZN12v8_inspector8protocol7Runtime3API10StackTrace10fromBinaryEPKhm", "relink_unit_no_object", INSPECTOR),
     missing("_ZN2v88platform7tracing11TraceWriter21CreateJSONTraceWriterERSo", "relink_unit_no_trace", TRACES),
     missing("_ZN2v88platform7tracing11TraceWriter21CreateJSONTraceWriterERSoRKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE", "relink_unit_no_trace", TRACES),
@@ -16,27 +16,8 @@ pub(super) const ABSENT: [Adapter; 9] = [
     always("_ZN2v86Object20SlowGetInternalFieldEi", "relink_unit_internal_field_of", "the host's V8 may have been built without internal fields of promises, which Node reads"),
 ];
 
-/// `v8_inspector::StringBuffer::create` (include/v8-inspector.h), which Node calls for every message.
-const STRING_BUFFER: &str = "_ZN12v8_inspector12StringBuffer6createENS_10StringViewE";
 const INSPECTOR: &str = "the host's V8 was built without its inspector";
 const TRACES: &str = "the host's V8 was built without what writes traces, which a guest never does";
 const HOOKS: &str = "the host's V8 may have been built without hooks of promises in JavaScript: functions of C++ call them then";
 const NO_INSPECTOR: &str = "the inspector, which the host's V8 was built without: requests are answered with an error, also those of \
      --cpu-prof, --heap-prof and coverage";
-
-/// What a guest cannot do where these adapters are in use.
-pub fn lost<'a>(used: impl IntoIterator<Item = &'a str>) -> Option<&'static str> {
-    used.into_iter().any(|symbol| symbol == STRING_BUFFER).then_some(NO_INSPECTOR)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn without_an_inspector_that_is_what_is_lost() {
-        assert_eq!(lost([]), None);
-        assert_eq!(lost(ABSENT.iter().skip(1).map(|adapter| adapter.symbol)), None);
-        assert_eq!(lost(ABSENT.iter().map(|adapter| adapter.symbol)), Some(NO_INSPECTOR));
-    }
-}

@@ -1,6 +1,6 @@
 //! The catalogue of adapters: functions that stand in for a V8 symbol. Their code is in shim/cpp.
 
-pub mod absent;
+mod absent;
 mod from_12_4;
 mod node_24;
 mod units;
@@ -8,6 +8,8 @@ mod units;
 pub use units::{unit_for, Unit, UNITS};
 
 use super::line::Line;
+use crate::guest::{GuestNote, SYMBOL_KEYS};
+use std::collections::BTreeSet;
 
 /// When an adapter is used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
@@ -30,14 +32,28 @@ pub struct Adapter {
     pub when: When,
     /// What it answers to.
     pub reason: &'static str,
+    /// What the guest cannot do where it is used, if there is anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<&'static str>,
+}
+
+impl Adapter {
+    const fn losing(self, what: &'static str) -> Self {
+        Self { lost: Some(what), ..self }
+    }
+}
+
+/// What a guest cannot do where these adapters are in use.
+pub fn lost(used: impl IntoIterator<Item = &'static Adapter>) -> BTreeSet<&'static str> {
+    used.into_iter().filter_map(|adapter| adapter.lost).collect()
 }
 
 const fn missing(symbol: &'static str, stands_in: &'static str, reason: &'static str) -> Adapter {
-    Adapter { symbol, stands_in, when: When::Missing, reason }
+    Adapter { symbol, stands_in, when: When::Missing, reason, lost: None }
 }
 
 const fn always(symbol: &'static str, stands_in: &'static str, reason: &'static str) -> Adapter {
-    Adapter { symbol, stands_in, when: When::Always, reason }
+    Adapter { symbol, stands_in, when: When::Always, reason, lost: None }
 }
 
 const FLAGS: &str =
@@ -60,8 +76,54 @@ pub const HOST_DISPOSES: [(&str, &str); 2] = [
     ("relink_adapter_Host_V8_DisposePlatform", "_ZN2v82V815DisposePlatformEv"),
 ];
 
-/// The adapters for a guest and a host of V8 10.2.
-pub const V8_10_2: [Adapter; 15] = [
+/// The adapters for V8 10.2: those of 11.3, and functions that the V8s of earlier Nodes 18 lack.
+pub const V8_10_2: [Adapter; 18] = {
+    let [store, allocate, dispose, string, length, line, platform, end, begin, stop, trap, seed, start, update, inspect] =
+        V8_11_3;
+    const LATE: &str =
+        "a function that came to V8 10.2 with a later Node 18; the host's own Node asks the backing store";
+    [
+        store,
+        allocate,
+        dispose,
+        string,
+        length,
+        line,
+        platform,
+        end,
+        begin,
+        stop,
+        trap,
+        seed,
+        start,
+        update,
+        inspect,
+        missing("_ZNK2v811ArrayBuffer11WasDetachedEv", "relink_adapter_ArrayBuffer_WasDetached", LATE),
+        missing("_ZNK2v811ArrayBuffer4DataEv", "relink_adapter_ArrayBuffer_Data", LATE),
+        missing("_ZNK2v817SharedArrayBuffer4DataEv", "relink_adapter_SharedArrayBuffer_Data", LATE),
+    ]
+};
+
+/// What Node 18.20 had its V8 patched for, on hosts without that patch: for guests that say in their note that they can be without
+/// ([`GuestNote::spares`]).
+const WITHOUT_SYMBOL_KEYS: [Adapter; 2] = [
+    missing(
+        "_ZN2v86Object27SetInternalFieldForNodeCoreEiNS_5LocalINS_13UnboundScriptEEE",
+        "relink_adapter_SetInternalFieldForNodeCore_script",
+        UNPATCHED,
+    )
+    .losing(KEPT),
+    missing(CAME_WITH_SYMBOL_KEYS, "relink_adapter_SetInternalFieldForNodeCore_module", UNPATCHED),
+];
+/// By this function (mangled) a V8 10.2 is known to have [`SYMBOL_KEYS`].
+pub const CAME_WITH_SYMBOL_KEYS: &str = "_ZN2v86Object27SetInternalFieldForNodeCoreEiNS_5LocalINS_6ModuleEEE";
+const UNPATCHED: &str =
+    "a function that came to V8 10.2 with Node 18.20, together with symbols as keys of WeakMaps";
+const KEPT: &str = "memory of ES modules, and of scripts with an import() of their own, that are no longer used: the host's V8 has no \
+     symbols as keys of WeakMaps";
+
+/// The adapters for V8 11.3.
+pub const V8_11_3: [Adapter; 15] = [
     missing(
         "_ZN2v811ArrayBuffer25NewBackingStoreForNodeLTSEPNS_7IsolateEm",
         "relink_adapter_NewBackingStoreForNodeLTS",
@@ -98,9 +160,6 @@ pub const V8_10_2: [Adapter; 15] = [
         INSPECTOR,
     ),
 ];
-
-/// The adapters for V8 11.3: those of 10.2.
-pub const V8_11_3: [Adapter; 15] = V8_10_2;
 
 /// The adapters for V8 12.4: those of 11.3.
 pub const V8_12_4: [Adapter; 15] = V8_11_3;
@@ -149,11 +208,15 @@ pub fn beside_a_host(line: &'static Line) -> Vec<&'static Adapter> {
 
 /// The adapters for a guest on a host: those `of` the host's line, or of the unit that stands between them and of its guests' line.
 pub fn for_pair(
+    guest: &GuestNote,
     unit: Option<&'static Unit>,
     host: Option<&'static Line>,
     of: fn(&'static Line) -> Vec<&'static Adapter>,
 ) -> Vec<&'static Adapter> {
-    let bridge = |line: Option<&'static Line>| line.map(of).unwrap_or_default();
+    let spares = guest.spares.iter().any(|spared| spared == SYMBOL_KEYS);
+    let unpatched = |line: &Line| if spares && line.v8 == (10, 2) { &WITHOUT_SYMBOL_KEYS[..] } else { &[] };
+    let all = |line| of(line).into_iter().chain(unpatched(line)).collect();
+    let bridge = |line: Option<&'static Line>| line.map(all).unwrap_or_default();
     match unit {
         Some(unit) => unit.with_bridge(bridge(unit.guest_line())),
         None => bridge(host),
@@ -201,7 +264,30 @@ pub fn for_an_owner(line: &'static Line) -> Vec<&'static Adapter> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::line::LINES;
+    use super::*;
+    use crate::abi::line::{self, LINES};
+
+    #[test]
+    fn what_is_lost_is_said_once_and_only_where_the_stand_in_is_used() {
+        assert!(lost(&V8_10_2).is_empty());
+        let all: Vec<_> = absent::ABSENT.iter().chain(&absent::ABSENT).chain(&WITHOUT_SYMBOL_KEYS).collect();
+        assert_eq!(lost(all).len(), 2);
+        assert!(lost(absent::ABSENT.iter().skip(1)).is_empty());
+    }
+
+    #[test]
+    fn only_guests_that_can_be_without_symbol_keys_get_what_stands_in_for_them() {
+        let host = crate::host::Fingerprint::default();
+        let mut guest = GuestNote::of_stock("libnode.so.108", &host);
+        let given = |guest: &GuestNote, line| {
+            let all = for_pair(guest, None, Some(line), beside_a_host);
+            WITHOUT_SYMBOL_KEYS.iter().filter(|adapter| all.contains(adapter)).count()
+        };
+        let later = line::of_node(20).expect("Node 20");
+        assert_eq!(given(&guest, line::oldest()), 0);
+        guest.spares.push(SYMBOL_KEYS.into());
+        assert_eq!((given(&guest, line::oldest()), given(&guest, later)), (2, 0));
+    }
 
     #[test]
     fn each_symbol_has_one_adapter_and_each_adapter_one_symbol() {

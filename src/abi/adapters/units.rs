@@ -44,6 +44,9 @@ static LAYERS: [Layer; 17] = [
     Layer { from: (13, 6), since: (14, 6), adapters: &FROM_13_6_SINCE_14_6, lost: &[] },
 ];
 
+/// What V8s before these lack, for guests that know it. (There `from` is the oldest guest that does.)
+static EARLIER: [Layer; 1] = [Layer { from: (10, 2), since: (10, 2), adapters: &BEFORE_10_2, lost: &[] }];
+
 const FEWER_FAST_CALLS: &str =
     "fast API calls with options or arrays (WASI, a number's index in a buffer, percentiles): they take the slow way";
 const NO_ATOMICS_TRACE: &str =
@@ -64,7 +67,8 @@ pub struct Unit {
 }
 
 /// All units. One goes in when Node was seen to run through it.
-pub static UNITS: [Unit; 20] = [
+pub static UNITS: [Unit; 21] = [
+    Unit::of((10, 2), (10, 1)),
     Unit::of((10, 2), (10, 8)),
     Unit::of((10, 2), (11, 3)),
     Unit::of((10, 2), (11, 8)),
@@ -95,7 +99,9 @@ impl Unit {
     /// The layers between the guest's V8 and the host's.
     fn changes(&self) -> impl Iterator<Item = &'static Layer> {
         let (guest, layers) = (self.guest, self.layers);
-        LAYERS.iter().filter(move |l| l.from <= guest && guest < l.since && l.since <= layers)
+        let later = LAYERS.iter().filter(move |l| l.from <= guest && guest < l.since && l.since <= layers);
+        let earlier = EARLIER.iter().filter(move |l| l.from <= guest && layers < l.since);
+        later.chain(earlier)
     }
 
     /// What the guest cannot do there.
@@ -198,6 +204,13 @@ const C_FUNCTION_INFO: Adapter =
     always("_ZN2v813CFunctionInfoC2ERKNS_9CTypeInfoEjPS2_", "relink_unit_c_function_info", FAST);
 pub(super) const CPP_HEAP: Adapter =
     always("_ZN2v87CppHeap6CreateEPNS_8PlatformERKNS_19CppHeapCreateParamsE", "relink_unit_cpp_heap", JOBS);
+
+/// What V8 10.1 has otherwise than 10.2.
+const BEFORE_10_2: [Adapter; 1] = [always(
+    "_ZN12v8_inspector11V8Inspector6createEPN2v87IsolateEPNS_17V8InspectorClientE",
+    "relink_unit_inspector",
+    "V8 10.2: V8InspectorClient has two functions more",
+)];
 
 /// What changed from V8 10.2 to 10.8.
 const SINCE_10_8: [Adapter; 15] = [

@@ -29,6 +29,10 @@ pub const PLATFORM_CELL: &str = "_ZN2v88internal2V89platform_E";
 /// isolate of the process is made, hence after `V8::Initialize` has returned.
 pub const SHARED_READ_ONLY_HEAP: &str = "_ZN2v88internal16SoleReadOnlyHeap15shared_ro_heap_E";
 
+/// `current_embedded_blob_code_` (src/execution/isolate.cc): set under a lock while the first isolate of the process is made. The V8s of
+/// Node 18.0 and 18.1 have no heap that isolates share.
+pub const EMBEDDED_BLOB: &str = "_ZN2v88internal12_GLOBAL__N_127current_embedded_blob_code_E";
+
 /// `v8::ArrayBuffer::New(Isolate*, std::shared_ptr<BackingStore>)`: its mangled name tells the C++ library that V8
 /// was compiled with, because each has its own inline namespace.
 pub const CXX_WITNESSES: [(&str, &str); 3] = [

@@ -2,7 +2,7 @@
 
 use super::{guests, Failure};
 use clap::Args;
-use relink::abi::adapters::{self, absent, When};
+use relink::abi::adapters::{self, Adapter, When};
 use relink::abi::catalogue::{known_abis, MARKER};
 use relink::abi::compare::Change;
 use relink::abi::gate::{compiled_for, judge_note, served_note, Verdict};
@@ -201,17 +201,17 @@ impl<'d> Host<'d> {
     }
 
     /// What stands in for symbols that the host lacks, once every slot of the guest has its place; nothing is loaded.
-    fn stand_ins(
-        &self,
-        parts: &[Part],
-        note: &GuestNote,
-    ) -> Result<BTreeMap<&'static str, &'static str>, Error> {
+    fn stand_ins(&self, parts: &[Part], note: &GuestNote) -> Result<Vec<&'static Adapter>, Error> {
         let unreadable = |source| Error::ProviderImage { path: self.path.into(), source };
         let dynamic = Dynamic::parse(&self.file.image).map_err(unreadable)?;
         let mut exports = Exports::new(&self.file.image, &dynamic, LoadBias(0)).map_err(unreadable)?;
         let line = self.fingerprint.version.and_then(line::of_v8);
-        let adapters =
-            adapters::for_pair(adapters::unit_for(note, &self.fingerprint), line, adapters::beside_a_host);
+        let adapters = adapters::for_pair(
+            note,
+            adapters::unit_for(note, &self.fingerprint),
+            line,
+            adapters::beside_a_host,
+        );
         let needed = parts[0].inventory.needed_v8().filter(|name| adapters.iter().all(|a| a.symbol != *name));
         exports.complete(self.path, needed).map_err(unreadable)?;
         let needs = parts[0].needs(note)?;
@@ -225,7 +225,7 @@ impl<'d> Host<'d> {
             guards: &guards::all(),
         })?;
         let used = plan.bindings.iter().filter_map(|b| match b.why {
-            Why::Adapter(adapter) if adapter.when == When::Missing => Some((adapter.symbol, adapter.reason)),
+            Why::Adapter(adapter) if adapter.when == When::Missing => Some(adapter),
             _ => None,
         });
         Ok(used.collect())
@@ -266,9 +266,12 @@ fn file_of(host: &Path) -> Result<PathBuf, Error> {
 
 impl Answer {
     /// Takes in what a plan on the files tells.
-    fn symbols(&mut self, found: Result<BTreeMap<&'static str, &'static str>, Error>) {
+    fn symbols(&mut self, found: Result<Vec<&'static Adapter>, Error>) {
         match found {
-            Ok(stand_ins) => self.stand_ins = stand_ins,
+            Ok(stand_ins) => {
+                self.stand_ins = stand_ins.iter().map(|adapter| (adapter.symbol, adapter.reason)).collect();
+                self.degraded.extend(adapters::lost(stand_ins));
+            }
             Err(Error::MissingSymbols { names, .. }) => self.missing_symbols = names,
             Err(error) => self.no_plan = Some(error.line()),
         }
@@ -284,8 +287,8 @@ impl Answer {
             _ => ("refused", 2),
         };
         if let Verdict::Bridgeable { adapters, degraded, .. } = &self.abi {
-            (self.adapters, self.degraded) = (adapters.clone(), degraded.clone());
-            self.degraded.extend(absent::lost(self.stand_ins.keys().copied()));
+            self.adapters.clone_from(adapters);
+            self.degraded.splice(..0, degraded.iter().copied());
         }
         self.result = result;
         status
@@ -302,7 +305,6 @@ impl Answer {
             Verdict::Bridgeable { differences, adapters, .. } => {
                 lines.push(format!("  inlined ABI: bridged by {}", adapters.join(", ")));
                 lines.extend(listed(differences));
-                lines.extend(self.degraded.iter().map(|lost| format!("    lost: {lost}")));
             }
             Verdict::Refused { differences, remedies } => {
                 lines.push(format!("  inlined ABI: {} facts differ (guest -> host)", differences.len()));
@@ -310,6 +312,7 @@ impl Answer {
                 lines.extend(remedies.iter().map(|remedy| format!("    remedy: {remedy}")));
             }
         }
+        lines.extend(self.degraded.iter().map(|lost| format!("    lost: {lost}")));
         let bridge = if self.bridge.served { "serves" } else { "none:" };
         lines.push(format!("  bridge: {bridge} {}", self.bridge.why));
         lines.push(format!(

@@ -1,7 +1,7 @@
 //! Which guest is taken when none is named: of those that are built, the one that loses least on the host's V8.
 
 use super::Failure;
-use relink::abi::adapters::UNITS;
+use relink::abi::adapters::{CAME_WITH_SYMBOL_KEYS, UNITS};
 use relink::abi::line::{self, Line};
 use relink::abi::version::V8Version;
 use relink::config;
@@ -42,10 +42,10 @@ pub fn for_host(named: Option<&Path>, host: Option<&Path>) -> Result<PathBuf, Fa
 /// several such the one with the newest Node. For a host whose V8 comes from elsewhere, or that none was built for, the kit's default.
 pub fn choose(host: Option<&Path>) -> Result<Choice, Failure> {
     let v8 = host.and_then(v8_of);
-    if let Some(best) = v8.and_then(|v8| best(v8, candidates(v8))) {
+    if let Some(best) = v8.and_then(|v8| best(v8.version, candidates(v8))) {
         return Ok(best);
     }
-    let node = v8.and_then(line::with_guest).map_or(guest::DEFAULT_LINE, |line| line.node);
+    let node = v8.and_then(|v8| line::with_guest(v8.version)).map_or(guest::DEFAULT_LINE, |line| line.node);
     let missing = KitError::NotBuilt { what: "the guest", remedy: guest::remedy(node) };
     let path = guest::path_of(node).ok_or(Failure::Kit(missing))?;
     let why = "the default, for no guest that was built is known to fit the host's V8".into();
@@ -62,13 +62,14 @@ fn best(v8: V8Version, mut fitting: Vec<Choice>) -> Option<Choice> {
 }
 
 /// All guests that are built and fit a V8.
-fn candidates(v8: V8Version) -> Vec<Choice> {
+fn candidates(HostsV8 { version: v8, patched }: HostsV8) -> Vec<Choice> {
     let host = (v8.major, v8.minor);
     let choice = |guest, node, neutral| {
         let (lost, why) = (Vec::new(), String::new());
         Choice { guest, node, neutral, lost, why, lacks: None }
     };
     let ordinary = line::with_guest(v8)
+        .filter(|_| patched)
         .and_then(|line| Some(choice(guest::exact_path_of(line.node)?, line.node, false)));
     let folder = std::env::var_os(config::ADAPTERS).map(PathBuf::from);
     let neutral = |line: &'static Line| {
@@ -102,13 +103,24 @@ impl Choice {
     }
 }
 
-/// The version of the V8 in a file, if there is one that can be seen.
-fn v8_of(file: &Path) -> Option<V8Version> {
+/// What choosing a guest asks of a host's V8.
+#[derive(Clone, Copy)]
+struct HostsV8 {
+    version: V8Version,
+    /// Whether it has what Node 18.20 had its V8 patched for: only neutral guests of Node 18 can be without.
+    patched: bool,
+}
+
+/// The V8 in a file, if there is one that can be seen.
+fn v8_of(file: &Path) -> Option<HostsV8> {
     let bytes = map_file(file).ok()?;
     let file = FileImage::parse(&bytes, Arch::native()).ok()?;
     let dynamic = Dynamic::parse(&file.image).ok()?;
     let symbols = SymbolTable::parse(&file.image, &dynamic).ok()?;
-    Fingerprint::read(&file.image, &symbols).ok()?.version
+    let version = Fingerprint::read(&file.image, &symbols).ok()?.version?;
+    let later = (version.major, version.minor) > line::oldest().v8;
+    let patched = later || symbols.lookup(CAME_WITH_SYMBOL_KEYS).ok()?.is_some();
+    Some(HostsV8 { version, patched })
 }
 
 #[cfg(test)]

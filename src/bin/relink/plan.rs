@@ -79,7 +79,12 @@ pub fn with_plan(
         needs: &|name| needs.contains(name),
         provider: &exports,
         provider_name: &name(host_path),
-        adapters: &adapters::for_pair(unit_for(&note, &fingerprint), Some(line), adapters::beside_a_host),
+        adapters: &adapters::for_pair(
+            &note,
+            unit_for(&note, &fingerprint),
+            Some(line),
+            adapters::beside_a_host,
+        ),
         guards: &guards::all(),
     })?;
     show(&Planned { plan: &plan, parts: &parts, admitted: &admitted })

@@ -391,6 +391,11 @@ impl Build<'_> {
             smi_bits: 32,
             key: self.inputs.key.hex().into(),
             layout: Vec::new(),
+            spares: if self.inputs.neutral {
+                neutral::backports::spares(self.inputs.line.node)
+            } else {
+                Vec::new()
+            },
             facts: None,
         }
     }

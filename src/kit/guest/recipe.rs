@@ -304,6 +304,7 @@ pub(super) mod tests {
             smi_bits: 32,
             key: "cd".repeat(32),
             layout: Vec::new(),
+            spares: Vec::new(),
             facts: None,
         }
     }

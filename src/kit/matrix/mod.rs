@@ -114,8 +114,7 @@ fn prepare(name: &str, hosts: &[Host], progress: &dyn Progress) -> Result<Guest>
 
 /// Whether a unit is for a host, an official node. (The others have V8s that have no unit, or need none.)
 fn is_for(unit: &Unit, host: &Host) -> bool {
-    let major = host.node().and_then(|version| version.split('.').next()?.parse().ok());
-    unit.host_line().is_some_and(|line| major == Some(line.node))
+    host.node().is_some() && host.node() == unit.host_line().map(super::hosts::version_of)
 }
 
 /// A cell, from the cache if it was run with the same parts.

@@ -2,6 +2,7 @@
 //! adapter sees. Each must find its text, or the source is not the one that it was made for.
 
 use super::edits::Edit;
+use crate::guest::SYMBOL_KEYS;
 use crate::kit::cache::hex;
 use crate::kit::error::{io, KitError, Result};
 use sha2::{Digest, Sha256};
@@ -57,17 +58,45 @@ static BEFORE_22: [Edit; 6] = [
     },
 ];
 
+const KEYS: &str = "Node 18's V8 has symbols as keys of WeakMaps by a patch of 18.20's, and those of Node 18.0 to 18.19 have not";
+
+/// For Node 18: what is registered for a module stays for good where it cannot go with the module's symbol.
+static ONLY_18: [Edit; 2] = [
+    Edit {
+        file: "lib/internal/modules/esm/utils.js",
+        find: "  ArrayIsArray,\n  SafeSet,\n  SafeWeakMap,\n",
+        replace: "  ArrayIsArray,\n  SafeMap,\n  SafeSet,\n  SafeWeakMap,\n",
+        times: 1,
+        why: KEYS,
+    },
+    Edit {
+        file: "lib/internal/modules/esm/utils.js",
+        find: "const moduleRegistries = new SafeWeakMap();\n",
+        replace: "let moduleRegistries = new SafeWeakMap();\ntry {\n  moduleRegistries.set(default_host_defined_options, undefined);\n  moduleRegistries.delete(default_host_defined_options);\n} catch {\n  // V8 has no symbols as keys of WeakMaps.\n  moduleRegistries = new SafeMap();\n}\n",
+        times: 1,
+        why: KEYS,
+    },
+];
+
 /// Those of a line, by Node's major version.
-fn of(node: u32) -> &'static [Edit] {
-    match node {
-        18 | 20 => &BEFORE_22,
-        _ => &[],
-    }
+fn of(node: u32) -> impl Iterator<Item = &'static Edit> {
+    let [before_22, only_18]: [&[Edit]; 2] = match node {
+        18 => [&BEFORE_22, &ONLY_18],
+        20 => [&BEFORE_22, &[]],
+        _ => [&[], &[]],
+    };
+    before_22.iter().chain(only_18)
+}
+
+/// What a guest can be without although its Node's own V8 has it, for its note.
+pub fn spares(node: u32) -> Vec<String> {
+    let keys = of(node).any(|edit| edit.why == KEYS);
+    keys.then(|| SYMBOL_KEYS.to_owned()).into_iter().collect()
 }
 
 /// What identifies them: part of the key of what is built with them.
 pub fn fingerprint(node: u32) -> String {
-    let texts: Vec<&str> = of(node).iter().flat_map(|edit| [edit.file, edit.find, edit.replace]).collect();
+    let texts: Vec<&str> = of(node).flat_map(|edit| [edit.file, edit.find, edit.replace]).collect();
     hex(&Sha256::digest(texts.join("\0")))
 }
 
@@ -76,7 +105,7 @@ pub fn fingerprint(node: u32) -> String {
 /// # Errors
 /// A text does not stand there as often as it should (E0709), or a file cannot be read or written.
 pub fn apply(tree: &Path, node: u32) -> Result<()> {
-    of(node).iter().try_for_each(|edit| {
+    of(node).try_for_each(|edit| {
         let file = tree.join(edit.file);
         let text = fs::read_to_string(&file).map_err(io("read", &file))?;
         let found = text.matches(edit.find).count();
@@ -99,7 +128,7 @@ mod tests {
     /// A source that has just the texts that are replaced.
     fn tree() -> tempfile::TempDir {
         let tree = tempfile::tempdir().unwrap();
-        for edit in &BEFORE_22 {
+        for edit in of(18) {
             let file = tree.path().join(edit.file);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             let text = fs::read_to_string(&file).unwrap_or_default() + &edit.find.repeat(edit.times);
@@ -119,6 +148,13 @@ mod tests {
         let error = apply(tree.path(), 18).unwrap_err();
         assert_eq!(error.code(), "E0709");
         assert!(error.to_string().contains("src/js_stream.cc"), "{error}");
+    }
+
+    #[test]
+    fn only_node_18_has_need_of_symbols_as_keys() {
+        assert_eq!(spares(18), [SYMBOL_KEYS]);
+        assert!(spares(20).is_empty() && spares(24).is_empty());
+        assert_ne!(fingerprint(18), fingerprint(20));
     }
 
     #[test]
