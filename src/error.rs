@@ -194,7 +194,7 @@ pub enum Error {
         host: String,
     },
     /// The adapters for the pair are not there.
-    #[error("the adapters for a guest for V8 {guest} on V8 {host} are not there; run `relink adapter build {name}`, or name their folder in RELINK_ADAPTERS")]
+    #[error("the adapters for a guest for V8 {guest} on V8 {host} are not there; run `relink adapter build {name}`, or name their folder in RELINK_ADAPTERS{}", .no_cache.as_ref().map(|why| format!(" ({why})")).unwrap_or_default())]
     NoUnit {
         /// The V8 that the guest was compiled for.
         guest: String,
@@ -202,6 +202,8 @@ pub enum Error {
         host: String,
         /// The unit's name.
         name: String,
+        /// Why there is no folder where the kit could have put them, if so.
+        no_cache: Option<String>,
     },
     /// The host's V8 lacks symbols that the guest needs.
     #[error("refused: the host's V8 in {provider} lacks {} symbols that the guest needs and no adapter stands in for: {}", names.len(), shorten(names))]

@@ -1,5 +1,5 @@
 //! Adapter units compile against the real headers of the host's V8, and have every function that the catalogue names. Each guest's
-//! unit for two V8s, so that every layer is compiled, most of them with what earlier V8s had, too. (That Node runs through each
+//! unit for two V8s, so that every layer is compiled, most of them with what earlier V8s had, too (and 10.1's by tests/older_hosts.rs). (That Node runs through each
 //! unit is for tests/neutral.rs, which takes minutes and is run when asked for.)
 
 use object::{Object, ObjectSymbol};

@@ -159,7 +159,7 @@ class NodePlatform final : public Platform {
     handle->NotifyConcurrencyIncrease();
     return handle;
   }
-#if RELINK_HOST >= 1008
+#if RELINK_HOST >= 1007
   std::unique_ptr<v8::JobHandle> CreateJob(v8::TaskPriority priority, std::unique_ptr<v8::JobTask> job) override {
     return v8::platform::NewDefaultJobHandle(this, priority, std::move(job), NumberOfWorkerThreads());
   }
@@ -265,7 +265,7 @@ void hook(Hooks* hooks) {
   hooks->by_thread<&Platform::CallDelayedOnWorkerThread>();
   hooks->by_thread<&Platform::PostJob>();
 #endif
-#if RELINK_HOST >= 1008 && RELINK_HOST < 1204
+#if RELINK_HOST >= 1007 && RELINK_HOST < 1204
   hooks->by_thread<&Platform::CreateJob>();
 #endif
 }

@@ -49,9 +49,11 @@ RELINK_BRIDGE_API std::unique_ptr<v8::BackingStore> relink_adapter_NewBackingSto
 
 // What follows came to V8 10.2 with a Node 18 later than the host's.
 
-// As Node 18.12 asks it.
+// A buffer that was detached has no store, and is given a new empty one at each call; an empty one of a script has its own, which holds nothing
+// either. (One that C++ has made with no bytes is taken for detached.)
 RELINK_BRIDGE_API bool relink_adapter_ArrayBuffer_WasDetached(v8::ArrayBuffer* self) {
-  return self->GetBackingStore()->Data() == nullptr;
+  const auto store = self->GetBackingStore();
+  return store->Data() == nullptr && self->GetBackingStore() != store;
 }
 
 RELINK_BRIDGE_API void* relink_adapter_ArrayBuffer_Data(v8::ArrayBuffer* self) { return self->GetBackingStore()->Data(); }

@@ -47,13 +47,9 @@ pub const BRIDGED: &[Bridged] = &[
         "adapter unit: the inspector and its client; 10.8 has the slots of 11.3, and its connect() takes one argument less",
         None,
     ),
-    Bridged {
-        guests: &[(10, 2)],
-        hosts: &[(10, 1)],
-        fact: "interfaces of v8-inspector.h",
-        by: "adapter unit: the inspector and its client; 10.1 has the slots of 10.0",
-        lost: None,
-    },
+    before_18("interfaces of v8-inspector.h"),
+    before_18("vtable v8_inspector::V8InspectorClient"),
+    before_18("vtable v8_inspector::V8Inspector"),
     of_18("layout v8::ScriptOrigin", "adapter unit: the field that is gone is added again", None),
     of_18("layout v8::CFunctionInfo", FAST, None),
     of_18("layout v8::HeapStatistics", "adapter unit: the guest is given what it has room for", None),
@@ -143,6 +139,12 @@ const FAST: &str =
 /// What guests of Node 18 feel, and those of later Nodes if it is not older than they.
 const fn of_18(fact: &'static str, by: &'static str, lost: Option<&'static str>) -> Bridged {
     Bridged { guests: &[(10, 2), (11, 3), (12, 4)], hosts: HOSTS_OF_18, fact, by, lost }
+}
+
+/// What guests of Node 18 feel on the V8 of its first releases.
+const fn before_18(fact: &'static str) -> Bridged {
+    let by = "adapter unit: the inspector and its client; 10.1 has the slots of 10.0";
+    Bridged { guests: &[(10, 2)], hosts: &[(10, 1)], fact, by, lost: None }
 }
 
 /// What Node 18's V8 does not have, or not so.

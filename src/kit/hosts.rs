@@ -18,7 +18,8 @@ const GAMESERVER: &str = include_str!("../../fixtures/hosts/gameserver.cc");
 /// Version of the official Node that is host and plain Node in tests and demo.
 pub const NODE_VERSION: &str = "18.20.4";
 
-/// Versions of the official Node that are hosts of later lines, each the newest of its line.
+/// Versions of the official Node that are hosts of other lines, by the major and minor version of V8: each the newest of its line, of 10.1 the
+/// oldest.
 const OTHER_NODES: [((u32, u32), &str); 9] = [
     ((10, 1), "18.0.0"),
     ((10, 8), "19.8.1"),

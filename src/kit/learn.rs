@@ -93,7 +93,11 @@ fn candidates(version: V8Version) -> Vec<&'static Unit> {
     let host = (version.major, version.minor);
     let same_side = |unit: &&Unit| unit.guest == GUEST && unit.host.cmp(&GUEST) == host.cmp(&GUEST);
     let older = UNITS.iter().filter(same_side).filter(|unit| unit.host <= host).max_by_key(|unit| unit.host);
-    let newer = UNITS.iter().filter(same_side).filter(|unit| unit.host > host).min_by_key(|unit| unit.host);
+    let newer = UNITS
+        .iter()
+        .filter(same_side)
+        .filter(|unit| unit.host > host.max(GUEST))
+        .min_by_key(|unit| unit.host);
     older.into_iter().chain(newer).collect()
 }
 
@@ -127,7 +131,7 @@ fn compile(
             Err(other) => return Err(other),
         }
     }
-    let none = "there are no layers for a V8 of the guest's own line";
+    let none = "there are no layers for a V8 of the guest's own line, or before 10.1";
     let first_error = if refused.is_empty() { none.into() } else { refused.join("; ") };
     Err(KitError::Compile { what: format!("adapters for V8 {version}"), first_error, log })
 }
@@ -149,7 +153,8 @@ mod tests {
         assert_eq!(of("13.1.201.22"), [(12, 9), (13, 6)]);
         assert_eq!(of("10.7.193.13"), [(10, 8)]);
         assert_eq!(of("15.0.1.1"), [(14, 6)]);
-        assert_eq!(of("10.0.139.17"), [(10, 1)]);
+        assert_eq!(of("10.1.1.1"), [(10, 1)]);
+        assert!(of("10.0.139.17").is_empty());
         assert!(of("10.2.99.1").is_empty());
     }
 

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::guest::{FileOnDisk, GuestNote};
 use crate::host::Fingerprint;
 use crate::kit::adapter;
+use crate::kit::cache::Cache;
 use crate::plan::StagedImage;
 use std::path::{Path, PathBuf};
 
@@ -47,8 +48,15 @@ impl Companions {
     /// There is no bridge, or the unit is not there or cannot be read.
     pub fn of(note: &GuestNote, host: &Fingerprint, ask: &Ask) -> Result<Self, Error> {
         let Some(unit) = unit_for(note, host) else { return Ok(Self { bridge: of_host(host)?, unit: None }) };
-        let missing =
-            || Error::NoUnit { guest: note.v8.clone(), host: host.version_text(), name: unit.name() };
+        let no_cache = || {
+            Cache::locate().err().map(|error| error.to_string()).filter(|_| matches!(ask.units, Units::Kits))
+        };
+        let missing = || Error::NoUnit {
+            guest: note.v8.clone(),
+            host: host.version_text(),
+            name: unit.name(),
+            no_cache: no_cache(),
+        };
         let file = FileOnDisk::open(&ask.units.find(unit).ok_or_else(missing)?)?;
         let bridge = unit.guest_line().ok_or_else(missing)?;
         Ok(Self { bridge, unit: Some((unit, file)) })

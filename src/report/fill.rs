@@ -35,7 +35,10 @@ impl Report {
             Why::Adapter(adapter) => Some(adapter),
             _ => None,
         });
-        self.degraded.extend(adapters::lost(used).into_iter().map(str::to_owned));
+        let lost =
+            adapters::lost(used).into_iter().filter(|lost| self.degraded.iter().all(|told| told != lost));
+        let lost: Vec<_> = lost.map(str::to_owned).collect();
+        self.degraded.extend(lost);
     }
 
     /// What scripts of the guest are told of it.

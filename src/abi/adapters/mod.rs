@@ -1,11 +1,15 @@
 //! The catalogue of adapters: functions that stand in for a V8 symbol. Their code is in shim/cpp.
 
 mod absent;
+mod earlier;
 mod from_12_4;
 mod node_24;
 mod units;
 
+pub use earlier::CAME_WITH_SYMBOL_KEYS;
 pub use units::{unit_for, Unit, UNITS};
+
+use earlier::WITHOUT_SYMBOL_KEYS;
 
 use super::line::Line;
 use crate::guest::{GuestNote, SYMBOL_KEYS};
@@ -104,24 +108,6 @@ pub const V8_10_2: [Adapter; 18] = {
     ]
 };
 
-/// What Node 18.20 had its V8 patched for, on hosts without that patch: for guests that say in their note that they can be without
-/// ([`GuestNote::spares`]).
-const WITHOUT_SYMBOL_KEYS: [Adapter; 2] = [
-    missing(
-        "_ZN2v86Object27SetInternalFieldForNodeCoreEiNS_5LocalINS_13UnboundScriptEEE",
-        "relink_adapter_SetInternalFieldForNodeCore_script",
-        UNPATCHED,
-    )
-    .losing(KEPT),
-    missing(CAME_WITH_SYMBOL_KEYS, "relink_adapter_SetInternalFieldForNodeCore_module", UNPATCHED),
-];
-/// By this function (mangled) a V8 10.2 is known to have [`SYMBOL_KEYS`].
-pub const CAME_WITH_SYMBOL_KEYS: &str = "_ZN2v86Object27SetInternalFieldForNodeCoreEiNS_5LocalINS_6ModuleEEE";
-const UNPATCHED: &str =
-    "a function that came to V8 10.2 with Node 18.20, together with symbols as keys of WeakMaps";
-const KEPT: &str = "memory of ES modules, and of scripts with an import() of their own, that are no longer used: the host's V8 has no \
-     symbols as keys of WeakMaps";
-
 /// The adapters for V8 11.3.
 pub const V8_11_3: [Adapter; 15] = [
     missing(
@@ -206,7 +192,8 @@ pub fn beside_a_host(line: &'static Line) -> Vec<&'static Adapter> {
     line.adapters.iter().collect()
 }
 
-/// The adapters for a guest on a host: those `of` the host's line, or of the unit that stands between them and of its guests' line.
+/// The adapters for a guest on a host: those `of` the host's line, or of the unit that stands between them and of its guests' line; and those
+/// for what its note says that it can be without.
 pub fn for_pair(
     guest: &GuestNote,
     unit: Option<&'static Unit>,
@@ -257,6 +244,11 @@ pub fn inside_an_isolate(line: &'static Line) -> Vec<&'static Adapter> {
     line.adapters.iter().chain(line.shared).collect()
 }
 
+/// What a neutral Node 18 cannot do where V8 lacks [`CAME_WITH_SYMBOL_KEYS`].
+pub fn lost_without_symbol_keys() -> BTreeSet<&'static str> {
+    lost(&WITHOUT_SYMBOL_KEYS)
+}
+
 /// Only those for missing symbols: the guest owns V8 and its platform, as node does (`relink node`).
 pub fn for_an_owner(line: &'static Line) -> Vec<&'static Adapter> {
     line.adapters.iter().filter(|a| a.when == When::Missing).collect()
@@ -271,7 +263,7 @@ mod tests {
     fn what_is_lost_is_said_once_and_only_where_the_stand_in_is_used() {
         assert!(lost(&V8_10_2).is_empty());
         let all: Vec<_> = absent::ABSENT.iter().chain(&absent::ABSENT).chain(&WITHOUT_SYMBOL_KEYS).collect();
-        assert_eq!(lost(all).len(), 2);
+        assert_eq!(lost(all).len(), 3);
         assert!(lost(absent::ABSENT.iter().skip(1)).is_empty());
     }
 

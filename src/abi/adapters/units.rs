@@ -2,6 +2,7 @@
 //! shim/adapters against the real headers of the host's V8, and loaded beside the bridge of the guest's line.
 
 use super::absent::ABSENT;
+use super::earlier::{BEFORE_10_2, NO_ATTRIBUTES};
 use super::from_12_4::{FROM_12_4, FROM_12_4_SINCE_13_6, FROM_12_4_SINCE_14_6};
 use super::node_24::{FROM_13_6, FROM_13_6_SINCE_14_6};
 use super::{always, missing, Adapter};
@@ -45,8 +46,13 @@ static LAYERS: [Layer; 17] = [
 ];
 
 /// What V8s before these lack, for guests that know it. (There `from` is the oldest guest that does.)
-static EARLIER: [Layer; 1] = [Layer { from: (10, 2), since: (10, 2), adapters: &BEFORE_10_2, lost: &[] }];
+static EARLIER: [Layer; 2] = [
+    Layer { from: (10, 2), since: (10, 2), adapters: &BEFORE_10_2, lost: &[] },
+    Layer { from: (10, 2), since: (11, 3), adapters: &[], lost: &[NO_ATTRIBUTES] },
+];
 
+const NO_ASSERTIONS: &str =
+    "assertions of imports as `assert { type: 'json' }`: the host's V8 knows them as `with { type: 'json' }` only";
 const FEWER_FAST_CALLS: &str =
     "fast API calls with options or arrays (WASI, a number's index in a buffer, percentiles): they take the slow way";
 const NO_ATOMICS_TRACE: &str =
@@ -106,7 +112,9 @@ impl Unit {
 
     /// What the guest cannot do there.
     pub fn lost(&self) -> Vec<&'static str> {
-        self.changes().flat_map(|layer| layer.lost).copied().collect()
+        // Node 22 gave them up itself.
+        let assertions = (self.guest < (12, 4) && self.layers >= (13, 6)).then_some(NO_ASSERTIONS);
+        self.changes().flat_map(|layer| layer.lost).copied().chain(assertions).collect()
     }
 
     /// `10.2-on-11.3`: the name of its file and of the command that builds it.
@@ -127,7 +135,11 @@ impl Unit {
     /// Its adapters, one for each symbol.
     pub fn adapters(&self) -> Vec<&'static Adapter> {
         let mut all: Vec<&'static Adapter> = Vec::new();
-        for adapter in ABSENT.iter().chain(self.changes().flat_map(|layer| layer.adapters)) {
+        // Before 10.8 no V8 has symbols as keys of WeakMaps: what a guest has that can be without is the bridge's (`for_pair`).
+        let keys = |a: &&Adapter| {
+            self.host >= (10, 8) || ![MODULE_FIELD.symbol, SCRIPT_FIELD.symbol].contains(&a.symbol)
+        };
+        for adapter in ABSENT.iter().chain(self.changes().flat_map(|layer| layer.adapters)).filter(keys) {
             all.retain(|earlier| earlier.symbol != adapter.symbol);
             all.push(adapter);
         }
@@ -204,13 +216,6 @@ const C_FUNCTION_INFO: Adapter =
     always("_ZN2v813CFunctionInfoC2ERKNS_9CTypeInfoEjPS2_", "relink_unit_c_function_info", FAST);
 pub(super) const CPP_HEAP: Adapter =
     always("_ZN2v87CppHeap6CreateEPNS_8PlatformERKNS_19CppHeapCreateParamsE", "relink_unit_cpp_heap", JOBS);
-
-/// What V8 10.1 has otherwise than 10.2.
-const BEFORE_10_2: [Adapter; 1] = [always(
-    "_ZN12v8_inspector11V8Inspector6createEPN2v87IsolateEPNS_17V8InspectorClientE",
-    "relink_unit_inspector",
-    "V8 10.2: V8InspectorClient has two functions more",
-)];
 
 /// What changed from V8 10.2 to 10.8.
 const SINCE_10_8: [Adapter; 15] = [

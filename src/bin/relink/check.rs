@@ -288,6 +288,7 @@ impl Answer {
         };
         if let Verdict::Bridgeable { adapters, degraded, .. } = &self.abi {
             self.adapters.clone_from(adapters);
+            self.degraded.retain(|lost| !degraded.contains(lost));
             self.degraded.splice(..0, degraded.iter().copied());
         }
         self.result = result;

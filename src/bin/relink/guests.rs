@@ -1,7 +1,7 @@
 //! Which guest is taken when none is named: of those that are built, the one that loses least on the host's V8.
 
 use super::Failure;
-use relink::abi::adapters::{CAME_WITH_SYMBOL_KEYS, UNITS};
+use relink::abi::adapters::{lost_without_symbol_keys, CAME_WITH_SYMBOL_KEYS, UNITS};
 use relink::abi::line::{self, Line};
 use relink::abi::version::V8Version;
 use relink::config;
@@ -73,13 +73,17 @@ fn candidates(HostsV8 { version: v8, patched }: HostsV8) -> Vec<Choice> {
         .and_then(|line| Some(choice(guest::exact_path_of(line.node)?, line.node, false)));
     let folder = std::env::var_os(config::ADAPTERS).map(PathBuf::from);
     let neutral = |line: &'static Line| {
-        let own = choice(guest::path_of(line.node)?, line.node, true);
+        let mut own = choice(guest::path_of(line.node)?, line.node, true);
+        if !patched && std::ptr::eq(line, line::oldest()) {
+            own.lost.extend(lost_without_symbol_keys());
+        }
         if line.v8 == host {
             return Some(own);
         }
         let unit = UNITS.iter().find(|unit| unit.guest == line.v8 && unit.host == host)?;
         let lacks = adapter::find(folder.as_deref(), unit).is_none().then(|| unit.name());
-        Some(Choice { lost: unit.lost(), lacks, ..own })
+        own.lost.extend(unit.lost().into_iter().filter(|lost| !own.lost.contains(lost)).collect::<Vec<_>>());
+        Some(Choice { lacks, ..own })
     };
     ordinary.into_iter().chain(line::LINES.iter().filter_map(neutral)).collect()
 }

@@ -104,12 +104,16 @@ pub struct Known {
     /// The first V8, as `MAJOR.MINOR`, that answers the test otherwise: it tests V8 itself, not what stands between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
+    /// The first V8 that answers it as plain Node's again, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
 }
 
 impl Known {
     /// Whether it holds where Node runs on a V8 of this version.
     pub fn holds_on(&self, v8: &str) -> bool {
-        self.since.as_deref().is_none_or(|since| number(v8) >= number(since))
+        let since = self.since.as_deref().is_none_or(|since| number(v8) >= number(since));
+        since && self.until.as_deref().is_none_or(|until| number(v8) < number(until))
     }
 }
 
@@ -139,6 +143,7 @@ mod tests {
             symptom: String::new(),
             workaround: String::new(),
             since: None,
+            until: None,
         };
         let known = ["a/x", "b/*", "of-a/z"].map(|n| (n.to_owned(), entry(n))).into();
         let cause = |suite, test| explanation(&known, suite, test).map(|k| k.cause.as_str());
@@ -160,11 +165,14 @@ mod tests {
             symptom: String::new(),
             workaround: String::new(),
             since: since.map(Into::into),
+            until: None,
         };
         assert!(known(None).holds_on("10.2.154.26-node.37"));
         let since = known(Some("11.3"));
         let holds = ["10.2.154.26-node.37", "11.3.244.8-node.38", "11.10.1.1", "13.6.233.17-node.53"];
         assert_eq!(holds.map(|v8| since.holds_on(v8)), [false, true, true, true]);
+        let until = Known { until: Some("11.4".into()), ..since };
+        assert!(until.holds_on("11.3.244.8") && !until.holds_on("11.4.1.1"));
     }
 
     fn log(entries: &[(&str, Outcome)]) -> Log {

@@ -1,6 +1,6 @@
 //! Node as a guest of the official node executable, in the shape of a program that is called as `node` is.
 
-use crate::kit::cache::{write_whole, KeyBuilder};
+use crate::kit::cache::{write_whole, Cache, KeyBuilder};
 use crate::kit::error::{io, Result};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -40,7 +40,9 @@ pub fn key() -> KeyBuilder {
 
 /// Writes the program into a folder; returns its path.
 pub fn write(dir: &Path, plain: &Path, guest: &Path, inside: &Inside) -> Result<PathBuf> {
+    let cache = Cache::locate()?;
     let places = [
+        ("cache", cache.root()),
         ("here", dir),
         ("node", plain),
         ("host", inside.host.as_deref().unwrap_or(plain)),

@@ -197,6 +197,7 @@ mod tests {
             symptom: String::new(),
             workaround: String::new(),
             since: None,
+            until: None,
         };
         let reason = vec!["fail, exit status 1".into(), "Error: no".into()];
         Difference {
