@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "promise_hooks.h"
-
 #include "guest.h"
 #include "unit.h"
 

@@ -93,10 +93,11 @@ fn candidates(version: V8Version) -> Vec<&'static Unit> {
     let host = (version.major, version.minor);
     let same_side = |unit: &&Unit| unit.guest == GUEST && unit.host.cmp(&GUEST) == host.cmp(&GUEST);
     let older = UNITS.iter().filter(same_side).filter(|unit| unit.host <= host).max_by_key(|unit| unit.host);
+    // Before the guest's own V8, the layers of a newer one say less than it lacks.
     let newer = UNITS
         .iter()
         .filter(same_side)
-        .filter(|unit| unit.host > host.max(GUEST))
+        .filter(|unit| GUEST < host && host < unit.host)
         .min_by_key(|unit| unit.host);
     older.into_iter().chain(newer).collect()
 }

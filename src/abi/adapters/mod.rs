@@ -80,41 +80,8 @@ pub const HOST_DISPOSES: [(&str, &str); 2] = [
     ("relink_adapter_Host_V8_DisposePlatform", "_ZN2v82V815DisposePlatformEv"),
 ];
 
-/// The adapters for V8 10.2: those of 11.3, and functions that the V8s of earlier Nodes 18 lack.
-pub const V8_10_2: [Adapter; 18] = {
-    let [store, allocate, dispose, string, length, line, platform, end, begin, stop, trap, seed, start, update, inspect] =
-        V8_11_3;
-    const LATE: &str =
-        "a function that came to V8 10.2 with a later Node 18; the host's own Node asks the backing store";
-    [
-        store,
-        allocate,
-        dispose,
-        string,
-        length,
-        line,
-        platform,
-        end,
-        begin,
-        stop,
-        trap,
-        seed,
-        start,
-        update,
-        inspect,
-        missing("_ZNK2v811ArrayBuffer11WasDetachedEv", "relink_adapter_ArrayBuffer_WasDetached", LATE),
-        missing("_ZNK2v811ArrayBuffer4DataEv", "relink_adapter_ArrayBuffer_Data", LATE),
-        missing("_ZNK2v817SharedArrayBuffer4DataEv", "relink_adapter_SharedArrayBuffer_Data", LATE),
-    ]
-};
-
-/// The adapters for V8 11.3.
-pub const V8_11_3: [Adapter; 15] = [
-    missing(
-        "_ZN2v811ArrayBuffer25NewBackingStoreForNodeLTSEPNS_7IsolateEm",
-        "relink_adapter_NewBackingStoreForNodeLTS",
-        "a function that Debian's V8 has and official executables lack; NewBackingStore does the same there",
-    ),
+/// What every line's bridge has.
+const COMMON: [Adapter; 14] = [
     always("_ZN2v87Isolate8AllocateEv", "relink_adapter_Isolate_Allocate", ALLOCATE),
     always("_ZN2v87Isolate7DisposeEv", "relink_adapter_Isolate_Dispose", DISPOSE),
     always("_ZN2v82V818SetFlagsFromStringEPKc", "relink_adapter_SetFlagsFromString", FLAGS),
@@ -147,45 +114,60 @@ pub const V8_11_3: [Adapter; 15] = [
     ),
 ];
 
+const FOR_NODE_LTS: Adapter = missing(
+    "_ZN2v811ArrayBuffer25NewBackingStoreForNodeLTSEPNS_7IsolateEm",
+    "relink_adapter_NewBackingStoreForNodeLTS",
+    "a function that Debian's V8 has and official executables lack; NewBackingStore does the same there",
+);
+
+/// The adapters for V8 11.3.
+pub const V8_11_3: [Adapter; 15] = joined(&COMMON, &[FOR_NODE_LTS]);
+
 /// The adapters for V8 12.4: those of 11.3.
 pub const V8_12_4: [Adapter; 15] = V8_11_3;
 
-/// The adapters for V8 13.6: those of 12.4 without the first, which nobody needs any more, and three for
-/// isolates that are made in a group and freed in two steps.
-pub const V8_13_6: [Adapter; 17] = {
-    let [_, allocate, dispose, string, length, line, platform, end, begin, stop, trap, seed, start, update, inspect] =
-        V8_12_4;
-    let group = always(
-        "_ZN2v87Isolate8AllocateERKNS_12IsolateGroupE",
-        "relink_adapter_Isolate_Allocate_in_group",
-        ALLOCATE,
-    );
-    let end_in_steps = always(
-        "_ZN2v87Isolate12DeinitializeEv",
-        "relink_adapter_Isolate_Deinitialize",
-        "V8's profiler may have sent a last SIGPROF when it puts back what the process does at one",
-    );
-    let free = always("_ZN2v87Isolate4FreeEPS0_", "relink_adapter_Isolate_Free", DISPOSE);
-    [
-        allocate,
-        dispose,
-        string,
-        length,
-        line,
-        platform,
-        end,
-        begin,
-        stop,
-        trap,
-        seed,
-        start,
-        update,
-        inspect,
-        group,
-        end_in_steps,
-        free,
-    ]
+/// The adapters for V8 10.2: those of 11.3, and functions that the V8s of earlier Nodes 18 lack.
+pub const V8_10_2: [Adapter; 18] = {
+    const LATE: &str =
+        "a function that came to V8 10.2 with a later Node 18; the host's own Node asks the backing store";
+    let late = [
+        missing("_ZNK2v811ArrayBuffer11WasDetachedEv", "relink_adapter_ArrayBuffer_WasDetached", LATE),
+        missing("_ZNK2v811ArrayBuffer4DataEv", "relink_adapter_ArrayBuffer_Data", LATE),
+        missing("_ZNK2v817SharedArrayBuffer4DataEv", "relink_adapter_SharedArrayBuffer_Data", LATE),
+    ];
+    joined(&V8_11_3, &late)
 };
+
+/// The adapters for V8 13.6: nobody needs Node's own function there any more, and isolates are made in a group and freed in
+/// two steps.
+pub const V8_13_6: [Adapter; 17] = {
+    let in_groups = [
+        always(
+            "_ZN2v87Isolate8AllocateERKNS_12IsolateGroupE",
+            "relink_adapter_Isolate_Allocate_in_group",
+            ALLOCATE,
+        ),
+        always(
+            "_ZN2v87Isolate12DeinitializeEv",
+            "relink_adapter_Isolate_Deinitialize",
+            "V8's profiler may have sent a last SIGPROF when it puts back what the process does at one",
+        ),
+        always("_ZN2v87Isolate4FreeEPS0_", "relink_adapter_Isolate_Free", DISPOSE),
+    ];
+    joined(&COMMON, &in_groups)
+};
+
+/// `first` and then `second`, which are `N` together.
+const fn joined<const N: usize>(first: &[Adapter], second: &[Adapter]) -> [Adapter; N] {
+    assert!(first.len() + second.len() == N);
+    let mut all = [first[0]; N];
+    let mut at = 0;
+    while at < N {
+        all[at] = if at < first.len() { first[at] } else { second[at - first.len()] };
+        at += 1;
+    }
+    all
+}
 
 /// All adapters of a line: the guest is a guest, beside a host that owns V8.
 pub fn beside_a_host(line: &'static Line) -> Vec<&'static Adapter> {
