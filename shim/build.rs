@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Sources in `cpp/`.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 12] = [
     "about.cc",
     "adapters.cc",
     "channel.cc",
     "escape.cc",
     "flags.cc",
+    "group.cc",
     "instance.cc",
     "platform.cc",
     "process.cc",

@@ -6,7 +6,7 @@
 
 use object::{Object, ObjectSymbol};
 use relink::abi::adapters::inside_an_isolate;
-use relink::abi::catalogue::FLAG_FUNCTIONS;
+use relink::abi::catalogue::{FLAG_FUNCTIONS, GROUP_FUNCTIONS};
 use relink::abi::line::{self, Line, LINES};
 use relink::kit::hosts;
 use relink::kit::progress::Silent;
@@ -229,6 +229,13 @@ fn bridges_use_only_checked_functions_that_hosts_and_guests_export() -> Outcome 
         let mut needs = bridge_needs(line)?;
         // V8's own, in no public header: called by weak references, where there are any.
         assert!(FLAG_FUNCTIONS.iter().all(|name| needs.remove(*name)), "{needs:?}");
+        let group = GROUP_FUNCTIONS.iter().filter(|name| needs.remove(**name)).count();
+        assert_eq!(group, GROUP_FUNCTIONS.len(), "{needs:?}");
+        for library in real.files.iter().filter(|_| line.v8 >= (13, 6)) {
+            assert!(GROUP_FUNCTIONS[..2]
+                .iter()
+                .all(|name| exported(library).is_ok_and(|names| names.contains(*name))));
+        }
         assert!(needs.len() > 25, "{needs:?}");
         let mut checked = symbols_of(&cpp(), "v8", line, View::Ours)?;
         checked.extend(symbols_of(&cpp(), "node", line, View::Ours)?);

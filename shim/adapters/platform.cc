@@ -98,7 +98,7 @@ class NodePlatform final : public Platform {
   double CurrentClockTimeMillis() override { return node_->CurrentClockTimeMillis(); }
   v8::TracingController* GetTracingController() override { return node_->GetTracingController(); }
 
-#if RELINK_HOST < 1306
+#if RELINK_HOST < 1300
   Runner GetForegroundTaskRunner(v8::Isolate* isolate) override {
     return hosts_runner(node_->GetForegroundTaskRunner(isolate));
   }
@@ -248,7 +248,7 @@ struct Access : Platform {
 
 void hook(Hooks* hooks) {
   hooks->by_isolate<&Platform::IdleTasksEnabled>();
-#if RELINK_HOST < 1306
+#if RELINK_HOST < 1300
   hooks->by_isolate<static_cast<Runner (Platform::*)(v8::Isolate*)>(&Platform::GetForegroundTaskRunner)>();
 #endif
 #if RELINK_HOST >= 1108
@@ -291,9 +291,9 @@ extern "C" uint32_t relink_unit_attach(const relink_unit_services* services, rel
   if (services == nullptr || services->size != sizeof(relink_unit_services)) return 0;
   relink::g_services = services;
 #if RELINK_HOST >= 1008 && RELINK_HOST < 1103
-  // Node 18's module loader has symbols as keys of WeakMaps, which its own V8 got by a patch.
-  v8::V8::SetFlagsFromString("--harmony-symbol-as-weakmap-key");
-  services->log(2, "--harmony-symbol-as-weakmap-key is set for the whole process: Node 18 needs it");
+  // Node 18's module loader has symbols as keys of WeakMaps, which its own V8 got by a patch. Where they are not to be had, it keeps
+  // all modules.
+  services->set_flag("--harmony-symbol-as-weakmap-key");
 #endif
   relink::Hooks filled(hooks, capacity);
   relink::hook(&filled);

@@ -1,7 +1,8 @@
 // since_10_8.cc: what V8 10.8 changed since 10.2, for guests compiled for older ones.
+#include "since_10_8.h"
+
 #include <atomic>
 
-#include "guest.h"
 #include "unit.h"
 
 namespace relink {
@@ -16,6 +17,13 @@ void out_of_memory(const char* location, const v8::OOMDetails& details) {
 }
 
 }  // namespace
+
+// V8 ends the process where an isolate runs out of heap and nobody handles it, as one does that gets too little for what it starts from.
+// Node sets its handler only then; the one that it has set for an earlier isolate does here.
+void handle_oom(v8::Isolate::CreateParams* params) {
+  if (g_oom_handler.load() != nullptr && params->oom_error_callback == nullptr) params->oom_error_callback = out_of_memory;
+}
+
 }  // namespace relink
 
 extern "C" {

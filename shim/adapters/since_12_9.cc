@@ -129,4 +129,10 @@ RELINK_UNIT_API void relink_unit_remove_graph_builder(v8::HeapProfiler* self, re
   if (own != nullptr) self->RemoveBuildEmbedderGraphCallback(relink::build_graph, own.get());
 }
 
+// V8s between this one and 13.6, of which no Node has one, have these adapters and one more argument here.
+RELINK_UNIT_API v8::Maybe<bool> relink_unit_instantiate(v8::Module* self, v8::Local<v8::Context> context,
+                                                        v8::Module::ResolveModuleCallback callback) {
+  return self->InstantiateModule(context, callback);
+}
+
 }  // extern "C"

@@ -29,8 +29,10 @@ class HostsAllocator final : public v8::ArrayBuffer::Allocator {
   void* Allocate(size_t length) override { return guest_->Allocate(length); }
   void* AllocateUninitialized(size_t length) override { return guest_->AllocateUninitialized(length); }
   void Free(void* data, size_t length) override { guest_->Free(data, length); }
+#if RELINK_HOST >= 1306
   // No process has more addresses. For what an allocator refuses V8 14.6 tells the isolate that its heap is nearly full.
   size_t MaxAllocationSize() const override { return size_t{1} << 46; }
+#endif
 
  private:
   std::shared_ptr<guest::Allocator> guest_;
@@ -183,10 +185,5 @@ RELINK_UNIT_API std::string relink_unit_location_text(const guest::SourceLocatio
   return std::string(self->function) + "@" + self->file + ":" + std::to_string(self->line);
 }
 #endif
-
-RELINK_UNIT_API v8::Maybe<bool> relink_unit_instantiate(v8::Module* self, v8::Local<v8::Context> context,
-                                                        v8::Module::ResolveModuleCallback callback) {
-  return self->InstantiateModule(context, callback);
-}
 
 }  // extern "C"

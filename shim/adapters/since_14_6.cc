@@ -36,7 +36,7 @@ static_assert(sizeof(v8::CpuProfilingOptions) == sizeof(CpuProfilingOptions) + s
 
 #endif
 
-#if RELINK_GUEST >= 1204
+#if RELINK_GUEST >= 1103
 
 // v8-profiler.h: HeapProfiler::HeapSnapshotOptions. Builds of 14.6 have one resolver or two.
 struct HeapSnapshotOptions {
@@ -225,7 +225,7 @@ RELINK_UNIT_API const v8::HeapSnapshot* relink_unit_heap_snapshot(v8::HeapProfil
                                                                   void*, bool hide_internals, bool numbers) {
   return self->TakeHeapSnapshot(control, nullptr, hide_internals, numbers);
 }
-#if RELINK_GUEST >= 1204
+#if RELINK_GUEST >= 1103
 RELINK_UNIT_API const v8::HeapSnapshot* relink_unit_heap_snapshot_by(v8::HeapProfiler* self,
                                                                      const guest::HeapSnapshotOptions& options) {
   using Profiler = v8::HeapProfiler;

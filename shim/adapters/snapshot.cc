@@ -12,6 +12,7 @@
 
 #include "fast_calls.h"
 #include "promise_hooks.h"
+#include "since_10_8.h"
 #include "since_13_6.h"
 #include "since_14_1.h"
 #include "since_14_6.h"
@@ -92,6 +93,9 @@ extern "C" RELINK_UNIT_API void relink_unit_isolate_initialize(v8::Isolate* isol
     own.snapshot_blob = hosts;
     own.external_references = node::SnapshotBuilder::CollectExternalReferences().data();
   }
+#if RELINK_GUEST < 1008 && RELINK_HOST >= 1008
+  relink::handle_oom(&own);
+#endif
 #if RELINK_GUEST < 1306 && RELINK_HOST >= 1306
   relink::hosts_allocator(&own);
 #endif

@@ -26,6 +26,7 @@ typedef struct relink_unit_services {
   int (*disposing)(void *isolate);          /* 1 while the calling thread disposes that isolate of the guest's */
   void *(*original)(uint32_t slot);         /* the function in a slot of the host platform's own vtable */
   void (*log)(int level, const char *text); /* as relink_bridge_host.log */
+  void (*set_flag)(const char *flag);       /* sets and reports a flag of V8's, unless V8 has frozen them */
 } relink_unit_services;
 
 /* A function to be put into a slot of the shadow of the host platform's vtable. */

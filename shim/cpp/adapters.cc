@@ -93,6 +93,7 @@ RELINK_BRIDGE_API void relink_adapter_Isolate_Deinitialize(v8::Isolate* isolate)
 }
 
 RELINK_BRIDGE_API void relink_adapter_Isolate_Free(v8::Isolate* isolate) {
+  relink::before_freeing(isolate);
   relink::registry::remove(isolate);
   v8::Isolate::Free(isolate);
   relink::report(RELINK_EVENT_ISOLATE_REMOVED, reinterpret_cast<intptr_t>(isolate));
@@ -103,6 +104,7 @@ RELINK_BRIDGE_API void relink_adapter_Isolate_Free(v8::Isolate* isolate) {
 // Forgotten first: once V8 has freed it, the same address may be an isolate of the host's.
 RELINK_BRIDGE_API void relink_adapter_Isolate_Dispose(v8::Isolate* isolate) {
   if (relink::shared::is(isolate)) return;
+  relink::before_freeing(isolate);
   relink::registry::remove(isolate);
   {
     relink::UnsampledScope unsampled;

@@ -36,6 +36,7 @@ bool add(v8::Isolate* isolate);
 void remove(v8::Isolate* isolate);
 bool contains(v8::Isolate* isolate);
 bool empty();
+void for_each(void (*with)(v8::Isolate* isolate, void* data), void* data);
 constexpr int kMaxIsolates = 4096;
 }  // namespace registry
 
@@ -67,6 +68,12 @@ bool any_runs();
 
 // False when the guest could not be stopped in time: then the host's platform must be left standing.
 bool stop_for_leaving_host();
+
+// The host is about to dispose of V8, and the guest has been told to end: what is left of its isolates shall not keep V8 from it.
+void give_up_isolates();
+
+// Before the guest frees one of its isolates after all.
+void before_freeing(v8::Isolate* isolate);
 
 // From now on exit() stops the guest, before it runs what was registered until now: what the guest's threads use of the
 // host must not be destroyed under them. (The guest's own destructors are never registered, see src/runtime/guards.rs.)

@@ -14,6 +14,8 @@
 #include "hooks.h"
 #include "internal.h"
 
+extern "C" void relink_adapter_SetFlagsFromString(const char* flags);
+
 namespace relink {
 
 relink_bridge_host g_host;
@@ -61,7 +63,10 @@ void destroy(Platform* self) {
 
 // node::MultiIsolatePlatform::UnregisterIsolate of a Node host: on the main thread it is the end of its main isolate.
 void unregister_isolate(Platform* self, Isolate* isolate) {
-  if (gettid() == getpid() && !registry::contains(isolate)) stop_for_leaving_host();
+  if (gettid() == getpid() && !registry::contains(isolate)) {
+    stop_for_leaving_host();
+    give_up_isolates();
+  }
   original<decltype(&unregister_isolate)>(static_cast<uint32_t>(g_host.unregister_isolate_slot))(self, isolate);
 }
 
@@ -73,6 +78,7 @@ const relink_unit_services kServices = {
     [](void* isolate) -> int { return DisposingScope::covers(static_cast<Isolate*>(isolate)) ? 1 : 0; },
     [](uint32_t slot) -> void* { return g_original[slot]; },
     [](int level, const char* text) { g_host.log(level, text); },
+    [](const char* flag) { relink_adapter_SetFlagsFromString(flag); },
 };
 
 // Where the host's V8 is of another line than the guest, the unit knows which functions are hooked, and how.

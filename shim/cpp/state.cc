@@ -73,6 +73,13 @@ bool contains(v8::Isolate* isolate) {
 
 bool empty() { return g_count.load() == 0; }
 
+void for_each(void (*with)(v8::Isolate* isolate, void* data), void* data) {
+  int limit = g_high_water.load();
+  for (int i = 0; i < limit; i++) {
+    if (v8::Isolate* isolate = g_isolates[i].load()) with(isolate, data);
+  }
+}
+
 }  // namespace registry
 
 namespace {

@@ -1,7 +1,7 @@
 //! The gate: compares the V8 that the guest was compiled for with the host's, and lets a plan pass or refuses it.
 
 use super::adapters::unit_for;
-use super::bridged::{bridge, Bridged, BRIDGED};
+use super::bridged::{Bridged, Rules, BRIDGED};
 use super::catalogue::{known_abis, profile_of, Facts, KnownAbi, Profile, CXX_WITNESSES};
 use super::compare::{breaking, unknown_parts, Change};
 use super::layout::{covers, words, Field};
@@ -121,9 +121,9 @@ fn judge_with(
             let mut felt: Vec<_> =
                 felt(&g, h).into_iter().filter(|change| !covered(layout, change)).collect();
             // What nothing of ours stands between is what refuses a pair: it is named first.
-            felt.sort_by_key(|change| bridge(table, g.version(), h.first, change).is_some());
-            let bridged: Vec<_> =
-                felt.iter().filter_map(|change| bridge(table, g.version(), h.first, change)).collect();
+            let rules = Rules::of(table, g.version(), h.first);
+            felt.sort_by_key(|change| rules.bridge(change).is_some());
+            let bridged: Vec<_> = felt.iter().filter_map(|change| rules.bridge(change)).collect();
             if differences.is_empty() && bridged.len() == felt.len() {
                 return passed(h, felt, &bridged);
             }
@@ -390,6 +390,7 @@ fn configuration(guest: &Fingerprint, host: &Fingerprint) -> Vec<Change> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::abi::bridged::Holds;
 
     fn v8(version: &str) -> Fingerprint {
         Fingerprint {
@@ -483,6 +484,7 @@ mod tests {
             fact,
             by: "stand_in",
             lost: Some("a thing"),
+            holds: Holds::There,
         };
         let all = [entry("")];
         let Verdict::Bridgeable { differences, adapters, degraded } = judge_with(None, &all, &guest, &host)

@@ -5,6 +5,7 @@ use super::adapters::{Unit, UNITS};
 use super::line::Line;
 use super::version::V8Version;
 use crate::config::CATALOGUE;
+use crate::kit::adapter::sources;
 use crate::kit::cache::Cache;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -24,6 +25,9 @@ pub struct Record {
     pub layers: (u32, u32),
     /// Slots of `v8::Platform`'s vtable.
     pub platform_slots: u32,
+    /// What tells the sources that it was compiled from: a unit of another build of this program answers to other symbols.
+    #[serde(default)]
+    pub sources: String,
     /// The file name of its library.
     pub library: String,
 }
@@ -37,8 +41,6 @@ pub struct LearnedUnit {
     pub line: Line,
     /// The V8 of its hosts; another one, also of the same line, is not meant.
     pub version: V8Version,
-    /// The V8 whose rules say what it bridges.
-    pub rules: V8Version,
     /// Its library.
     pub library: PathBuf,
 }
@@ -61,8 +63,24 @@ pub fn catalogue() -> Vec<String> {
 
 /// All units that were learned.
 pub fn units() -> &'static [LearnedUnit] {
-    static ALL: OnceLock<Vec<LearnedUnit>> = OnceLock::new();
-    ALL.get_or_init(|| folder().map(|folder| units_in(&folder)).unwrap_or_default())
+    &all().units
+}
+
+/// Files of the folder that are not taken, each with why.
+pub fn not_taken() -> &'static [String] {
+    &all().not_taken
+}
+
+/// What is in the folder.
+#[derive(Debug, Default)]
+struct Folder {
+    units: Vec<LearnedUnit>,
+    not_taken: Vec<String>,
+}
+
+fn all() -> &'static Folder {
+    static ALL: OnceLock<Folder> = OnceLock::new();
+    ALL.get_or_init(|| folder().map(|folder| read(&folder)).unwrap_or_default())
 }
 
 /// The unit for guests of a V8 on hosts with another one.
@@ -80,26 +98,41 @@ pub fn line_of(version: V8Version) -> Option<&'static Line> {
     units().iter().find(|l| l.unit.host == (version.major, version.minor)).map(|l| &l.line)
 }
 
-/// The V8 whose rules hold for `host`: its own, or that of the layers that a learned unit for it was made of.
-pub fn rules_of(host: V8Version) -> V8Version {
-    units().iter().find(|l| l.version == host).map_or(host, |l| l.rules)
+/// Major and minor version of the V8 whose layers the unit for a learned one has.
+pub fn layers_of(host: V8Version) -> Option<(u32, u32)> {
+    units().iter().find(|l| l.version == host).map(|l| l.unit.layers)
 }
 
-fn units_in(folder: &Path) -> Vec<LearnedUnit> {
-    let records = texts(folder, "unit-").into_iter().filter_map(|(_, text)| serde_json::from_str(&text).ok());
-    records.filter_map(|record: Record| learned(folder, &record)).collect()
+fn read(folder: &Path) -> Folder {
+    let mut found = Folder::default();
+    for path in files(folder, "unit-").chain(files(folder, "v8_")).filter(|path| !is_ours(path)) {
+        found.not_taken.push(not_ours(&path));
+    }
+    for (path, text) in texts(folder, "unit-") {
+        match learned(folder, &text) {
+            Ok(unit) => found.units.push(unit),
+            Err(why) => found.not_taken.push(format!("\"{}\": {why}", path.display())),
+        }
+    }
+    found
 }
 
-/// The JSON files whose names begin so, in order. One that another user could have written is not believed.
-fn texts(folder: &Path, start: &str) -> Vec<(PathBuf, String)> {
+/// The JSON files whose names begin so, in order.
+fn files(folder: &Path, start: &'static str) -> impl Iterator<Item = PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
     let wanted = |path: &PathBuf| {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        name.starts_with(start) && name.ends_with(".json") && is_ours(path)
+        name.starts_with(start) && name.ends_with(".json")
     };
     let mut paths: Vec<PathBuf> = entries.filter(wanted).collect();
     paths.sort();
-    paths.into_iter().filter_map(|path| fs::read_to_string(&path).ok().map(|text| (path, text))).collect()
+    paths.into_iter()
+}
+
+/// What is in them. One that another user could have written is not believed.
+fn texts(folder: &Path, start: &'static str) -> Vec<(PathBuf, String)> {
+    let text = |path: PathBuf| fs::read_to_string(&path).ok().map(|text| (path, text));
+    files(folder, start).filter(|path| is_ours(path)).filter_map(text).collect()
 }
 
 /// Whether nobody but this user can have written the file.
@@ -109,13 +142,28 @@ fn is_ours(file: &Path) -> bool {
     })
 }
 
-fn learned(folder: &Path, record: &Record) -> Option<LearnedUnit> {
-    let version = V8Version::parse(&record.v8)?;
-    UNITS.iter().find(|unit| unit.guest == record.guest && unit.host == record.layers)?;
-    let library = folder.join(Path::new(&record.library).file_name()?);
-    is_ours(&library).then_some(())?;
+fn not_ours(file: &Path) -> String {
+    format!(
+        "\"{}\" is not there, is not this user's, or others may write it (chmod go-w takes that from them)",
+        file.display()
+    )
+}
+
+fn learned(folder: &Path, text: &str) -> Result<LearnedUnit, String> {
+    let record: Record = serde_json::from_str(text).map_err(|e| format!("it is not understood: {e}"))?;
+    let version = V8Version::parse(&record.v8).ok_or_else(|| format!("{:?} is no version", record.v8))?;
+    let layers = UNITS.iter().find(|unit| unit.guest == record.guest && unit.host == record.layers);
+    if layers.is_none_or(|unit| record.sources != sources(unit)) {
+        return Err(
+            "another build of Relink made it: make it again, relink adapter build --v8-headers DIR".into()
+        );
+    }
+    let library = folder.join(Path::new(&record.library).file_name().unwrap_or_default());
+    if !is_ours(&library) {
+        return Err(not_ours(&library));
+    }
     let host = (version.major, version.minor);
-    Some(LearnedUnit {
+    Ok(LearnedUnit {
         unit: Unit { guest: record.guest, host, layers: record.layers },
         // Read once per process, and lives as long.
         line: Line {
@@ -127,7 +175,6 @@ fn learned(folder: &Path, record: &Record) -> Option<LearnedUnit> {
             shared: &[],
         },
         version,
-        rules: V8Version::new(record.layers.0, record.layers.1, version.build, version.patch),
         library,
     })
 }
@@ -138,12 +185,18 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn folder_with(layers: (u32, u32)) -> tempfile::TempDir {
+        let base = UNITS.iter().find(|unit| unit.guest == (10, 2) && unit.host == layers);
+        folder_from(layers, base.map(sources).unwrap_or_default())
+    }
+
+    fn folder_from(layers: (u32, u32), sources: String) -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a folder");
         let record = Record {
             guest: (10, 2),
             v8: "10.8.168.21".into(),
             layers,
             platform_slots: 20,
+            sources,
             library: "unit.so".into(),
         };
         let text = serde_json::to_string(&record).expect("JSON");
@@ -154,24 +207,32 @@ mod tests {
 
     #[test]
     fn a_unit_has_the_layers_and_losses_of_the_one_it_was_made_like() {
-        let found = units_in(folder_with((11, 3)).path());
-        assert_eq!(found.len(), 1);
+        let folder = folder_with((11, 3));
+        let Folder { units: found, not_taken } = read(folder.path());
+        assert_eq!((found.len(), not_taken), (1, Vec::new()));
         let base = UNITS.iter().find(|unit| unit.host == (11, 3)).expect("a unit");
         assert_eq!((found[0].unit.adapters(), found[0].unit.lost()), (base.adapters(), base.lost()));
         assert_eq!((found[0].unit.host, found[0].line.platform_slots), ((10, 8), 20));
-        assert_eq!(found[0].rules.to_string(), "11.3.168.21");
+        assert_eq!(found[0].unit.layers, (11, 3));
     }
 
     #[test]
-    fn what_another_user_could_have_written_or_nobody_knows_is_not_believed() {
-        assert!(units_in(folder_with((9, 9)).path()).is_empty());
+    fn what_another_user_could_have_written_or_another_build_made_is_not_taken() {
+        let not_taken = |folder: &tempfile::TempDir| {
+            let found = read(folder.path());
+            assert!(found.units.is_empty(), "{:?}", found.units);
+            found.not_taken.join("; ")
+        };
+        assert!(not_taken(&folder_with((9, 9))).contains("another build"));
+        assert!(not_taken(&folder_from((10, 8), "of old".into())).contains("make it again"));
         for file in ["unit-a.json", "unit.so"] {
             let folder = folder_with((10, 8));
             let path = folder.path().join(file);
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("set");
-            assert!(units_in(folder.path()).is_empty(), "{file}");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o664)).expect("set");
+            let said = not_taken(&folder);
+            assert!(said.contains(file) && said.contains("chmod go-w"), "{said}");
             fs::remove_file(&path).expect("removed");
-            assert!(units_in(folder.path()).is_empty(), "{file}");
+            not_taken(&folder);
         }
     }
 }

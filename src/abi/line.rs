@@ -4,7 +4,9 @@
 //! (`catalogue/profiles.rs`). The numbers are checked against the real headers by tests/headers.rs.
 
 use super::adapters::{Adapter, SHARED_10_2, V8_10_2, V8_11_3, V8_12_4, V8_13_6};
-use super::catalogue::{EMBEDDED_BLOB, FLAG_FUNCTIONS, ISOLATE_COUNTER, SHARED_READ_ONLY_HEAP};
+use super::catalogue::{
+    EMBEDDED_BLOB, FLAG_FUNCTIONS, HIDDEN_SINCE_13_6, ISOLATE_COUNTER, SHARED_READ_ONLY_HEAP,
+};
 use super::version::V8Version;
 use crate::error::Error;
 use crate::host::Fingerprint;
@@ -33,8 +35,10 @@ const OF_NODE: u32 = 6;
 const UNREGISTER_ISOLATE: u32 = 4;
 /// The first V8 of those known that has one read-only heap for all isolates in every Node with it.
 const SHARES_READ_ONLY_HEAP: (u32, u32) = (10, 2);
-/// The first V8 of those known that counts its isolates (`IsolateGroup`).
-const COUNTS_ISOLATES: (u32, u32) = (13, 6);
+/// The first V8 of those known whose `SoleReadOnlyHeap` is gone: 13.1 has it under another name, 13.6 one in each group of isolates.
+const COUNTS_ISOLATES: (u32, u32) = (13, 1);
+/// The first V8 of those known that has groups of isolates.
+const HAS_GROUPS: (u32, u32) = (13, 6);
 /// The first V8 of those known that freezes its flags.
 const FREEZES_FLAGS: (u32, u32) = (10, 8);
 
@@ -62,7 +66,9 @@ impl Line {
 
     /// Functions (mangled) of V8's own that the bridge calls where there are any, and that V8 may hide.
     pub fn internal_functions(&self) -> &'static [&'static str] {
-        if self.v8 >= FREEZES_FLAGS {
+        if self.v8 >= HAS_GROUPS {
+            &HIDDEN_SINCE_13_6
+        } else if self.v8 >= FREEZES_FLAGS {
             &FLAG_FUNCTIONS
         } else {
             &[]

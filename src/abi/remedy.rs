@@ -2,6 +2,7 @@
 
 use super::catalogue::{known, known_abis, KnownAbi};
 use super::gate::is_untold;
+use super::learned::not_taken;
 use super::line;
 use super::version::V8Version;
 use crate::host::Fingerprint;
@@ -26,9 +27,10 @@ fn of_headers(host: V8Version) -> String {
     if (host.major, host.minor) < oldest.v8 {
         return format!("take a host with V8 {} or a later one: there is nothing that stands between a guest and older ones", oldest.name);
     }
-    "take a neutral guest (relink guest build), and make adapters from the headers of the host's V8: relink adapter build --v8-headers \
-     DIR"
-        .into()
+    let cure = "take a neutral guest (relink guest build), and make adapters from the headers of the host's V8: relink adapter build \
+         --v8-headers DIR";
+    let learned = not_taken().iter().map(|why| format!("; not taken: {why}"));
+    [cure.to_owned()].into_iter().chain(learned).collect()
 }
 
 /// Which guest fits a V8 that is in no file of the catalogue.

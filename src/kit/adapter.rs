@@ -18,7 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Sources of the units, by name. A unit is compiled from those that [`Parts::of`] names.
-const FILES: [(&str, &str); 31] = [
+const FILES: [(&str, &str); 32] = [
     ("guest.h", include_str!("../../shim/adapters/guest.h")),
     ("loan.h", include_str!("../../shim/adapters/loan.h")),
     ("slot_of.h", include_str!("../../shim/adapters/slot_of.h")),
@@ -40,6 +40,7 @@ const FILES: [(&str, &str); 31] = [
     ("fast_calls.h", include_str!("../../shim/adapters/fast_calls.h")),
     ("fast_calls.cc", include_str!("../../shim/adapters/fast_calls.cc")),
     ("cpp_heap.cc", include_str!("../../shim/adapters/cpp_heap.cc")),
+    ("since_10_8.h", include_str!("../../shim/adapters/since_10_8.h")),
     ("since_10_8.cc", include_str!("../../shim/adapters/since_10_8.cc")),
     ("since_11_8.cc", include_str!("../../shim/adapters/since_11_8.cc")),
     ("since_12_4.cc", include_str!("../../shim/adapters/since_12_4.cc")),
@@ -144,18 +145,22 @@ fn library_name(unit: &Unit) -> String {
 
 /// The file that names the library that was made from these very sources: programs of several versions may share a cache.
 fn pointer(cache: &Cache, unit: &Unit) -> PathBuf {
-    let sources = sources(unit).finish();
-    cache.root().join(format!("adapter-{}-{}.json", unit.name(), &sources.hex()[..12]))
+    cache.root().join(format!("adapter-{}-{}.json", unit.name(), &sources(unit)[..12]))
 }
 
 fn built(cache: &Cache, unit: &Unit) -> Option<PathBuf> {
     let text = fs::read_to_string(pointer(cache, unit)).ok()?;
     let built: Built = serde_json::from_str(&text).ok()?;
-    (built.sources == sources(unit).finish().hex()).then_some(built.library)
+    (built.sources == sources(unit)).then_some(built.library)
+}
+
+/// What tells the sources of a unit that are in this program from those of another build of it.
+pub fn sources(unit: &Unit) -> String {
+    sources_key(unit).finish().hex().into()
 }
 
 /// The part of the cache key that is in the program itself.
-fn sources(unit: &Unit) -> KeyBuilder {
+fn sources_key(unit: &Unit) -> KeyBuilder {
     let key = KeyBuilder::new().add("unit", unit.name()).add("flags", COMPILE.join(" ")).add("pins", HEADERS);
     FILES.iter().fold(key, |key, (name, text)| key.add(name, text))
 }
@@ -168,7 +173,7 @@ pub fn build(unit: &Unit, progress: &dyn Progress) -> Result<PathBuf> {
     }
     let cache = Cache::locate()?;
     let compiler = Program::new("g++").args(["--version"]).output()?;
-    let key = sources(unit).add("compiler", compiler.lines().next().unwrap_or_default()).finish();
+    let key = sources_key(unit).add("compiler", compiler.lines().next().unwrap_or_default()).finish();
     let log = cache.folder("logs")?.join(format!("adapter-{}.log", unit.name()));
     let dir = cache.get_or_make(KIND, &key, progress, |work| {
         let pin = pin(unit)?;
@@ -180,7 +185,7 @@ pub fn build(unit: &Unit, progress: &dyn Progress) -> Result<PathBuf> {
     })?;
     progress.finish();
     let library = dir.join(library_name(unit));
-    let built = Built { sources: sources(unit).finish().hex().into(), library: library.clone() };
+    let built = Built { sources: sources(unit), library: library.clone() };
     let text = serde_json::to_string_pretty(&built)
         .map_err(|e| KitError::Unsupported { why: format!("JSON: {e}") })?;
     write_whole(&pointer(&cache, unit), &text)?;
@@ -321,7 +326,7 @@ mod tests {
         let mut told = Built { sources: "old".into(), library: "/x.so".into() };
         write_whole(&pointer(&cache, &UNITS[0]), &serde_json::to_string(&told).unwrap()).unwrap();
         assert_eq!(built(&cache, &UNITS[0]), None);
-        told.sources = sources(&UNITS[0]).finish().hex().into();
+        told.sources = sources(&UNITS[0]);
         write_whole(&pointer(&cache, &UNITS[0]), &serde_json::to_string(&told).unwrap()).unwrap();
         assert_eq!(built(&cache, &UNITS[0]), Some("/x.so".into()));
     }

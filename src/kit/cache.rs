@@ -205,11 +205,21 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
 
 /// Writes a file so that it is there whole or not at all, even for readers without a lock.
 pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
+    put(path, text.as_bytes(), 0o666)
+}
+
+/// The same, for a file that nobody but this user may write, whatever the umask is.
+pub(crate) fn write_own(path: &Path, bytes: &[u8]) -> Result<()> {
+    put(path, bytes, 0o644)
+}
+
+/// A file that is mapped keeps what it has: the new one takes its name.
+fn put(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     // Private by default otherwise; the umask still applies.
-    let open = Permissions::from_mode(0o666);
+    let open = Permissions::from_mode(mode);
     let mut file = Builder::new().permissions(open).tempfile_in(dir).map_err(io("create a file in", dir))?;
-    std::io::Write::write_all(&mut file, text.as_bytes()).map_err(io("write", path))?;
+    std::io::Write::write_all(&mut file, bytes).map_err(io("write", path))?;
     file.persist(path).map_err(|e| io("write", path)(e.error))?;
     Ok(())
 }

@@ -50,7 +50,7 @@ pub enum GuestCommand {
 /// `relink guest build …`
 #[derive(Debug, Default, Args)]
 pub struct BuildArgs {
-    /// The line of Node: 18, or 20 for hosts with V8 11.3 [default: 18]
+    /// The line of Node, by its major version: 18, 20, 22 or 24 [default: 18]
     #[arg(long, value_name = "MAJOR")]
     pub line: Option<u32>,
     /// Unpacked Node source to build [default: the line's own, for 18 Debian's source package of 18.20.4]

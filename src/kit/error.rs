@@ -15,7 +15,7 @@
 //! | E0711 | the library that was built does not meet the requirements on a guest |
 //! | E0712 | the thing asked for has not been built or fetched yet |
 //! | E0713 | interrupted by a signal; what was done is kept |
-//! | E0714 | this machine (architecture, system) is not supported |
+//! | E0714 | a name is not known, headers contradict what is known, or this machine is not supported |
 //! | E0715 | V8's headers have something for which the neutral guest has no rule |
 
 use std::io;
@@ -141,7 +141,7 @@ pub enum KitError {
         /// Its number.
         number: i32,
     },
-    /// Not this machine (E0714).
+    /// A name, headers or a machine that cannot be worked with (E0714).
     #[error("{why}")]
     Unsupported {
         /// What is not supported.

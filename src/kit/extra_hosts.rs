@@ -19,6 +19,8 @@ pub struct Wheel {
     sha256: &'static str,
     /// The library with the V8, below the folder of the unpacked wheel.
     library: &'static str,
+    /// Major and minor version of its V8.
+    pub v8: (u32, u32),
     /// The features of `fixtures/scripts/features.js` that its V8 has not, for the host itself no more than for a guest.
     pub lacks: &'static [&'static str],
 }
@@ -29,14 +31,15 @@ pub const STPYV8: Wheel = Wheel {
     tags: ["--platform=manylinux_2_31_x86_64", "--python-version=3.11", "--implementation=cp", "--abi=cp311"],
     sha256: "da6d8f2945bd057057c64bc93ea3c064cc848b75f55d6d651120ee5d115e0761",
     library: "_STPyV8.cpython-311-x86_64-linux-gnu.so",
-    lacks: &[],
+    v8: (13, 1),
+    lacks: &["intl", "inspector", "cpu-profile"],
 };
 
 /// V8 12.9 as a module of CPython 3.11.
 pub const STPYV8_12_9: Wheel = Wheel {
     package: "stpyv8==12.9.202.27",
     sha256: "524b5c597904aa35330c40e681a677eb2fdab0bce983c00d4d290717303b23e3",
-    lacks: &["intl", "inspector", "cpu-profile"],
+    v8: (12, 9),
     ..STPYV8
 };
 
@@ -46,15 +49,17 @@ pub const MINI_RACER: Wheel = Wheel {
     tags: ["--platform=manylinux_2_27_x86_64", "--python-version=3.11", "--implementation=py", "--abi=none"],
     sha256: "cdf3a088e1363f16a695288f882abf76b3705b8e1df21418208b87ed010037a4",
     library: "mini_racer-0.14.1.data/purelib/py_mini_racer/libmini_racer.so",
+    v8: (14, 4),
     lacks: &[],
 };
 
-/// V8 12.4 as a module of CPython 3.11.
+/// V8 12.5 as a module of CPython 3.11.
 pub const IV8: Wheel = Wheel {
     package: "iv8==0.1.4",
     tags: ["--platform=manylinux2014_x86_64", "--python-version=3.11", "--implementation=cp", "--abi=cp311"],
     sha256: "c4ce2c3a7e7da4d73626152f0b4a40a3d1242357d326bd3da1b77fbefdd7d444",
     library: "iv8/_iv8.cpython-311-x86_64-linux-gnu.so",
+    v8: (12, 5),
     lacks: &[],
 };
 

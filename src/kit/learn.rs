@@ -2,14 +2,15 @@
 //! catalogue, and compiles an adapter unit of the layers that there are against them.
 
 use super::adapter;
-use super::cache::{write_whole, Cache};
+use super::cache::{write_own, Cache};
 use super::catalogue::{generate, Request};
 use super::error::{io, KitError, Result};
 use super::headers::V8Headers;
 use super::progress::Progress;
 use crate::abi::adapters::{Unit, UNITS};
-use crate::abi::catalogue::{known_abis, AbiFile};
-use crate::abi::compare::changes;
+use crate::abi::bridged::{Rules, BRIDGED};
+use crate::abi::catalogue::{known_abis, AbiFile, Facts, PROFILES};
+use crate::abi::compare::{changes, Change};
 use crate::abi::learned::{folder, Record};
 use crate::abi::version::V8Version;
 use std::fs;
@@ -44,10 +45,10 @@ pub fn learn(dir: &Path, progress: &dyn Progress) -> Result<Learned> {
     let no_folder = || KitError::CachePlace { why: "no folder for what is learned is known".into() };
     let folder = folder().ok_or_else(no_folder)?;
     fs::create_dir_all(&folder).map_err(io("create", &folder))?;
-    let (unit, library, refused) = compile(&headers, version, &folder, progress)?;
+    let (unit, library, refused) = compile(&headers, version, &found.facts, &folder, progress)?;
     if !entered {
         let name = version.to_string().replace('.', "_");
-        write_whole(&folder.join(format!("v8_{name}.json")), &json(&found)?)?;
+        write_own(&folder.join(format!("v8_{name}.json")), json(&found)?.as_bytes())?;
     }
     let slots = found.facts.vtables.get("v8::Platform").map_or(0, Vec::len);
     let record = Record {
@@ -55,9 +56,11 @@ pub fn learn(dir: &Path, progress: &dyn Progress) -> Result<Learned> {
         v8: version.to_string(),
         layers: unit.host,
         platform_slots: u32::try_from(slots).unwrap_or(0),
+        sources: adapter::sources(unit),
         library: library.file_name().unwrap_or_default().to_string_lossy().into_owned(),
     };
-    write_whole(&folder.join(format!("unit-{}.json", name(unit, version))), &json(&record)?)?;
+    let file = folder.join(format!("unit-{}.json", name(unit, version)));
+    write_own(&file, json(&record)?.as_bytes())?;
     progress.finish();
     Ok(Learned { library, v8: version, layers: unit.host, refused })
 }
@@ -102,18 +105,30 @@ fn candidates(version: V8Version) -> Vec<&'static Unit> {
     older.into_iter().chain(newer).collect()
 }
 
+/// The first difference that code in these layers would have to stand between, and does not.
+fn unanswered(unit: &Unit, version: V8Version, facts: &Facts) -> Option<Change> {
+    let profile = PROFILES.iter().find(|p| (p.first.major, p.first.minor) == unit.guest)?;
+    Rules::with_layers(BRIDGED, profile.last, version, unit.host).unanswered(facts).into_iter().next()
+}
+
 type Compiled = (&'static Unit, PathBuf, Vec<String>);
 
 fn compile(
     headers: &V8Headers,
     version: V8Version,
+    facts: &Facts,
     folder: &Path,
     progress: &dyn Progress,
 ) -> Result<Compiled> {
     let log = Cache::locate()?.folder("logs")?.join(format!("adapter-{version}.log"));
-    let mut refused = Vec::new();
+    let (mut refused, mut tried) = (Vec::new(), false);
     for unit in candidates(version) {
         let layers = format!("{}.{}", unit.host.0, unit.host.1);
+        if let Some(change) = unanswered(unit, version, facts) {
+            refused.push(format!("the layers up to {layers} do not answer: {}", change.text()));
+            continue;
+        }
+        tried = true;
         progress.step(&format!(
             "compiling adapters with the layers up to {layers} against V8 {version}'s headers"
         ));
@@ -122,8 +137,8 @@ fn compile(
         let library = format!("relink-adapter-{}.so", name(unit, version));
         match adapter::compile(&name(unit, version), unit, &library, work.path(), &log) {
             Ok(()) => {
-                let to = folder.join(&library);
-                fs::copy(work.path().join(&library), &to).map_err(io("write", &to))?;
+                let (from, to) = (work.path().join(&library), folder.join(&library));
+                write_own(&to, &fs::read(&from).map_err(io("read", &from))?)?;
                 return Ok((unit, to, refused));
             }
             Err(KitError::Compile { first_error, .. }) => {
@@ -131,6 +146,11 @@ fn compile(
             }
             Err(other) => return Err(other),
         }
+    }
+    if !refused.is_empty() && !tried {
+        return Err(KitError::Unsupported {
+            why: format!("there are no adapters for V8 {version}: {}", refused.join("; ")),
+        });
     }
     let none = "there are no layers for a V8 of the guest's own line, or before 10.1";
     let first_error = if refused.is_empty() { none.into() } else { refused.join("; ") };
@@ -163,7 +183,7 @@ mod tests {
     fn what_is_built_in_is_not_contradicted() {
         let version = V8Version::parse("10.8.168.25").expect("a version");
         let other = known_abis(V8Version::parse("11.3.244.8").expect("a version"))[0];
-        let file = |facts: &crate::abi::catalogue::Facts| AbiFile {
+        let file = |facts: &Facts| AbiFile {
             schema: 1,
             compiler: String::new(),
             sources: Vec::new(),

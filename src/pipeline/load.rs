@@ -143,32 +143,30 @@ impl Images {
 
     /// Leaves them loaded for ever, but for the bridge, which the next guest gets.
     pub fn leave(self) {
-        self.end(hand_on, Staged::keep);
+        self.end(|image, staged| if image == StagedImage::Bridge { hand_on(staged) } else { staged.keep() });
     }
 
     /// Leaves them loaded for ever.
     pub fn keep(self) {
-        self.end(Staged::keep, Staged::keep);
+        self.end(|_, staged| staged.keep());
     }
 
+    /// Unloads all but what threads of the host's may be in: functions of the bridge, or of the unit where there is one, stand in
+    /// the slots of the host's platform. The next guest gets the bridge, and a unit of its own.
     fn discard(self) {
-        let bridge =
-            |bridge: Staged| if bridge.is_initialised() { hand_on(bridge) } else { bridge.discard() };
-        self.end(bridge, Staged::discard);
+        self.end(|image, staged| match image {
+            StagedImage::Bridge if staged.is_initialised() => hand_on(staged),
+            StagedImage::Unit if staged.is_initialised() => staged.keep(),
+            _ => staged.discard(),
+        });
     }
 
-    /// What becomes of the bridge and of the others, the last one first.
-    fn end(self, bridge: fn(Staged), other: fn(Staged)) {
-        for (image, staged) in self.0.into_iter().rev() {
-            if image == StagedImage::Bridge {
-                bridge(staged)
-            } else {
-                other(staged)
-            }
-        }
+    /// What becomes of each, the last one first.
+    fn end(self, fate: fn(StagedImage, Staged)) {
+        self.0.into_iter().rev().for_each(|(image, staged)| fate(image, staged));
     }
 
-    /// Runs destructors and finalisers, each image's before those of images that it calls, and unloads all but the bridge.
+    /// Runs destructors and finalisers, each image's before those of images that it calls, and unloads all but the bridge and a unit.
     /// `order` is that of initialisation.
     ///
     /// # Errors

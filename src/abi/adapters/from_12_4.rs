@@ -1,6 +1,6 @@
 //! What answers to changes of V8 for guests of V8 12.4 and later ones: what their Node has and older ones have not.
 
-use super::units::{CPP_HEAP, FRAME, INSPECTOR_OF, ISOLATE, JOB_HANDLE, MODE, RESOLVER};
+use super::units::{CPP_HEAP, FRAME, INSPECTOR_OF, ISOLATE, JOB_HANDLE, MODE};
 use super::{always, missing, Adapter};
 
 /// What stands between a guest of V8 12.4 and any later one.
@@ -26,8 +26,7 @@ pub(super) const FROM_12_4_SINCE_13_6: [Adapter; 1] = [missing(
 )];
 
 /// What changed from V8 14.1 to 14.6.
-pub(super) const FROM_12_4_SINCE_14_6: [Adapter; 3] = [
+pub(super) const FROM_12_4_SINCE_14_6: [Adapter; 2] = [
     always("_ZN2v88Template21SetNativeDataPropertyENS_5LocalINS_4NameEEEPFvS3_RKNS_20PropertyCallbackInfoINS_5ValueEEEEPFvS3_NS1_IS5_EERKNS4_IvEEESB_NS_17PropertyAttributeENS_14SideEffectTypeESI_", "relink_unit_template_property", FRAME),
     always("_ZN2v86Object19SetLazyDataPropertyENS_5LocalINS_7ContextEEENS1_INS_4NameEEEPFvS5_RKNS_20PropertyCallbackInfoINS_5ValueEEEENS1_IS7_EENS_17PropertyAttributeENS_14SideEffectTypeESF_", "relink_unit_object_lazy_property", FRAME),
-    always("_ZN2v812HeapProfiler16TakeHeapSnapshotERKNS0_19HeapSnapshotOptionsE", "relink_unit_heap_snapshot_by", RESOLVER),
 ];

@@ -2,6 +2,7 @@
 
 mod absent;
 mod earlier;
+mod from_11_3;
 mod from_12_4;
 mod node_24;
 mod units;

@@ -3,6 +3,7 @@
 
 use super::absent::ABSENT;
 use super::earlier::{BEFORE_10_2, NO_ATTRIBUTES};
+use super::from_11_3::{FROM_11_3, FROM_11_3_SINCE_12_9, FROM_11_3_SINCE_13_6, FROM_11_3_SINCE_14_6};
 use super::from_12_4::{FROM_12_4, FROM_12_4_SINCE_13_6, FROM_12_4_SINCE_14_6};
 use super::node_24::{FROM_13_6, FROM_13_6_SINCE_14_6};
 use super::{always, missing, Adapter};
@@ -57,7 +58,7 @@ const FEWER_FAST_CALLS: &str =
     "fast API calls with options or arrays (WASI, a number's index in a buffer, percentiles): they take the slow way";
 const NO_ATOMICS_TRACE: &str =
     "--trace-atomics-wait: V8 does not tell any more when Atomics.wait() is called";
-const NO_CPP_HEAP: &str =
+pub(super) const NO_CPP_HEAP: &str =
     "objects of C++ that add-ons have V8 collect (cppgc): Node's heap of them is not V8's";
 const SLOWER_CALLS: &str = "calls of built-in functions are slower: what V8 tells of them is copied";
 
@@ -182,22 +183,23 @@ const SNAPSHOT: &str = "V8 11.3: the constructor's last argument is a pointer to
 // What stands between each two lines, or what more than one changed.
 pub(super) const ISOLATE: Adapter =
     always("_ZN2v87Isolate10InitializeEPS0_RKNS0_12CreateParamsE", "relink_unit_isolate_initialize", BLOB);
-const SERIALIZER: Adapter =
+pub(super) const SERIALIZER: Adapter =
     always("_ZN2v815ValueSerializerC1EPNS_7IsolateEPNS0_8DelegateE", "relink_unit_serializer", DELEGATE);
-const SERIALIZER_END: Adapter = always("_ZN2v815ValueSerializerD1Ev", "relink_unit_serializer_end", DELEGATE);
-const DESERIALIZER: Adapter = always(
+pub(super) const SERIALIZER_END: Adapter =
+    always("_ZN2v815ValueSerializerD1Ev", "relink_unit_serializer_end", DELEGATE);
+pub(super) const DESERIALIZER: Adapter = always(
     "_ZN2v817ValueDeserializerC1EPNS_7IsolateEPKhmPNS0_8DelegateE",
     "relink_unit_deserializer",
     DELEGATE,
 );
-const DESERIALIZER_END: Adapter =
+pub(super) const DESERIALIZER_END: Adapter =
     always("_ZN2v817ValueDeserializerD1Ev", "relink_unit_deserializer_end", DELEGATE);
-const MODULE_FIELD: Adapter = missing(
+pub(super) const MODULE_FIELD: Adapter = missing(
     "_ZN2v86Object27SetInternalFieldForNodeCoreEiNS_5LocalINS_6ModuleEEE",
     "relink_unit_internal_field",
     FOR_CORE,
 );
-const SCRIPT_FIELD: Adapter = missing(
+pub(super) const SCRIPT_FIELD: Adapter = missing(
     "_ZN2v86Object27SetInternalFieldForNodeCoreEiNS_5LocalINS_13UnboundScriptEEE",
     "relink_unit_internal_field",
     FOR_CORE,
@@ -258,30 +260,6 @@ const SINCE_11_3: [Adapter; 1] = [missing(
     "relink_unit_snapshot_creator",
     SNAPSHOT,
 )];
-
-/// What stands between a guest of V8 11.3 and any later one.
-const FROM_11_3: [Adapter; 12] = [
-    ISOLATE,
-    SERIALIZER,
-    SERIALIZER_END,
-    DESERIALIZER,
-    DESERIALIZER_END,
-    MODULE_FIELD,
-    SCRIPT_FIELD,
-    JOB_HANDLE,
-    INSPECTOR_OF,
-    missing(
-        "_ZN2v815SnapshotCreatorC1EPNS_7IsolateEPKlPKNS_11StartupDataE",
-        "relink_unit_snapshot_creator",
-        "V8 11.8: the constructor has one argument more",
-    ),
-    CPP_HEAP,
-    missing(
-        "_ZN5cppgc17InitializeProcessEPN2v813PageAllocatorE",
-        "relink_unit_cppgc",
-        "V8 11.8: it has one argument more; the host has done it",
-    ),
-];
 
 /// What changed from V8 11.3 to 11.8.
 const SINCE_11_8: [Adapter; 3] = [
@@ -383,12 +361,12 @@ const SINCE_12_4: [Adapter; 26] = [
 const MORE: &str = "V8 12.4: the function has more arguments, which have defaults in its headers";
 const ESCAPE: &str = "V8 12.4: the class has a base, and Escape must not be given an empty handle";
 const TERMINATION: &str = "V8 12.4: the scope is gone; executions may always be terminated";
-const ACCESS: &str = "V8 12.4: access control of accessors is gone";
+pub(super) const ACCESS: &str = "V8 12.4: access control of accessors is gone";
 const ORIGIN: &str = "V8 12.4: a ScriptOrigin has lost its first field";
 const FLAGS: &str = "V8 12.4: flags of property handlers have other numbers";
 
 /// What changed from V8 12.4 to 12.9.
-const SINCE_12_9: [Adapter; 11] = [
+const SINCE_12_9: [Adapter; 12] = [
     always("_ZN2v814ObjectTemplate10SetHandlerERKNS_33NamedPropertyHandlerConfigurationE", "relink_unit_named_interceptors", INTERCEPT),
     always("_ZN2v814ObjectTemplate10SetHandlerERKNS_35IndexedPropertyHandlerConfigurationE", "relink_unit_indexed_interceptors", INTERCEPT),
     missing("_ZN2v814ObjectTemplate11SetAccessorENS_5LocalINS_4NameEEEPFvS3_RKNS_20PropertyCallbackInfoINS_5ValueEEEEPFvS3_NS1_IS5_EERKNS4_IvEEESB_NS_13AccessControlENS_17PropertyAttributeENS_14SideEffectTypeESJ_", "relink_unit_template_accessor", ACCESSORS),
@@ -400,6 +378,7 @@ const SINCE_12_9: [Adapter; 11] = [
     missing("_ZN2v86String9Utf8ValueC1EPNS_7IsolateENS_5LocalINS_5ValueEEE", "relink_unit_utf8_value", "V8 12.9: the constructor has more arguments, which have defaults in its headers"),
     always("_ZN2v812HeapProfiler29AddBuildEmbedderGraphCallbackEPFvPNS_7IsolateEPNS_13EmbedderGraphEPvES5_", "relink_unit_add_graph_builder", GRAPH),
     always("_ZN2v812HeapProfiler32RemoveBuildEmbedderGraphCallbackEPFvPNS_7IsolateEPNS_13EmbedderGraphEPvES5_", "relink_unit_remove_graph_builder", GRAPH),
+    missing("_ZN2v86Module17InstantiateModuleENS_5LocalINS_7ContextEEEPFNS_10MaybeLocalIS0_EES3_NS1_INS_6StringEEENS1_INS_10FixedArrayEEENS1_IS0_EEE", "relink_unit_instantiate", "V8 13.0: modules may import sources, by one more callback"),
 ];
 const INTERCEPT: &str = "V8 12.9: an interceptor says by its result whether it intercepts";
 const ACCESSORS: &str =
@@ -407,36 +386,18 @@ const ACCESSORS: &str =
 pub(super) const MODE: &str = "V8 12.9: whether memory is made zero is an argument";
 const GRAPH: &str = "V8 12.9: graphs of heap snapshots have one virtual function more";
 
-/// The same, for what Node 20 has and 18 has not.
-const FROM_11_3_SINCE_12_9: [Adapter; 4] = [
-    always("_ZN2v816FunctionTemplate3NewEPNS_7IsolateEPFvRKNS_20FunctionCallbackInfoINS_5ValueEEEENS_5LocalIS4_EENSA_INS_9SignatureEEEiNS_19ConstructorBehaviorENS_14SideEffectTypeEPKNS_9CFunctionEttt", "relink_unit_function_template", FAST_ARGUMENTS),
-    always("_ZN2v816FunctionTemplate25NewWithCFunctionOverloadsEPNS_7IsolateEPFvRKNS_20FunctionCallbackInfoINS_5ValueEEEENS_5LocalIS4_EENSA_INS_9SignatureEEEiNS_19ConstructorBehaviorENS_14SideEffectTypeERKNS_10MemorySpanIKNS_9CFunctionEEE", "relink_unit_overloads", FAST_ARGUMENTS),
-    missing("_ZN2v88Template21SetNativeDataPropertyENS_5LocalINS_4NameEEEPFvS3_RKNS_20PropertyCallbackInfoINS_5ValueEEEEPFvS3_NS1_IS5_EERKNS4_IvEEESB_NS_17PropertyAttributeENS_13AccessControlENS_14SideEffectTypeESJ_", "relink_unit_native_property", ACCESS),
-    missing("_ZNK2v87CppHeap18wrapper_descriptorEv", "relink_unit_wrapper_descriptor", "V8 12.9: objects say by themselves which objects of C++ are theirs"),
-];
-const FAST_ARGUMENTS: &str =
+pub(super) const FAST_ARGUMENTS: &str =
     "V8 12.9: fast API calls have other options, and later no types of arrays; where there are some, the slow function is called";
 
 /// What changed from V8 12.9 to 13.6.
-const SINCE_13_6: [Adapter; 8] = [
+const SINCE_13_6: [Adapter; 7] = [
     always("_ZN2v811ArrayBuffer9Allocator19NewDefaultAllocatorEv", "relink_unit_default_allocator", "V8 13.6: allocators have other virtual functions"),
     missing("_ZN2v812BackingStore10ReallocateEPNS_7IsolateESt10unique_ptrIS0_St14default_deleteIS0_EEm", "relink_unit_reallocate", "V8 13.6: a backing store keeps its size; another one is made"),
     always("_ZN2v86String18NewExternalOneByteEPNS_7IsolateEPNS0_29ExternalOneByteStringResourceE", "relink_unit_one_byte_string", EXTERNAL),
     always("_ZN2v86String18NewExternalTwoByteEPNS_7IsolateEPNS0_22ExternalStringResourceE", "relink_unit_two_byte_string", EXTERNAL),
     always("_ZNK2v86String32GetExternalOneByteStringResourceEv", "relink_unit_one_byte_resource", EXTERNAL),
     always("_ZNK2v86String29GetExternalStringResourceSlowEv", "relink_unit_two_byte_resource", EXTERNAL),
-    missing("_ZN2v86Module17InstantiateModuleENS_5LocalINS_7ContextEEEPFNS_10MaybeLocalIS0_EES3_NS1_INS_6StringEEENS1_INS_10FixedArrayEEENS1_IS0_EEE", "relink_unit_instantiate", "V8 13.6: modules may import sources, by one more callback"),
     missing("_ZN2v87Isolate22SetAtomicsWaitCallbackEPFvNS0_16AtomicsWaitEventENS_5LocalINS_17SharedArrayBufferEEEmldPNS0_21AtomicsWaitWakeHandleEPvES7_", "relink_unit_no_atomics_trace", NO_ATOMICS_TRACE),
-];
-/// The same, for what Node 20 has and 18 has not.
-const FROM_11_3_SINCE_13_6: [Adapter; 3] = [
-    missing(
-        "_ZN2v811ArrayBuffer9Allocator10ReallocateEPvmm",
-        "relink_unit_allocator_reallocate",
-        "V8 13.6: the base class lost this virtual function",
-    ),
-    missing("_ZN2v87Isolate13AttachCppHeapEPNS_7CppHeapE", "relink_unit_cppgc", NO_CPP_HEAP),
-    missing("_ZN2v87Isolate13DetachCppHeapEv", "relink_unit_cppgc", NO_CPP_HEAP),
 ];
 const EXTERNAL: &str = "V8 13.6: external strings have other virtual functions";
 
@@ -488,8 +449,6 @@ const SINCE_14_6: [Adapter; 22] = [
     always("_ZN2v814HeapStatisticsC1Ev", "relink_unit_heap_statistics", STATISTICS),
     always("_ZN2v87Isolate17GetHeapStatisticsEPNS_14HeapStatisticsE", "relink_unit_get_heap_statistics", STATISTICS),
 ];
-/// The same, for what Node 20 has and 18 has not.
-const FROM_11_3_SINCE_14_6: [Adapter; 1] = [always("_ZN2v816FunctionTemplate25NewWithCFunctionOverloadsEPNS_7IsolateEPFvRKNS_20FunctionCallbackInfoINS_5ValueEEEENS_5LocalIS4_EENSA_INS_9SignatureEEEiNS_19ConstructorBehaviorENS_14SideEffectTypeERKNS_10MemorySpanIKNS_9CFunctionEEE", "relink_unit_called_overloads", FRAME)];
 pub(super) const FRAME: &str =
     "V8 14.6: what V8 tells of a call is in its stack frame, otherwise for each kind of call";
 const TAGS: &str = "V8 14.6: pointers of the embedder's have a tag";

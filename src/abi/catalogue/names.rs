@@ -105,6 +105,17 @@ pub const NODE_MODULES: [&str; 3] = ["_ZL7_module", "_module", "node_buffer_modu
 /// made, hence after `V8::Initialize`. V8 13.6 has one read-only heap per group of isolates and no `SoleReadOnlyHeap`.
 pub const ISOLATE_COUNTER: &str = "_ZN2v88internal12_GLOBAL__N_115isolate_counterE";
 
+/// `v8::IsolateGroup` (include/v8-isolate.h, since V8 13.4): `GetDefault` and the destructor; and `v8::internal::IsolateGroup::RemoveIsolate`
+/// (src/init/isolate-group.h), which only .symtab names. The bridge calls them (shim/cpp/group.cc), where V8 has them.
+pub const GROUP_FUNCTIONS: [&str; 3] = [
+    "_ZN2v812IsolateGroup10GetDefaultEv",
+    "_ZN2v812IsolateGroupD1Ev",
+    "_ZN2v88internal12IsolateGroup13RemoveIsolateEPNS0_7IsolateE",
+];
+
+/// Those of V8's own that the bridge calls and V8 may hide, since 13.6.
+pub const HIDDEN_SINCE_13_6: [&str; 3] = [FLAG_FUNCTIONS[0], FLAG_FUNCTIONS[1], GROUP_FUNCTIONS[2]];
+
 /// `v8::internal::FlagList` (src/flags/flags.h): whether flags can be set no more, and what is to be done when some were set after
 /// `V8::Initialize` for those that they imply. The bridge calls both (shim/cpp/flags.cc), where V8 has them.
 pub const FLAG_FUNCTIONS: [&str; 2] =

@@ -86,7 +86,7 @@ fn prepare(progress: &dyn Progress) -> Result<Parts, Failure> {
         Ok((gameserver, node, guest))
     };
     let (gameserver, node, guest) = build()?;
-    Ok(Parts { guest, gameserver, node, library: library::find(None, progress)? })
+    Ok(Parts { guest, gameserver, node, library: library::find_to_preload(None, progress)? })
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf, Failure> {

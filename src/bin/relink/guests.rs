@@ -2,6 +2,7 @@
 
 use super::Failure;
 use relink::abi::adapters::{lost_without_symbol_keys, CAME_WITH_SYMBOL_KEYS, UNITS};
+use relink::abi::learned;
 use relink::abi::line::{self, Line};
 use relink::abi::version::V8Version;
 use relink::config;
@@ -45,11 +46,26 @@ pub fn choose(host: Option<&Path>) -> Result<Choice, Failure> {
     if let Some(best) = v8.and_then(|v8| best(v8.version, candidates(v8))) {
         return Ok(best);
     }
-    let node = v8.and_then(|v8| line::with_guest(v8.version)).map_or(guest::DEFAULT_LINE, |line| line.node);
-    let missing = KitError::NotBuilt { what: "the guest", remedy: guest::remedy(node) };
-    let path = guest::path_of(node).ok_or(Failure::Kit(missing))?;
-    let why = "the default, for no guest that was built is known to fit the host's V8".into();
-    Ok(Choice { guest: path, node, neutral: false, lost: Vec::new(), why, lacks: None })
+    let built: Vec<_> =
+        line::LINES.iter().filter_map(|line| Some((line.node, guest::path_of(line.node)?))).collect();
+    let own = v8.and_then(|v8| line::with_guest(v8.version)).map(|line| line.node);
+    default(v8.is_some(), own, &built).map_err(Failure::Kit)
+}
+
+/// What is taken where no guest is known to fit: of those that were `built`, the one of the host's `own` line or of the kit's default one.
+/// Where the host's file has no V8 and there is only one guest, that one.
+fn default(has_v8: bool, own: Option<u32>, built: &[(u32, PathBuf)]) -> Result<Choice, KitError> {
+    let node = own.unwrap_or(guest::DEFAULT_LINE);
+    let unseen = "the program's own file has no V8 to choose by; name another with --guest";
+    let (taken, why) = match (built.iter().find(|(line, _)| *line == node), built) {
+        (Some(default), _) if has_v8 => {
+            (default, "the default, for no guest that was built is known to fit the host's V8".to_owned())
+        }
+        (Some(default), _) => (default, format!("the default: {unseen}")),
+        (None, [only]) if !has_v8 => (only, format!("the only one that was built: {unseen}")),
+        (None, _) => return Err(KitError::NotBuilt { what: "the guest", remedy: guest::remedy(node) }),
+    };
+    Ok(Choice { guest: taken.1.clone(), node: taken.0, neutral: false, lost: Vec::new(), why, lacks: None })
 }
 
 /// The best of several for a V8.
@@ -80,7 +96,8 @@ fn candidates(HostsV8 { version: v8, patched }: HostsV8) -> Vec<Choice> {
         if line.v8 == host {
             return Some(own);
         }
-        let unit = UNITS.iter().find(|unit| unit.guest == line.v8 && unit.host == host)?;
+        let built_in = || UNITS.iter().find(|unit| unit.guest == line.v8 && unit.host == host);
+        let unit = learned::unit_for(line.v8, v8).or_else(built_in)?;
         let lacks = adapter::find(folder.as_deref(), unit).is_none().then(|| unit.name());
         own.lost.extend(unit.lost().into_iter().filter(|lost| !own.lost.contains(lost)).collect::<Vec<_>>());
         Some(Choice { lacks, ..own })
@@ -151,6 +168,23 @@ mod tests {
         assert_eq!(taken(more(guest(16, true, &[], None))).0, 16);
         let both = vec![guest(22, true, &[], None), guest(22, false, &[], None)];
         assert!(!taken(both).1);
+    }
+
+    #[test]
+    fn where_no_v8_is_seen_the_default_is_taken_or_the_only_one() {
+        let (oldest, later) = ((18, PathBuf::from("/18")), (20, PathBuf::from("/20")));
+        let taken = |has_v8, own, built: &[(u32, PathBuf)]| {
+            default(has_v8, own, built).map(|choice| (choice.node, choice.why)).map_err(|e| e.code())
+        };
+        let both = [oldest.clone(), later.clone()];
+        let (node, why) = taken(false, None, &both).expect("the default");
+        assert!(node == 18 && why.contains("no V8 to choose by"), "{why}");
+        let (node, why) = taken(true, Some(20), &both).expect("its own");
+        assert!(node == 20 && why.contains("no guest that was built"), "{why}");
+        let (node, why) = taken(false, None, std::slice::from_ref(&later)).expect("the only one");
+        assert!(node == 20 && why.contains("the only one"), "{why}");
+        assert_eq!(taken(true, None, &[later]), Err("E0712"));
+        assert_eq!(taken(false, None, &[]), Err("E0712"));
     }
 
     #[test]

@@ -16,6 +16,19 @@ pub fn find(named: Option<&Path>, progress: &dyn Progress) -> Result<PathBuf, Fa
     installed(LIBRARY, progress)
 }
 
+/// The same, for a host that is to preload it: ld.so splits `LD_PRELOAD` at blanks and colons (ld.so(8)), and the host would run
+/// without Node and without a word.
+pub fn find_to_preload(named: Option<&Path>, progress: &dyn Progress) -> Result<PathBuf, Failure> {
+    let library = find(named, progress)?;
+    match library.to_str().is_some_and(|path| path.contains([' ', ':', '\t', '\n'])) {
+        true => Err(Failure::Library(format!(
+            "\"{}\" has a blank or a colon in its path, which LD_PRELOAD cannot hold; copy the library to another place and name it with --library",
+            library.display()
+        ))),
+        false => Ok(library),
+    }
+}
+
 /// The program `relink-node`, looked for like the library.
 pub fn find_node(progress: &dyn Progress) -> Result<PathBuf, Failure> {
     installed("relink-node", progress)

@@ -57,7 +57,7 @@ enum Command {
     /// The plugin for Metamod:Source
     #[command(subcommand)]
     Plugin(plugin::Command),
-    /// Run every guest in every host, and write docs/COMPATIBILITY.md
+    /// Run guests in hosts, and show what came of each pair (docs/COMPATIBILITY.md is its page)
     Matrix(matrix::Options),
 }
 
@@ -88,6 +88,9 @@ enum Failure {
     /// Relinked Node fails tests that plain Node passes.
     #[error("E0804 {0}")]
     Parity(String),
+    /// Node's own tests of a line that the V8 that is fetched by default is not for.
+    #[error("E0808 the V8 that `relink parity` fetches is that of Node 18, and not for Node {0}: name another with --v8, or a host with --inside")]
+    NoV8(u32),
     /// A pair of the matrix did not do what it should.
     #[error("E0806 {0}")]
     Matrix(String),
@@ -115,7 +118,9 @@ impl Failure {
             Self::Relink(_) | Self::Demo(_) | Self::Parity(_) | Self::Matrix(_) => 1,
             Self::Kit(error) => error.exit_code() as u8,
             Self::Host { status, .. } => *status,
-            Self::Library(_) | Self::Unknown(_) | Self::Install(_) | Self::Inspect { .. } => 2,
+            Self::Library(_) | Self::NoV8(_) | Self::Unknown(_) | Self::Install(_) | Self::Inspect { .. } => {
+                2
+            }
         }
     }
 }

@@ -43,7 +43,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         resume: !options.fresh,
         tests: options.tests,
         relink: std::env::current_exe().map_err(unknown)?,
-        library: library::find(None, progress.as_ref())?,
+        library: library::find_to_preload(None, progress.as_ref())?,
     };
     let cells = matrix::run(&settings, progress.as_ref())?;
     drop(progress);

@@ -2,7 +2,7 @@
 
 use super::{library, Failure};
 use relink::kit::guest::{self, BuildOptions};
-use relink::kit::parity::{self, Inside, Relinked, Run, Summary};
+use relink::kit::parity::{self, Inside, Kept, Relinked, Run, Summary};
 use relink::kit::{hosts, progress, KitError, Progress};
 use relink::{config, standalone};
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ pub struct Options {
     /// The program relink-node [default: the one installed with this command]
     #[arg(long, value_name = "FILE")]
     relinked: Option<PathBuf>,
-    /// The library whose V8 is used [default: Debian's libnode108]
+    /// The library whose V8 is used [default: Debian's libnode108, whose V8 is Node 18's]
     #[arg(long, value_name = "FILE", env = standalone::V8)]
     v8: Option<PathBuf>,
     /// The libnode to relink [default: built on first use]
@@ -78,6 +78,9 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 }
 
 fn settings(options: &Options, progress: &dyn Progress) -> Result<parity::Options, Failure> {
+    if options.line != guest::DEFAULT_LINE && options.inside.is_none() && options.v8.is_none() {
+        return Err(Failure::NoV8(options.line));
+    }
     let program = options.relinked.clone().map_or_else(|| library::find_node(progress), Ok)?;
     let built = || guest::build(&BuildOptions::line(options.line), progress).map(|guest| guest.library);
     let fetched = || hosts::libv8(progress).map(|v8| v8.library);
@@ -92,7 +95,7 @@ fn settings(options: &Options, progress: &dyn Progress) -> Result<parity::Option
         run: options.run,
         only: options.only.clone(),
         jobs: options.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
-        resume: !options.fresh,
+        kept: if options.fresh { Kept::None } else { Kept::All },
         plain: options.plain.clone(),
         relinked,
         relink: own()?,
@@ -105,7 +108,7 @@ fn own() -> Result<PathBuf, Failure> {
 }
 
 fn inside(options: &Options, progress: &dyn Progress) -> Result<Inside, Failure> {
-    let library = library::find(None, progress)?;
+    let library = library::find_to_preload(None, progress)?;
     Ok(Inside { relink: own()?, library, host: options.host.clone(), base: options.base.clone() })
 }
 

@@ -61,7 +61,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let Some((program, args)) = options.host.split_first() else {
         return Err(cannot_start(OsStr::new(""), "no program was given", 2));
     };
-    let library = library::find(options.library.as_deref(), &Silent)?;
+    let library = library::find_to_preload(options.library.as_deref(), &Silent)?;
     check_program(program, args)?;
     let mut command = Command::new(program);
     command.args(args);

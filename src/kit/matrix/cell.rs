@@ -4,6 +4,7 @@ use super::hosts::{Host, Prepared};
 use crate::config;
 use crate::kit::error::{io, Result};
 use crate::kit::progress::Progress;
+use crate::kit::run::Signals;
 use crate::report::{Report, StageTime};
 use serde::{Deserialize, Serialize};
 use std::os::unix::process::ExitStatusExt;
@@ -189,8 +190,9 @@ impl Cell {
             self.fail(format!("the host ended with {} instead of {wanted}", text(status)));
         } else if let Some(error) = &report.error {
             self.why = Some(format!("{} {}", error.code, error.message));
-            // Codes of the fourth hundred say that the two do not fit; any other is a defect here.
-            self.result = if error.code.starts_with("E04") { Outcome::Refused } else { Outcome::Failed };
+            // Codes of the fourth hundred say that the two do not fit, but for adapters that were not built; any other is a defect here.
+            let unfit = error.code.starts_with("E04") && error.code != "E0407";
+            self.result = if unfit { Outcome::Refused } else { Outcome::Failed };
         } else {
             return true;
         }
@@ -266,32 +268,45 @@ fn relink(prepared: &mut Prepared, guest: &Guest, means: &Means, folder: &Path) 
 
 /// Runs the host until the report is there and it has ended; nothing if it had to be killed.
 fn through(prepared: &mut Prepared, folder: &Path) -> Result<Option<ExitStatus>> {
+    let mut signals = Signals::hold();
     let mut child = prepared.start(folder)?;
     let report = folder.join("report.json");
-    wait(&mut child, LIMIT, || report.exists());
-    prepared.end(&child);
-    if let Some(status) = wait(&mut child, LEAVE, || false) {
-        return Ok(Some(status));
+    let mut until_ended = || {
+        wait(&mut child, &mut signals, LIMIT, || report.exists())?;
+        prepared.end(&child);
+        wait(&mut child, &mut signals, LEAVE, || false)
+    };
+    let ended = until_ended();
+    if !matches!(ended, Ok(Some(_))) {
+        // Both may fail only if it has just ended.
+        let _ = child.kill();
+        let _ = child.wait();
     }
-    // Both may fail only if it has just ended.
-    let _ = child.kill();
-    let _ = child.wait();
-    Ok(None)
+    ended
 }
 
 /// Waits until the host has ended, or `enough`, or the time is over.
-fn wait(child: &mut Child, limit: Duration, enough: impl Fn() -> bool) -> Option<ExitStatus> {
+///
+/// # Errors
+/// A signal tells this program to end.
+fn wait(
+    child: &mut Child,
+    signals: &mut Signals,
+    limit: Duration,
+    enough: impl Fn() -> bool,
+) -> Result<Option<ExitStatus>> {
     let start = Instant::now();
     while start.elapsed() < limit {
+        signals.check()?;
         if let Ok(Some(status)) = child.try_wait() {
-            return Some(status);
+            return Ok(Some(status));
         }
         if enough() {
-            return None;
+            break;
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    None
+    Ok(None)
 }
 
 fn code(status: Option<ExitStatus>) -> Option<i32> {

@@ -90,6 +90,16 @@ impl Host {
         }
     }
 
+    /// Whether it has the V8 (major and minor version) for which `node` is the official Node that stands for it.
+    pub fn has_v8(&self, v8: (u32, u32), node: &str) -> bool {
+        match self.kind {
+            Kind::Node(version) => version == node,
+            Kind::Python(_, wheel) => wheel.v8 == v8,
+            // Debian's libnode108: the oldest guests' own.
+            Kind::Gameserver | Kind::R => false,
+        }
+    }
+
     /// The features that its V8 has not.
     pub fn lacks(&self) -> &'static [&'static str] {
         match self.kind {

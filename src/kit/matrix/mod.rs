@@ -16,11 +16,12 @@ use super::adapter;
 use super::cache::{write_whole, Cache, Key, KeyBuilder};
 use super::error::{io, KitError, Result};
 use super::guest::{self, BuildOptions};
-use super::parity::{self, Inside, Relinked, Run};
+use super::parity::{self, Inside, Kept, Relinked, Run};
 use super::progress::Progress;
 use super::run::Program;
 use crate::abi::adapters::{Unit, UNITS};
 use cell::Means;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// What Node does in each cell.
@@ -50,13 +51,13 @@ pub struct Options {
 pub fn run(options: &Options, progress: &dyn Progress) -> Result<Vec<Cell>> {
     let cache = Cache::locate()?;
     let hosts = chosen(&options.hosts)?;
-    let mut cells = Vec::new();
+    let (mut cells, mut fresh) = (Vec::new(), BTreeSet::new());
     let total = options.guests.len() * hosts.len();
     for name in &options.guests {
         let guest = prepare(name, &hosts, progress)?;
         for host in &hosts {
             progress.step(&format!("{} of {total}: Node {name} in {}", cells.len() + 1, host.name));
-            cells.push(one(&cache, options, &guest, host, progress)?);
+            cells.push(one(&cache, options, &guest, host, &mut fresh, progress)?);
         }
     }
     progress.finish();
@@ -112,9 +113,9 @@ fn prepare(name: &str, hosts: &[Host], progress: &dyn Progress) -> Result<Guest>
     Ok(Guest { name: name.to_owned(), library, plain })
 }
 
-/// Whether a unit is for a host, an official node. (The others have V8s that have no unit, or need none.)
+/// Whether a unit is for a host.
 fn is_for(unit: &Unit, host: &Host) -> bool {
-    host.node().is_some() && host.node() == unit.host_line().map(super::hosts::version_of)
+    unit.host_line().is_some_and(|line| host.has_v8(unit.host, super::hosts::version_of(line)))
 }
 
 /// A cell, from the cache if it was run with the same parts.
@@ -123,6 +124,7 @@ fn one(
     options: &Options,
     guest: &Guest,
     host: &Host,
+    fresh: &mut BTreeSet<PathBuf>,
     progress: &dyn Progress,
 ) -> Result<Cell> {
     let file = cache.folder("matrix")?.join(format!("{}.json", key(options, guest, host)?.hex()));
@@ -132,7 +134,7 @@ fn one(
     }
     let means = Means { library: &options.library, relink: &options.relink, script: SCRIPT };
     let mut cell = Cell::run(guest, host, &means, progress)?;
-    cell.tests = own_tests(options, guest, host, &cell, progress)?;
+    cell.tests = own_tests(options, guest, host, &cell, fresh, progress)?;
     // What could not be had or went wrong is tried again the next time.
     if !matches!(cell.result, Outcome::NotRun | Outcome::Failed) {
         let text = serde_json::to_string(&cell).map_err(|e| io("write", &file)(e.into()))?;
@@ -142,11 +144,13 @@ fn one(
 }
 
 /// Runs Node's own tests in plain Node 18 and in its guest inside a host: an official node 18, or any for the neutral guest.
+/// `fresh` has the plain Nodes whose results are of this very run, where those of earlier ones do not count.
 fn own_tests(
     options: &Options,
     guest: &Guest,
     host: &Host,
     cell: &Cell,
+    fresh: &mut BTreeSet<PathBuf>,
     progress: &dyn Progress,
 ) -> Result<Option<Tests>> {
     let works = matches!(cell.result, Outcome::Identical | Outcome::Bridgeable);
@@ -159,6 +163,11 @@ fn own_tests(
     };
     let node = super::hosts::official_node(version, progress)?;
     let plain = if version.starts_with("18.") { node.clone() } else { super::hosts::plain_node(progress)? };
+    let kept = match options.resume {
+        true => Kept::All,
+        false if !fresh.insert(plain.clone()) => Kept::Plain,
+        false => Kept::None,
+    };
     let summary = parity::run(
         &parity::Options {
             line: guest::DEFAULT_LINE,
@@ -166,7 +175,7 @@ fn own_tests(
             run: Some(run),
             only: None,
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
-            resume: options.resume,
+            kept,
             plain: Some(plain),
             relinked: Relinked {
                 program: options.relink.clone(),

@@ -40,7 +40,7 @@ pub fn run(
     manner: Manner,
     progress: &dyn Progress,
 ) -> Result<Log> {
-    let kept = shell.results.join(format!("{}.{attempt}.tap", part.file()));
+    let kept = kept(part, shell, attempt);
     if manner.resume {
         if let Some(log) = fs::read_to_string(&kept).ok().map(|text| Log::parse(&text)) {
             return Ok(log);
@@ -122,11 +122,14 @@ impl Counter {
     }
 }
 
-/// Removes all kept results of a program.
-pub fn forget(shell: &Shell) -> Result<()> {
-    let entries = fs::read_dir(&shell.results).map_err(io("read", &shell.results))?;
-    let paths: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
-    paths.iter().try_for_each(|path| remove(path))
+/// Removes the kept results of parts in a program.
+pub fn forget<'a>(shell: &Shell, mut parts: impl Iterator<Item = &'a Part>) -> Result<()> {
+    parts.try_for_each(|part| remove(&kept(part, shell, 0)))
+}
+
+/// The file with the results of a part.
+fn kept(part: &Part, shell: &Shell, attempt: usize) -> PathBuf {
+    shell.results.join(format!("{}.{attempt}.tap", part.file()))
 }
 
 #[cfg(test)]

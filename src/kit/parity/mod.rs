@@ -58,8 +58,8 @@ pub struct Options {
     pub only: Option<String>,
     /// Tests at once.
     pub jobs: usize,
-    /// Whether results of earlier runs are taken; if not, they are removed.
-    pub resume: bool,
+    /// Which results of earlier runs are taken.
+    pub kept: Kept,
     /// Plain Node; the official executable if `None`.
     pub plain: Option<PathBuf>,
     /// Relinked Node.
@@ -68,6 +68,24 @@ pub struct Options {
     pub relink: PathBuf,
     /// Not `relink node` but a guest inside plain Node is compared with plain Node.
     pub inside: Option<Inside>,
+}
+
+/// Which results of earlier runs are taken; the others, of the very parts that are run, are removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// All that are of the same programs.
+    All,
+    /// Plain Node's.
+    Plain,
+    /// None.
+    None,
+}
+
+impl Options {
+    /// The parts of a suite that are run.
+    fn parts(&self, suite: &'static Suite) -> Vec<Part> {
+        Part::all(suite, self.run, self.only.as_deref())
+    }
 }
 
 /// Runs the suites in both programs and compares.
@@ -94,13 +112,25 @@ pub fn run(options: &Options, progress: &dyn Progress) -> Result<Summary> {
         Some(_) => known_on(relinked.versions.get("v8").map_or("", String::as_str))?,
         None => known()?,
     };
-    if !options.resume {
-        [&plain, &relinked].into_iter().try_for_each(chunk::forget)?;
+    if options.kept != Kept::All {
+        let parts: Vec<Part> = suites.iter().flat_map(|suite| options.parts(suite)).collect();
+        chunk::forget(&relinked, parts.iter())?;
+        if options.kept == Kept::None {
+            chunk::forget(&plain, parts.iter())?;
+        }
     }
     let (dir, jobs) = (&tests.dir, options.jobs.max(1));
     let manner = Manner { tests: dir, relink: &options.relink, jobs, timeout: TIMEOUT, resume: true };
-    let mut judge =
-        Judge { plain, relinked, known, tests: &tests, manner, progress, summary: Summary::default() };
+    let mut judge = Judge {
+        plain,
+        relinked,
+        known,
+        tests: &tests,
+        manner,
+        resume_alone: options.kept == Kept::All,
+        progress,
+        summary: Summary::default(),
+    };
     judge.versions();
     for suite in suites {
         judge.suite(suite, options)?;
@@ -145,6 +175,8 @@ struct Judge<'a> {
     known: BTreeMap<String, Known>,
     tests: &'a Tests,
     manner: Manner<'a>,
+    /// Whether kept results of tests that were run again, alone, are taken.
+    resume_alone: bool,
     progress: &'a dyn Progress,
     summary: Summary,
 }
@@ -167,7 +199,7 @@ impl Judge<'_> {
             )?;
         }
         let mut row = Row { suite: suite.name.into(), ..Row::default() };
-        for part in Part::all(suite, options.run, options.only.as_deref()) {
+        for part in options.parts(suite) {
             for (test, pair) in self.pairs(&part, 0, self.manner)? {
                 let pair = self.again(suite, &test, pair)?;
                 row.count(pair.verdict());
@@ -196,7 +228,7 @@ impl Judge<'_> {
             if pair.verdict() != Verdict::OnlyPlain {
                 break;
             }
-            let manner = Manner { jobs: 1, timeout: TIMEOUT_ALONE, ..self.manner };
+            let manner = Manner { jobs: 1, timeout: TIMEOUT_ALONE, resume: self.resume_alone, ..self.manner };
             let Some(next) = self.pairs(&Part::alone(suite, test), attempt, manner)?.remove(test) else {
                 break;
             };
