@@ -50,6 +50,17 @@ fn pairs_run_or_are_refused_and_are_remembered() {
     assert_eq!(kept, cells);
 }
 
+/// A host that does not end by itself is told to end by SIGTERM, and does.
+#[test]
+fn a_host_that_is_endless_is_told_to_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = matrix(folder.path(), &["--guest", "18", "--host", "gameserver"], &["--fresh"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let cells: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {said}"));
+    assert_eq!((cells.len(), cells[0]["result"].as_str()), (1, Some("identical")), "{cells:#?}");
+}
+
 #[test]
 fn unknown_names_are_refused_with_those_that_are_known() {
     let folder = tempfile::tempdir().expect("a folder");

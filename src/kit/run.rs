@@ -17,7 +17,7 @@ use std::time::Duration;
 const POLL: Duration = Duration::from_millis(50);
 
 /// Holds SIGINT, SIGTERM and SIGHUP back while programs run, so that they can be ended first.
-/// The mask of the thread is put back on drop; children start with an empty mask (std does that).
+/// The mask of the thread is put back on drop. Children inherit it, so that SIGKILL may be what ends them.
 pub struct Signals {
     fd: Option<SignalFd>,
     before: Option<SigSet>,

@@ -268,8 +268,9 @@ fn relink(prepared: &mut Prepared, guest: &Guest, means: &Means, folder: &Path) 
 
 /// Runs the host until the report is there and it has ended; nothing if it had to be killed.
 fn through(prepared: &mut Prepared, folder: &Path) -> Result<Option<ExitStatus>> {
-    let mut signals = Signals::hold();
     let mut child = prepared.start(folder)?;
+    // Not before: the host would inherit what is held back, and one is told to end by a signal.
+    let mut signals = Signals::hold();
     let report = folder.join("report.json");
     let mut until_ended = || {
         wait(&mut child, &mut signals, LIMIT, || report.exists())?;
