@@ -3,7 +3,7 @@
 //! # Safety
 //! Texts are handed out as C strings that the caller gives back to `relink_free`, once.
 
-use relink_core::error::Error;
+use relink_abi::error::Error;
 use std::cell::RefCell;
 use std::ffi::{c_char, c_int, CString};
 use std::panic::{catch_unwind, AssertUnwindSafe};

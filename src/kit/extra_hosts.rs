@@ -241,5 +241,5 @@ fn configure_r(dir: &Path) -> Result<()> {
 }
 
 fn libraries(dir: &Path) -> PathBuf {
-    dir.join("usr/lib").join(super::guest::triplet())
+    dir.join("usr/lib").join(relink_abi::kept::triplet())
 }

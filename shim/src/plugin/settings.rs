@@ -3,7 +3,7 @@
 use super::abi::Frame;
 use super::error::PluginError;
 use crate::embed::{self, Wanted};
-use relink_core::config::Config;
+use relink_loader::config::Config;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

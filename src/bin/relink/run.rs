@@ -153,7 +153,7 @@ enum Linkage {
 
 fn linkage(path: &Path) -> Option<Linkage> {
     use relink::elf::{arch::Arch, Dynamic, FileImage};
-    let bytes = relink::guest::map_file(path).ok()?;
+    let bytes = relink::elf::file::map_file(path).ok()?;
     let file = FileImage::parse(&bytes, Arch::native()).ok()?;
     if file.image.header(object::elf::PT_INTERP).is_some() {
         return Some(Linkage::Dynamic);

@@ -2,7 +2,7 @@
 
 use super::bad;
 use super::types::{Field, Types};
-use crate::kit::Result;
+use crate::Result;
 use gimli::{
     AttributeValue, DebuggingInformationEntry, DwTag, EndianSlice, LittleEndian, Operation, UnitOffset,
 };

@@ -1,6 +1,6 @@
 //! Types as the debug information tells them, and the facts made of them.
 
-use crate::abi::catalogue::{Facts, Record};
+use relink_abi::catalogue::{Facts, Record};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Values of an enumeration by name.
