@@ -52,7 +52,7 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// The folder: `$RELINK_CACHE`, else `$XDG_CACHE_HOME/relink`, else `~/.cache/relink`. `None`: no variable is set.
 pub fn place() -> Option<PathBuf> {
-    place_by(|name| std::env::var_os(name))
+    place_by(std::env::var_os)
 }
 
 /// The same in an environment that `get` reads.
