@@ -1,11 +1,14 @@
 //! Embeds the ABI catalogue: every file of `src/abi/catalogue/profiles`, without its evidence (the code digests), so that
-//! adding a V8 version is committing one file. And compiles the live probe's observer.
+//! adding a V8 version is committing one file. And compiles the live probe's observer, and makes Rust of the bridge's header.
 
+use relink_header::{Functions, Header};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 const FOLDER: &str = "src/abi/catalogue/profiles";
+/// What the bridge and Rust say to each other.
+const BRIDGE: &str = "shim/cpp/bridge.h";
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -14,6 +17,7 @@ fn main() -> Outcome<()> {
     println!("cargo:rerun-if-changed=build.rs");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set: run this through cargo")?);
     observer(&out.join("observe.so"))?;
+    bridge(&out.join("bridge.rs"))?;
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(FOLDER)?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
     files.retain(|path| path.extension().is_some_and(|e| e == "json"));
@@ -26,6 +30,13 @@ fn main() -> Outcome<()> {
     }
     list.push_str("]\n");
     Ok(std::fs::write(out.join("catalogue.rs"), list)?)
+}
+
+/// The bridge's header as Rust, for `runtime::raw`.
+fn bridge(to: &Path) -> Outcome<()> {
+    println!("cargo:rerun-if-changed={BRIDGE}");
+    let header = Header::parse(&std::fs::read_to_string(BRIDGE)?).map_err(|e| format!("{BRIDGE}: {e}"))?;
+    Ok(std::fs::write(to, header.rust(Functions::LookedUp("relink_bridge_")))?)
 }
 
 /// Compiles the part of the live probe that runs beside a host's V8. It needs libc alone: a host brings its own C++ library.

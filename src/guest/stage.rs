@@ -33,10 +33,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[must_use]
 pub struct Staged {
     handle: *mut c_void,
-    /// Run-time minus link-time addresses.
-    pub bias: LoadBias,
-    /// The run-time addresses that it spans.
-    pub span: std::ops::Range<RunAddr>,
+    bias: LoadBias,
+    span: std::ops::Range<RunAddr>,
     lifecycle: Lifecycle,
     initialised: AtomicBool,
     /// Keeps `/proc/PID/fd/N` valid, the name under which debuggers find the image's symbols, and from meaning another image.
@@ -85,7 +83,8 @@ pub unsafe fn load_for(source: Source, copy: &Copy, whom: c_int) -> Result<Stage
     if handle.is_null() {
         return Err(failed(dl_error()));
     }
-    let bias = load_bias(handle).ok_or_else(|| failed(dl_error()))?;
+    // SAFETY: opened just now.
+    let bias = unsafe { load_bias(handle) }.ok_or_else(|| failed(dl_error()))?;
     let span = source.file.image.span();
     let span = bias.run(span.start)..bias.run(span.end);
     let staged = Staged {
@@ -157,6 +156,16 @@ impl Staged {
     /// ld.so's handle, for `dlsym`.
     pub fn handle(&self) -> *mut c_void {
         self.handle
+    }
+
+    /// Run-time minus link-time addresses.
+    pub fn bias(&self) -> LoadBias {
+        self.bias
+    }
+
+    /// The run-time addresses that it spans.
+    pub fn span(&self) -> std::ops::Range<RunAddr> {
+        self.span.clone()
     }
 
     /// Maps segments from the file over the copy's.
@@ -252,18 +261,23 @@ impl Staged {
         std::mem::forget(self);
     }
 
-    /// Unloads an image that was never entered, or that has been finalised.
-    pub fn discard(self) {
+    /// Unloads an image that was entered. (One that was not is unloaded when it is dropped.)
+    ///
+    /// # Safety
+    /// The image has been finalised, nothing of it runs any more, and nobody refers to it.
+    pub unsafe fn discard(self) {
         let mut image = ManuallyDrop::new(self);
-        image.unload();
+        // SAFETY: promised by the caller; the value is forgotten.
+        unsafe { image.unload() };
     }
 
-    /// To be called once, with nothing of the image running.
-    fn unload(&mut self) {
+    /// # Safety
+    /// To be called once, as the last use of the value, with nothing of the image running or referred to.
+    unsafe fn unload(&mut self) {
         // SAFETY: the handle is from dlopen; no code of the image runs, and its finaliser calls being blanked, none runs
         // now.
         unsafe { libc::dlclose(self.handle) };
-        // SAFETY: not used again: whoever calls this has the image for the last time.
+        // SAFETY: not used again (promised by the caller).
         unsafe { ManuallyDrop::drop(&mut self.file) };
     }
 }
@@ -271,7 +285,8 @@ impl Staged {
 impl Drop for Staged {
     fn drop(&mut self) {
         if !self.is_initialised() {
-            self.unload();
+            // SAFETY: dropped once, and none of its code has run.
+            unsafe { self.unload() };
         }
     }
 }
@@ -304,9 +319,12 @@ struct LinkMap {
 }
 
 /// Where the object of this handle is loaded.
-pub(crate) fn load_bias(handle: *mut c_void) -> Option<LoadBias> {
+///
+/// # Safety
+/// The handle is one of `dlopen`'s that was not closed.
+pub(crate) unsafe fn load_bias(handle: *mut c_void) -> Option<LoadBias> {
     let mut map: *const LinkMap = std::ptr::null();
-    // SAFETY: RTLD_DI_LINKMAP stores one pointer to a link map, which lives as long as the image.
+    // SAFETY: the handle is open (promised by the caller); RTLD_DI_LINKMAP stores one pointer to a link map, which lives as long as the image.
     let result = unsafe { libc::dlinfo(handle, libc::RTLD_DI_LINKMAP, (&raw mut map).cast()) };
     // SAFETY: as above; checked for null first.
     (result == 0 && !map.is_null()).then(|| LoadBias(unsafe { (*map).l_addr }))

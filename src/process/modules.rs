@@ -44,7 +44,8 @@ impl Hold {
         let handle = unsafe { libc::dlopen(path, libc::RTLD_LAZY | libc::RTLD_NOLOAD) };
         let held = (!handle.is_null()).then(|| Self(handle))?;
         // Between the listing and now the name may have come to mean another module.
-        (crate::guest::stage::load_bias(handle) == Some(bias)).then_some(held)
+        // SAFETY: opened just now.
+        (unsafe { crate::guest::stage::load_bias(handle) } == Some(bias)).then_some(held)
     }
 }
 
@@ -256,9 +257,9 @@ mod tests {
     fn what_is_held_stays_when_its_owner_lets_go() {
         use std::time::{Duration, Instant};
         let image = crate::guest::stage::tests::staged();
-        let at = image.span.start;
+        let at = image.span().start;
         let held = Modules::observe().containing(at).expect("the image").clone();
-        image.discard();
+        drop(image);
         assert!(
             Modules::observe().containing(at).is_some_and(|m| m.path == held.path),
             "let go of, and held"
