@@ -1,10 +1,16 @@
 //! Compiles the C++ bridge once per line of V8, to `bridge-LINE.so` in `OUT_DIR`; `librelink.so` embeds them all.
+//! Makes Rust of the C interface's header, `relink_h.rs`.
 //!
 //! A bridge is a shared object of its own, so that librelink.so does not depend on libstdc++ and stays inert in a
 //! process without a V8. Its undefined `v8::` and `node::` symbols are bound by Relink's loader at run time.
 
+use relink_header::{Functions, Header};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// The C interface. Its functions are defined in these modules.
+const INTERFACE: &str = "include/relink.h";
+const DEFINED: &str = "crate::{answer::*, api::*, embed::*, relink_version}";
 
 /// Sources in `cpp/`.
 const SOURCES: [&str; 12] = [
@@ -85,12 +91,23 @@ fn main() {
         fail("OUT_DIR is not set: run this through cargo");
     };
     let out = PathBuf::from(out);
+    interface(&out.join("relink_h.rs"));
     std::thread::scope(|scope| {
         for (line, node) in LINES {
             let output = out.join(format!("bridge-{line}.so"));
             scope.spawn(move || compile(cpp, line, node, &output));
         }
     });
+}
+
+/// The C interface's header as Rust.
+fn interface(to: &Path) {
+    println!("cargo:rerun-if-changed={INTERFACE}");
+    let text = std::fs::read_to_string(INTERFACE).unwrap_or_else(|e| fail(&format!("{INTERFACE}: {e}")));
+    let header = Header::parse(&text).unwrap_or_else(|e| fail(&format!("{INTERFACE}: {e}")));
+    if let Err(error) = std::fs::write(to, header.rust(Functions::Defined(DEFINED))) {
+        fail(&format!("{}: {error}", to.display()));
+    }
 }
 
 /// Compiles and links the sources in `cpp` for one line to the shared object `output`.

@@ -11,7 +11,7 @@ const { parse, stringify } = JSON;
 const { listen, answer, host: callHost } = core;
 
 // Of enum relink_answer.
-const OK = 0, THREW = 8, UNKNOWN = 9;
+const { OK, THREW, UNKNOWN } = settings.answers;
 // The name by which the host asks for relink_run() instead of a function.
 const RUN = '';
 

@@ -3,6 +3,7 @@
 //! # Safety
 //! Texts are handed out as C strings that the caller gives back to `relink_free`, once.
 
+use crate::header;
 use relink_abi::error::Error;
 use std::cell::RefCell;
 use std::ffi::{c_char, c_int, CString};
@@ -12,18 +13,18 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    Ok = 0,
-    Nothing = 1,
-    Busy = 2,
-    Timeout = 3,
-    Refused = 4,
-    Stays = 5,
-    Argument = 6,
-    Ended = 7,
-    Threw = 8,
-    Unknown = 9,
-    WrongThread = 10,
-    Internal = 11,
+    Ok = header::RELINK_OK,
+    Nothing = header::RELINK_NOTHING,
+    Busy = header::RELINK_BUSY,
+    Timeout = header::RELINK_TIMEOUT,
+    Refused = header::RELINK_REFUSED,
+    Stays = header::RELINK_STAYS,
+    Argument = header::RELINK_ARGUMENT,
+    Ended = header::RELINK_ENDED,
+    Threw = header::RELINK_THREW,
+    Unknown = header::RELINK_UNKNOWN,
+    WrongThread = header::RELINK_WRONG_THREAD,
+    Internal = header::RELINK_INTERNAL,
 }
 
 impl Answer {
@@ -32,12 +33,12 @@ impl Answer {
         No { answer: self, why: why.into() }
     }
 
-    /// The one of this number.
+    /// The one of this number, of those that the bootstrap script gives.
     pub fn of(number: i32) -> Self {
         match number {
-            0 => Self::Ok,
-            8 => Self::Threw,
-            9 => Self::Unknown,
+            header::RELINK_OK => Self::Ok,
+            header::RELINK_THREW => Self::Threw,
+            header::RELINK_UNKNOWN => Self::Unknown,
             _ => Self::Internal,
         }
     }

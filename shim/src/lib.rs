@@ -11,6 +11,7 @@ mod answer;
 mod api;
 mod bridge;
 mod embed;
+mod header;
 mod loader;
 mod plugin;
 

@@ -13,6 +13,10 @@ pub use options::{known, settings, Wanted};
 pub use runtime::{load_request, Runtime};
 
 use crate::answer::{answer, hand_out, Answer, No};
+use crate::header::{
+    relink_callback, relink_done, relink_function, relink_reply, relink_runtime, RELINK_FILE, RELINK_PACKAGE,
+    RELINK_STRING,
+};
 use crate::{bridge, new_report};
 use options::{text, Options};
 use relink_loader::pipeline::{self, lock};
@@ -23,7 +27,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
 /// `relink_runtime *`: the guest's number.
-type Handle = *const c_void;
+type Handle = *mut relink_runtime;
 
 /// The caller's pointer, to be given back to it.
 #[derive(Clone, Copy)]
@@ -40,11 +44,7 @@ impl Context {
 }
 
 /// What a function of the host's gives back.
-pub struct Reply(String);
-
-type HostsFunction = extern "C" fn(*mut c_void, *const c_char, *mut Reply) -> c_int;
-type Callback = extern "C" fn(*mut c_void, c_int);
-type DoneCallback = extern "C" fn(*mut c_void, c_int, *const c_char);
+struct Reply(String);
 
 fn find(handle: Handle) -> Result<Arc<Runtime>, No> {
     let found = runtimes().iter().find(|runtime| runtime.id == handle as usize).cloned();
@@ -129,10 +129,13 @@ pub unsafe extern "C" fn relink_run(
     timeout_ms: c_uint,
     result: *mut *mut c_char,
 ) -> c_int {
-    const KINDS: [&str; 3] = ["file", "string", "package"];
     answer(|| {
-        let unknown = || Answer::Argument.because(format!("{kind} is no enum relink_kind"));
-        let kind = usize::try_from(kind).ok().and_then(|kind| KINDS.get(kind)).ok_or_else(unknown)?;
+        let kind = match kind {
+            RELINK_FILE => "file",
+            RELINK_STRING => "string",
+            RELINK_PACKAGE => "package",
+            _ => return Err(Answer::Argument.because(format!("{kind} is no enum relink_kind"))),
+        };
         // SAFETY: promised by the caller.
         let (what, name) = unsafe { (needed("what", what)?, needed("name", name)?) };
         let done = find(runtime)?.run(kind, &what, &name, timeout_ms)?;
@@ -195,7 +198,7 @@ pub unsafe extern "C" fn relink_call_async(
     runtime: Handle,
     function: *const c_char,
     args: *const c_char,
-    done: Option<DoneCallback>,
+    done: relink_done,
     context: *mut c_void,
 ) -> c_int {
     answer(|| {
@@ -205,7 +208,8 @@ pub unsafe extern "C" fn relink_call_async(
         let context = Context(context);
         let tell = move |answer: Answer, text: &str| {
             let text = CString::new(text.replace('\0', " ")).unwrap_or_default();
-            done(context.get(), answer as c_int, text.as_ptr());
+            // SAFETY: the host's function, which the header says is called so.
+            unsafe { done(context.get(), answer as c_int, text.as_ptr()) };
         };
         find(runtime)?.call_async(&function, &args, Box::new(tell))
     })
@@ -219,24 +223,28 @@ pub unsafe extern "C" fn relink_call_async(
 pub unsafe extern "C" fn relink_register(
     runtime: Handle,
     name: *const c_char,
-    function: Option<HostsFunction>,
+    function: relink_function,
     context: *mut c_void,
 ) -> c_int {
     answer(|| {
         // SAFETY: promised by the caller.
         let name = unsafe { needed("name", name) }?;
         let context = Context(context);
-        let call = |function: HostsFunction| -> Arc<HostFunction> {
+        let function = function.map(|function| -> Arc<HostFunction> {
             Arc::new(move |args: &str| {
                 let args = CString::new(args).map_err(|_| "a zero byte in the arguments".to_owned())?;
                 let mut reply = Reply("null".into());
-                match function(context.get(), args.as_ptr(), &raw mut reply) {
-                    0 => Ok(reply.0),
-                    _ => Err(reply.0),
+                let place = (&raw mut reply).cast::<relink_reply>();
+                // SAFETY: the host's function, which the header says is called so; what it is given lives for the call.
+                let answer = unsafe { function(context.get(), args.as_ptr(), place) };
+                if answer == 0 {
+                    Ok(reply.0)
+                } else {
+                    Err(reply.0)
                 }
             })
-        };
-        find(runtime)?.register(name, function.map(call));
+        });
+        find(runtime)?.register(name, function);
         Ok(())
     })
 }
@@ -246,20 +254,21 @@ pub unsafe extern "C" fn relink_register(
 /// # Safety
 /// `reply` is the function's own, `text` null or a NUL-terminated string.
 #[no_mangle]
-pub unsafe extern "C" fn relink_reply_set(reply: *mut Reply, text: *const c_char) {
+pub unsafe extern "C" fn relink_reply_set(reply: *mut relink_reply, text: *const c_char) {
     if !reply.is_null() && !text.is_null() {
         // SAFETY: promised by the caller.
-        unsafe { (*reply).0 = CStr::from_ptr(text).to_string_lossy().into_owned() };
+        unsafe { (*reply.cast::<Reply>()).0 = CStr::from_ptr(text).to_string_lossy().into_owned() };
     }
 }
 
 /// Has a callback called on the guest's thread.
 #[no_mangle]
-pub extern "C" fn relink_post(runtime: Handle, callback: Option<Callback>, context: *mut c_void) -> c_int {
+pub extern "C" fn relink_post(runtime: Handle, callback: relink_callback, context: *mut c_void) -> c_int {
     answer(|| {
         let callback = callback.ok_or_else(|| Answer::Argument.because("the callback is a null pointer"))?;
         let context = Context(context);
-        find(runtime)?.post(Box::new(move |run| callback(context.get(), c_int::from(run))))
+        // SAFETY: the host's function, which the header says is called so.
+        find(runtime)?.post(Box::new(move |run| unsafe { callback(context.get(), c_int::from(run)) }))
     })
 }
 

@@ -4,58 +4,33 @@
 //! The structure and what it points at are the caller's, who promises that they are what the header says.
 
 use crate::answer::{Answer, No};
+use crate::header::{
+    RELINK_OK, RELINK_OWN_THREAD, RELINK_SHARED, RELINK_STAY, RELINK_THREW, RELINK_TICKED, RELINK_UNKNOWN,
+};
 use relink_loader::config::{self, Config};
 use relink_loader::log::Level;
 use relink_loader::runtime::shared::SharedIsolate;
 use relink_loader::runtime::withheld;
 use serde_json::{json, Map, Value};
-use std::ffi::{c_char, c_uint, c_void, CStr, CString, OsStr};
+use std::ffi::{c_char, c_uint, CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// `relink_options`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Options {
-    size: c_uint,
-    mode: c_uint,
-    guest: *const c_char,
-    script: *const c_char,
-    args: *const *const c_char,
-    node_args: *const *const c_char,
-    env: *const *const c_char,
-    cwd: *const c_char,
-    disallow: *const *const c_char,
-    provider: *const c_char,
-    report: *const c_char,
-    max_heap_mib: c_uint,
-    wait_ms: c_uint,
-    flags: c_uint,
-    reserved: c_uint,
-    isolate: *mut c_void,
-    context: *const c_void,
-    expose: *const c_char,
-    script_deadline_ms: c_uint,
-    reserved_too: c_uint,
-}
-const _: () = assert!(size_of::<Options>() == 128);
+pub use crate::header::relink_options as Options;
 
-/// The structure's first version, without what comes from `isolate` on.
-const FIRST_SIZE: usize = 96;
-const _: () = assert!(std::mem::offset_of!(Options, isolate) == FIRST_SIZE);
+/// The structure's first version, without what comes from `isolate` on. It is what hosts were compiled with.
+const FIRST_SIZE: usize = std::mem::offset_of!(Options, isolate);
+const _: () = assert!(FIRST_SIZE == 96);
 
 /// The second, without what comes from `script_deadline_ms` on.
-const SECOND_SIZE: usize = 120;
-const _: () = assert!(std::mem::offset_of!(Options, script_deadline_ms) == SECOND_SIZE);
+const SECOND_SIZE: usize = std::mem::offset_of!(Options, script_deadline_ms);
+const _: () = assert!(SECOND_SIZE == 120);
 
-/// `RELINK_TICKED`.
-const TICKED: c_uint = 1;
-/// `RELINK_SHARED`.
-const SHARED: c_uint = 2;
-
-/// `RELINK_STAY`.
-const STAY: c_uint = 1;
+const OWN_THREAD: c_uint = RELINK_OWN_THREAD as c_uint;
+const TICKED: c_uint = RELINK_TICKED as c_uint;
+const SHARED: c_uint = RELINK_SHARED as c_uint;
+const STAY: c_uint = RELINK_STAY as c_uint;
 
 /// What a host asks for.
 #[derive(Debug)]
@@ -206,7 +181,8 @@ impl Options {
     /// # Safety
     /// As for [`Wanted::read`].
     unsafe fn wanted(&self) -> Result<Wanted, No> {
-        if self.mode > SHARED || self.flags & !STAY != 0 || self.reserved | self.reserved_too != 0 {
+        let is_known = matches!(self.mode, OWN_THREAD | TICKED | SHARED);
+        if !is_known || self.flags & !STAY != 0 || self.reserved | self.reserved_too != 0 {
             return Err(Answer::Argument.because("relink_options has a mode or flag that is unknown here"));
         }
         // SAFETY: promised by the caller.
@@ -236,7 +212,7 @@ pub fn settings(
     let version = env!("CARGO_PKG_VERSION");
     json!({
         "version": version, "script": text(script), "cwd": text(cwd), "env": env, "disallow": disallow,
-        "exposes": exposes,
+        "exposes": exposes, "answers": { "OK": RELINK_OK, "THREW": RELINK_THREW, "UNKNOWN": RELINK_UNKNOWN },
     })
     .to_string()
 }

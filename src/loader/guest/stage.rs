@@ -34,10 +34,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[must_use]
 pub struct Staged {
     handle: *mut c_void,
-    /// Run-time minus link-time addresses.
-    pub bias: LoadBias,
-    /// The run-time addresses that it spans.
-    pub span: std::ops::Range<RunAddr>,
+    bias: LoadBias,
+    span: std::ops::Range<RunAddr>,
     lifecycle: Lifecycle,
     initialised: AtomicBool,
     /// Keeps `/proc/PID/fd/N` valid, the name under which debuggers find the image's symbols, and from meaning another image.
@@ -86,7 +84,8 @@ pub unsafe fn load_for(source: Source, copy: &Copy, whom: c_int) -> Result<Stage
     if handle.is_null() {
         return Err(failed(dl_error()));
     }
-    let bias = load_bias(handle).ok_or_else(|| failed(dl_error()))?;
+    // SAFETY: opened just now.
+    let bias = unsafe { load_bias(handle) }.ok_or_else(|| failed(dl_error()))?;
     let span = source.file.image.span();
     let span = bias.run(span.start)..bias.run(span.end);
     let staged = Staged {
@@ -158,6 +157,16 @@ impl Staged {
     /// ld.so's handle, for `dlsym`.
     pub fn handle(&self) -> *mut c_void {
         self.handle
+    }
+
+    /// Run-time minus link-time addresses.
+    pub fn bias(&self) -> LoadBias {
+        self.bias
+    }
+
+    /// The run-time addresses that it spans.
+    pub fn span(&self) -> std::ops::Range<RunAddr> {
+        self.span.clone()
     }
 
     /// Maps segments from the file over the copy's.
@@ -253,18 +262,23 @@ impl Staged {
         std::mem::forget(self);
     }
 
-    /// Unloads an image that was never entered, or that has been finalised.
-    pub fn discard(self) {
+    /// Unloads an image that was entered. (One that was not is unloaded when it is dropped.)
+    ///
+    /// # Safety
+    /// The image has been finalised, nothing of it runs any more, and nobody refers to it.
+    pub unsafe fn discard(self) {
         let mut image = ManuallyDrop::new(self);
-        image.unload();
+        // SAFETY: promised by the caller; the value is forgotten.
+        unsafe { image.unload() };
     }
 
-    /// To be called once, with nothing of the image running.
-    fn unload(&mut self) {
+    /// # Safety
+    /// To be called once, as the last use of the value, with nothing of the image running or referred to.
+    unsafe fn unload(&mut self) {
         // SAFETY: the handle is from dlopen; no code of the image runs, and its finaliser calls being blanked, none runs
         // now.
         unsafe { libc::dlclose(self.handle) };
-        // SAFETY: not used again: whoever calls this has the image for the last time.
+        // SAFETY: not used again (promised by the caller).
         unsafe { ManuallyDrop::drop(&mut self.file) };
     }
 }
@@ -272,7 +286,8 @@ impl Staged {
 impl Drop for Staged {
     fn drop(&mut self) {
         if !self.is_initialised() {
-            self.unload();
+            // SAFETY: dropped once, and none of its code has run.
+            unsafe { self.unload() };
         }
     }
 }
@@ -418,7 +433,8 @@ pub(crate) mod tests {
         let image = staged();
         let at = image.span.start;
         let held = Modules::observe().containing(at).expect("the image").clone();
-        image.discard();
+        // SAFETY: the image was staged for this test, and none of its code has run.
+        unsafe { image.discard() };
         assert!(
             Modules::observe().containing(at).is_some_and(|m| m.path == held.path),
             "let go of, and held"

@@ -82,7 +82,7 @@ impl Images {
             match loaded {
                 Ok(staged) => images.0.push((part.image, staged)),
                 Err(error) => {
-                    images.discard();
+                    images.let_go();
                     return Err(error);
                 }
             }
@@ -92,7 +92,7 @@ impl Images {
 
     /// Where they are.
     pub fn placement(&self) -> Placement {
-        Placement(self.0.iter().map(|(image, staged)| (*image, staged.bias)).collect())
+        Placement(self.0.iter().map(|(image, staged)| (*image, staged.bias())).collect())
     }
 
     /// One of them.
@@ -102,12 +102,12 @@ impl Images {
 
     /// The image that spans this address.
     pub fn at(&self, address: RunAddr) -> Option<StagedImage> {
-        self.0.iter().find(|(_, staged)| staged.span.contains(&address)).map(|(image, _)| *image)
+        self.0.iter().find(|(_, staged)| staged.span().contains(&address)).map(|(image, _)| *image)
     }
 
     /// The run-time addresses that they span.
     pub fn spans(&self) -> impl Iterator<Item = Range<RunAddr>> + '_ {
-        self.0.iter().map(|(_, staged)| staged.span.clone())
+        self.0.iter().map(|(_, staged)| staged.span())
     }
 
     /// Writes the slots, or unloads all images again.
@@ -117,7 +117,7 @@ impl Images {
             Err(error) => {
                 // After a failed roll-back a slot may point anywhere; but no code of the images has run, and unloading
                 // them runs none either.
-                self.discard();
+                self.let_go();
                 Err(error)
             }
         }
@@ -128,7 +128,7 @@ impl Images {
         let page_size = memory.page_size();
         let mut writes = place(plan, &self.placement());
         // A bridge that served another guest holds what it was bound to then.
-        let bridge = self.get(StagedImage::Bridge).map(|b| b.span.clone()).unwrap_or_default();
+        let bridge = self.get(StagedImage::Bridge).map(|b| b.span()).unwrap_or_default();
         for write in writes.iter_mut().filter(|w| bridge.contains(&w.at)) {
             write.expected = memory.read(write.at).unwrap_or(write.expected);
         }
@@ -152,13 +152,25 @@ impl Images {
         self.end(|_, staged| staged.keep());
     }
 
+    /// Unloads what was never entered, which is all but a bridge that served before: the next guest gets that.
+    fn let_go(self) {
+        self.end(|image, staged| match image {
+            StagedImage::Bridge if staged.is_initialised() => hand_on(staged),
+            _ => drop(staged),
+        });
+    }
+
     /// Unloads all but what threads of the host's may be in: functions of the bridge, or of the unit where there is one, stand in
     /// the slots of the host's platform. The next guest gets the bridge, and a unit of its own.
-    fn discard(self) {
+    ///
+    /// # Safety
+    /// The images have been finalised, and no thread is in one of them but for the bridge and the unit.
+    unsafe fn discard(self) {
         self.end(|image, staged| match image {
             StagedImage::Bridge if staged.is_initialised() => hand_on(staged),
             StagedImage::Unit if staged.is_initialised() => staged.keep(),
-            _ => staged.discard(),
+            // SAFETY: promised by the caller.
+            _ => unsafe { staged.discard() },
         });
     }
 
@@ -203,11 +215,13 @@ impl Images {
                 // SAFETY: its threads are gone, and its finalisers have run.
                 let left_open = unsafe { descriptors::close_left() };
                 log::tell(Level::Debug, &format!("descriptors that the guest left open: {left_open}"));
-                addons.into_iter().for_each(Staged::discard);
+                // SAFETY: they were finalised above, and no thread of the guest's is alive.
+                addons.into_iter().for_each(|addon| unsafe { addon.discard() });
                 addons::forget();
                 // First: its handlers lie in what is unloaded next.
                 guards::forget_guest();
-                self.discard();
+                // SAFETY: as above.
+                unsafe { self.discard() };
                 Ok(())
             }
             alive => Err(self.stay(addons, alive)),
@@ -264,11 +278,11 @@ mod tests {
             "one serves, or stays with a guest"
         );
         let first = kept.serve("10.2".into(), false, || Ok(staged())).expect("loaded");
-        let bias = first.bias;
+        let bias = first.bias();
         kept.staged = Some(first);
         assert!(taken(&kept.serve("11.3".into(), true, nothing_is_loaded)), "of another line");
         let again = kept.serve("10.2".into(), true, nothing_is_loaded).expect("the same");
-        assert_eq!(again.bias, bias);
-        again.discard();
+        assert_eq!(again.bias(), bias);
+        drop(again);
     }
 }

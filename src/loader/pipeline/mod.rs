@@ -363,7 +363,7 @@ impl Bound<'_, '_> {
         let part = self.parts.iter().find(|p| p.image == image).ok_or_else(missing)?;
         let unreadable = |source| Error::GuestImage { path: part.path.to_owned(), source };
         let found = part.exports.symbol(symbol, None).map_err(unreadable)?.ok_or_else(missing)?;
-        Ok(self.images.get(image).ok_or_else(missing)?.bias.run(found.value))
+        Ok(self.images.get(image).ok_or_else(missing)?.bias().run(found.value))
     }
 
     /// The run-time address of the adapter unit's entrance, if there is a unit.

@@ -223,7 +223,8 @@ impl Place {
     }
 
     fn join(&mut self, life: &Arc<Life>, config: &Config, report: &SharedReport) -> Result<(), Error> {
-        let instance = self.bridge.open(life.number())?;
+        // SAFETY: the guest was initialised when this place was made, and stays loaded as long as there is a runtime in it.
+        let instance = unsafe { self.bridge.open(life.number()) }?;
         let (told, file, number) = (Arc::clone(report), config.report.clone(), life.number());
         if !life.begin(move |outcome| start::finish(&told, file.as_deref(), number, Some(outcome))) {
             return Err(Error::HostEnded);
@@ -321,7 +322,8 @@ impl Share {
     /// Something of it can never end, so the guest stays loaded.
     pub fn give_back(self) -> Result<(), Error> {
         // Here, for a host's isolate that it was in may be this thread's.
-        let closed = self.life.instance().map_or(Ok(()), Instance::close);
+        // SAFETY: the thread that ran it has ended, or is this one, which is in none of its functions.
+        let closed = self.life.instance().map_or(Ok(()), |instance| unsafe { instance.close() });
         if closed.is_ok() {
             // SAFETY: the guest is loaded as long as there is a share of it. What this thread runs besides gets anew what it needs.
             unsafe { remains::leave_thread() };
@@ -351,7 +353,8 @@ impl Entered {
     }
 
     fn unload(self) -> Result<(), Error> {
-        if let Err(error) = bridge::release() {
+        // SAFETY: the images are loaded still.
+        if let Err(error) = unsafe { bridge::release() } {
             self.keep();
             return Err(error);
         }

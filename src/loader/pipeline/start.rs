@@ -1,7 +1,8 @@
 //! The last stage: Node's whole life, and its end.
 //!
 //! # Safety
-//! The functions of the guest's libuv are looked for while it is loaded, and used no longer.
+//! The functions of the guest's libuv are looked for while it is loaded, and used no longer. What the bridge is told of by address
+//! stays where it is until Node has ended.
 
 use super::place::{self, Share};
 use super::{lock, SharedReport};
@@ -17,6 +18,7 @@ use crate::runtime::{guards, lifecycle, threads};
 use relink_abi::error::Error;
 use relink_abi::line::Bridges;
 use relink_elf::address::RunAddr;
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::{Arc, Once};
 use std::time::Duration;
@@ -58,8 +60,9 @@ pub struct Ticked {
     share: Share,
     life: Arc<Life>,
     report: SharedReport,
-    /// The runtime refers to both. For ever if it is in an isolate of the host's, whose scripts may call it after its end.
-    referred_to: (Arc<Channel>, Box<EventLoop>),
+    /// What the bridge points at: shared, so that it stays where it is when this value moves, and let go only once Node has ended.
+    /// Never if it is in an isolate of the host's, whose scripts may call it after its end.
+    referred_to: ManuallyDrop<(Arc<Channel>, Arc<EventLoop>)>,
     shared: bool,
 }
 
@@ -72,8 +75,8 @@ impl Ticked {
     /// Ends it if it still runs.
     pub fn end(self) -> Result<Share, Error> {
         let ended = self.share.instance().and_then(|instance| instance.end());
-        if self.shared {
-            std::mem::forget(self.referred_to);
+        if ended.is_ok() && !self.shared {
+            drop(ManuallyDrop::into_inner(self.referred_to));
         }
         over(ended, self.share, &self.life, &self.report)
     }
@@ -93,17 +96,19 @@ pub fn begin(
     let share = threads::as_guest(life.number(), || place::enter(config, bridges, life, report))?;
     log::tell(Level::Info, "Node starts");
     // SAFETY: the guest is bound, and stays loaded as long as there is a share of it.
-    let event_loop = unsafe { EventLoop::find() }.map(Box::new);
-    let begun = event_loop.and_then(|found| {
-        share.instance()?.begin(&with(config, report), &channel, &found)?;
-        Ok(found)
+    let event_loop = unsafe { EventLoop::find() }.map(Arc::new);
+    let begun = event_loop.and_then(|event_loop| {
+        let referred_to = ManuallyDrop::new((channel, event_loop));
+        // SAFETY: `Ticked` lets go of both when Node has ended. Where nothing was begun they are left behind.
+        unsafe { share.instance()?.begin(&with(config, report), &referred_to.0, &referred_to.1) }?;
+        Ok(referred_to)
     });
     match begun {
-        Ok(event_loop) => Ok(Ticked {
+        Ok(referred_to) => Ok(Ticked {
             share,
             life: Arc::clone(life),
             report: Arc::clone(report),
-            referred_to: (channel, event_loop),
+            referred_to,
             shared: config.shared.is_some(),
         }),
         Err(error) => Err(never_ran(error, share, life)),

@@ -44,7 +44,8 @@ impl Hold {
         let handle = unsafe { libc::dlopen(path, libc::RTLD_LAZY | libc::RTLD_NOLOAD) };
         let held = (!handle.is_null()).then(|| Self(handle))?;
         // Between the listing and now the name may have come to mean another module.
-        (crate::process::load_bias(handle) == Some(bias)).then_some(held)
+        // SAFETY: opened just now.
+        (unsafe { crate::process::load_bias(handle) } == Some(bias)).then_some(held)
     }
 }
 
@@ -231,9 +232,12 @@ struct LinkMap {
 }
 
 /// Where the object of this handle is loaded.
-pub(crate) fn load_bias(handle: *mut c_void) -> Option<LoadBias> {
+///
+/// # Safety
+/// The handle is one of `dlopen`'s that was not closed.
+pub(crate) unsafe fn load_bias(handle: *mut c_void) -> Option<LoadBias> {
     let mut map: *const LinkMap = std::ptr::null();
-    // SAFETY: RTLD_DI_LINKMAP stores one pointer to a link map, which lives as long as the image.
+    // SAFETY: the handle is open (promised by the caller); RTLD_DI_LINKMAP stores one pointer to a link map, which lives as long as the image.
     let result = unsafe { libc::dlinfo(handle, libc::RTLD_DI_LINKMAP, (&raw mut map).cast()) };
     // SAFETY: as above; checked for null first.
     (result == 0 && !map.is_null()).then(|| LoadBias(unsafe { (*map).l_addr }))

@@ -199,7 +199,8 @@ extern "C" fn dlclose(handle: *mut c_void) -> c_int {
         drop(loaded);
         // SAFETY: it is initialised and was closed as often as opened: whoever opened it says that nothing of it runs.
         unsafe { staged.finalise() };
-        staged.discard();
+        // SAFETY: finalised just now, and as above.
+        unsafe { staged.discard() };
         0
     })
 }

@@ -1,4 +1,4 @@
-//! The C interface of the bridge (shim/cpp/bridge.h), mirrored by hand.
+//! The C interface of the bridge (shim/cpp/bridge.h).
 //!
 //! # Safety
 //! The functions are found by name in the staged bridge and have the signatures that the header declares. They may be
@@ -7,7 +7,13 @@
 use super::codes::{refusal, LOST, OTHER_BRIDGE};
 use super::instance::Instance;
 use super::lifecycle::{self, Life};
-use super::raw::{kept_for_ever, Host, Options, RunResult};
+use super::raw::header::{
+    relink_bridge_host, relink_bridge_runtime, Functions, RELINK_BRIDGE_E_LEAVING,
+    RELINK_EVENT_CALL_WITHHELD, RELINK_EVENT_FLAG_FILTERED, RELINK_EVENT_FLAG_SET, RELINK_EVENT_HOST_LEAVING,
+    RELINK_EVENT_ISOLATE_ADDED, RELINK_EVENT_ISOLATE_REMOVED, RELINK_HOST_GUEST_ADAPTED, RELINK_LOG_DEBUG,
+    RELINK_LOG_ERROR, RELINK_LOG_INFO, RELINK_LOG_WARN,
+};
+use super::raw::kept_for_ever;
 use super::shared::SharedIsolate;
 use super::{threads, withheld};
 use crate::log::{self, Level};
@@ -16,9 +22,6 @@ use relink_elf::address::RunAddr;
 use std::collections::BTreeMap;
 use std::ffi::{c_char, c_int, c_void, CStr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-
-/// `RELINK_HOST_GUEST_ADAPTED`: the guest's slots of all adapters are bound.
-const GUEST_ADAPTED: u32 = 1;
 
 /// With what Node starts.
 #[derive(Clone, Debug)]
@@ -78,30 +81,12 @@ pub struct RunTimes {
     pub teardown: u64,
 }
 
-/// `relink_bridge_runtime`.
-pub(super) type Raw = *mut c_void;
+/// `relink_bridge_runtime *`.
+pub(super) type Raw = *mut relink_bridge_runtime;
 
-/// The functions of a staged bridge.
+/// A staged bridge.
 #[derive(Debug)]
-pub struct Bridge {
-    pub(super) attach: extern "C" fn(*const Host) -> c_int,
-    pub(super) detach: extern "C" fn() -> c_int,
-    pub(super) host_leaving: extern "C" fn() -> c_int,
-    pub(super) escape: extern "C" fn(),
-    pub(super) release: extern "C" fn() -> c_int,
-    pub(super) open: extern "C" fn() -> Raw,
-    pub(super) close: extern "C" fn(Raw) -> c_int,
-    pub(super) run: extern "C" fn(Raw, *const Options, *mut RunResult) -> c_int,
-    pub(super) begin: extern "C" fn(Raw, *const Options) -> c_int,
-    pub(super) tick: extern "C" fn(Raw, u64) -> c_int,
-    pub(super) end: extern "C" fn(Raw, *mut RunResult) -> c_int,
-    pub(super) entered: extern "C" fn(Raw) -> c_int,
-    pub(super) send: extern "C" fn(Raw, u64, *const c_char, *const c_char) -> c_int,
-    pub(super) call: extern "C" fn(Raw, u64, *const c_char, *const c_char) -> c_int,
-    pub(super) post: extern "C" fn(Raw, extern "C" fn(*mut c_void, c_int), *mut c_void) -> c_int,
-    pub(super) stop: extern "C" fn(Raw) -> c_int,
-    pub(super) abandon: extern "C" fn(Raw),
-}
+pub struct Bridge(Functions);
 
 impl Bridge {
     /// Finds the functions of the staged bridge. `function` gives the run-time address of one by its name.
@@ -109,41 +94,19 @@ impl Bridge {
     /// # Safety
     /// The addresses are those of the bridge; all its slots are bound and its initialisers have run.
     pub unsafe fn find(function: &dyn Fn(&str) -> Result<RunAddr, Error>) -> Result<&'static Self, Error> {
-        macro_rules! find {
-            ($($field:ident: $name:literal as $kind:ty),* $(,)?) => {
-                Self { $($field: {
-                    let address = function($name)?.0 as usize;
-                    // SAFETY: the address of the bridge's function of that name, whose signature the header declares.
-                    unsafe { std::mem::transmute::<usize, $kind>(address) }
-                }),* }
-            };
-        }
-        let bridge = find! {
-            attach: "relink_bridge_attach" as extern "C" fn(*const Host) -> c_int,
-            detach: "relink_bridge_detach" as extern "C" fn() -> c_int,
-            host_leaving: "relink_bridge_host_leaving" as extern "C" fn() -> c_int,
-            escape: "relink_bridge_escape" as extern "C" fn(),
-            release: "relink_bridge_release" as extern "C" fn() -> c_int,
-            open: "relink_bridge_open" as extern "C" fn() -> Raw,
-            close: "relink_bridge_close" as extern "C" fn(Raw) -> c_int,
-            run: "relink_bridge_run" as extern "C" fn(Raw, *const Options, *mut RunResult) -> c_int,
-            begin: "relink_bridge_begin" as extern "C" fn(Raw, *const Options) -> c_int,
-            tick: "relink_bridge_tick" as extern "C" fn(Raw, u64) -> c_int,
-            end: "relink_bridge_end" as extern "C" fn(Raw, *mut RunResult) -> c_int,
-            entered: "relink_bridge_entered" as extern "C" fn(Raw) -> c_int,
-            send: "relink_bridge_send" as extern "C" fn(Raw, u64, *const c_char, *const c_char) -> c_int,
-            call: "relink_bridge_call" as extern "C" fn(Raw, u64, *const c_char, *const c_char) -> c_int,
-            post: "relink_bridge_post"
-                as extern "C" fn(Raw, extern "C" fn(*mut c_void, c_int), *mut c_void) -> c_int,
-            stop: "relink_bridge_stop" as extern "C" fn(Raw) -> c_int,
-            abandon: "relink_bridge_abandon" as extern "C" fn(Raw),
-        };
-        let kept = BRIDGE.get_or_init(|| bridge);
+        // SAFETY: promised by the caller; a bridge stays loaded.
+        let found = unsafe { Functions::find(|name| function(name).map(|at| at.0 as usize)) }?;
+        let kept = BRIDGE.get_or_init(|| Self(found));
         // Another one would be bound to this guest, and the kept one entered, which is bound to an earlier guest.
-        if kept.run as usize != function("relink_bridge_run")?.0 as usize {
+        if kept.0.run as usize != found.run as usize {
             return Err(refusal(OTHER_BRIDGE));
         }
         Ok(kept)
+    }
+
+    /// Its functions, each to be called as the header says.
+    pub(super) fn functions(&self) -> &Functions {
+        &self.0
     }
 
     /// Installs the platform hook.
@@ -157,20 +120,21 @@ impl Bridge {
         unit: Option<RunAddr>,
         foreign_flags: &[&str],
     ) -> Result<(), Error> {
-        let host = Host {
-            size: size_of::<Host>() as u32,
-            flags: GUEST_ADAPTED,
+        let host = relink_bridge_host {
+            size: size_of::<relink_bridge_host>() as u32,
+            flags: RELINK_HOST_GUEST_ADAPTED as u32,
             platform_cell: platform.cell.0 as usize as *mut *mut c_void,
             platform_slots: platform.slots,
             unregister_isolate_slot: platform.unregister_isolate.map_or(-1, |slot| slot as i32),
-            log: on_log,
-            guest_thread: on_guest_thread,
-            event: on_event,
+            log: Some(on_log),
+            guest_thread: Some(on_guest_thread),
+            event: Some(on_event),
             foreign_flags: kept_for_ever(foreign_flags.iter().map(|f| (*f).to_owned())).1,
             unit: unit.map_or(std::ptr::null(), |at| at.0 as usize as *const c_void),
-            may_inspect,
+            may_inspect: Some(may_inspect),
         };
-        match (self.attach)(&raw const host) {
+        // SAFETY: promised by the caller; the bridge copies the structure, and what it points at lives for ever.
+        match unsafe { (self.0.attach)(&raw const host) } {
             0 => Ok(()),
             code => Err(refusal(code)),
         }
@@ -180,20 +144,25 @@ impl Bridge {
     ///
     /// # Errors
     /// A runtime was lost in this guest, which takes no more.
-    pub fn open(&'static self, number: usize) -> Result<Instance, Error> {
-        let raw = (self.open)();
+    ///
+    /// # Safety
+    /// The guest that the bridge is bound to has been initialised, and stays loaded until the runtime is closed.
+    pub unsafe fn open(&'static self, number: usize) -> Result<Instance, Error> {
+        // SAFETY: promised by the caller.
+        let raw = unsafe { (self.0.open)() };
         if raw.is_null() {
             return Err(refusal(LOST));
         }
-        Ok(Instance::new(self, raw, number))
+        // SAFETY: it was opened just now, and the rest is promised by the caller.
+        Ok(unsafe { Instance::new(self, raw, number) })
     }
 
     /// Takes the platform hook out; `false` if the host is leaving, which then takes its platform down itself.
     pub fn detach(&self) -> Result<bool, Error> {
-        const LEAVING: c_int = -10;
-        match (self.detach)() {
+        // SAFETY: any thread may call it at any time; where nothing is attached it says so.
+        match unsafe { (self.0.detach)() } {
             0 => Ok(true),
-            LEAVING => Ok(false),
+            RELINK_BRIDGE_E_LEAVING => Ok(false),
             code => Err(refusal(code)),
         }
     }
@@ -203,8 +172,12 @@ impl Bridge {
 ///
 /// # Errors
 /// Something of the guest can never end: it must stay loaded.
-pub fn release() -> Result<(), Error> {
-    let code = BRIDGE.get().map_or(0, |bridge| (bridge.release)());
+///
+/// # Safety
+/// The guest that the bridge is bound to is loaded.
+pub unsafe fn release() -> Result<(), Error> {
+    // SAFETY: promised by the caller.
+    let code = BRIDGE.get().map_or(0, |bridge| unsafe { (bridge.0.release)() });
     all_events().clear();
     match code {
         0 => Ok(()),
@@ -225,7 +198,8 @@ pub fn taken() -> Error {
 /// Tells the bridge that the calling thread of the guest, which works for these, will never return.
 pub fn abandon(lives: &[Arc<Life>]) {
     let Some(bridge) = BRIDGE.get() else { return };
-    (bridge.abandon)(std::ptr::null_mut());
+    // SAFETY: any thread may call it, and null is some runtime.
+    unsafe { (bridge.0.abandon)(std::ptr::null_mut()) };
     for instance in lives.iter().filter_map(|life| life.instance()) {
         instance.abandon();
     }
@@ -234,14 +208,16 @@ pub fn abandon(lives: &[Arc<Life>]) {
 /// Does not return on a thread of the host's that ticks the guest: it goes on where it entered the guest, which is lost.
 pub fn escape() {
     if let Some(bridge) = BRIDGE.get() {
-        (bridge.escape)();
+        // SAFETY: any thread may call it; the frames that it leaves are the guest's and the bridge's, and are never entered again.
+        unsafe { (bridge.0.escape)() };
     }
 }
 
 /// Tells the bridge that the host is leaving: it stops Node and waits for it, within bounds.
 pub fn host_leaving() {
     if let Some(bridge) = BRIDGE.get() {
-        (bridge.host_leaving)();
+        // SAFETY: any thread may call it at any time.
+        unsafe { (bridge.0.host_leaving)() };
     }
 }
 
@@ -275,43 +251,53 @@ extern "C" fn may_inspect() -> c_int {
     c_int::from(withheld::may_inspect())
 }
 
-extern "C" fn on_log(level: c_int, message: *const c_char) {
+/// # Safety
+/// `message` is null or a NUL-terminated string.
+unsafe extern "C" fn on_log(level: c_int, message: *const c_char) {
     let level = match level {
-        1 => Level::Error,
-        2 => Level::Warn,
-        3 => Level::Info,
+        RELINK_LOG_ERROR => Level::Error,
+        RELINK_LOG_WARN => Level::Warn,
+        RELINK_LOG_INFO => Level::Info,
+        RELINK_LOG_DEBUG => Level::Debug,
         _ => Level::Debug,
     };
-    log::tell(level, &text(message));
+    // SAFETY: promised by the caller.
+    log::tell(level, &unsafe { text(message) });
 }
 
-/// `enum relink_bridge_event`.
-extern "C" fn on_event(kind: c_int, value: i64, message: *const c_char) {
-    let message = text(message);
-    if kind == 3 {
+/// `kind` is one of `enum relink_bridge_event`.
+///
+/// # Safety
+/// `message` is null or a NUL-terminated string.
+unsafe extern "C" fn on_event(kind: c_int, value: i64, message: *const c_char) {
+    // SAFETY: promised by the caller.
+    let message = unsafe { text(message) };
+    if kind == RELINK_EVENT_HOST_LEAVING {
         lifecycle::host_leaves();
     }
-    if kind == 4 {
+    if kind == RELINK_EVENT_ISOLATE_ADDED {
         threads::has_an_isolate();
     }
     let mut all = all_events();
     let events = all.entry(threads::owner()).or_default();
     match kind {
-        1 => events.flags_dropped.push(message),
-        2 => events.flags_set.push(message),
-        3 => events.notes.push("the host left before the guest had ended".into()),
-        4 => events.isolates.push(value),
-        5 => {}
-        6 => events.notes.push(format!("withheld from the host: {message}")),
+        RELINK_EVENT_FLAG_FILTERED => events.flags_dropped.push(message),
+        RELINK_EVENT_FLAG_SET => events.flags_set.push(message),
+        RELINK_EVENT_HOST_LEAVING => events.notes.push("the host left before the guest had ended".into()),
+        RELINK_EVENT_ISOLATE_ADDED => events.isolates.push(value),
+        RELINK_EVENT_ISOLATE_REMOVED => {}
+        RELINK_EVENT_CALL_WITHHELD => events.notes.push(format!("withheld from the host: {message}")),
         other => events.notes.push(format!("event {other} ({value}) {message}")),
     }
 }
 
-fn text(message: *const c_char) -> String {
+/// # Safety
+/// `message` is null or a NUL-terminated string.
+unsafe fn text(message: *const c_char) -> String {
     if message.is_null() {
         return String::new();
     }
-    // SAFETY: not null; the bridge passes NUL-terminated strings that live for the call.
+    // SAFETY: not null, and promised by the caller.
     unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned()
 }
 

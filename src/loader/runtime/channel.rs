@@ -4,8 +4,9 @@
 //! The bridge calls the functions below on the guest's main thread while the channel lives, with texts of the length that
 //! it gives; `give` is the bridge's own function and is called once, with the pointer that came with it.
 
+use super::raw::header::{relink_bridge_channel, RELINK_CHANNEL_STAY};
 use super::threads;
-use std::ffi::{c_char, c_void, CString};
+use std::ffi::{c_char, c_void, CStr, CString};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 
@@ -21,22 +22,17 @@ pub trait Listener: Send + Sync {
     fn host(&self, name: &str, text: &str) -> Result<String, String>;
 }
 
-type Give = extern "C" fn(*mut c_void, i32, *const c_char, usize);
+/// By which a function of the host's gives its result: 0 and a JSON text, or anything else and a message.
+type Give = unsafe extern "C" fn(*mut c_void, i32, *const c_char, usize);
 
-/// `relink_bridge_channel`.
-#[repr(C)]
-pub struct RawChannel {
-    size: u32,
-    flags: u32,
-    bootstrap: *const c_char,
-    settings: *const c_char,
-    opened: extern "C" fn(*mut c_void),
-    closed: extern "C" fn(*mut c_void),
-    answer: extern "C" fn(*mut c_void, u64, i32, *const c_char, usize),
-    host: extern "C" fn(*mut c_void, *const c_char, *const c_char, usize, Give, *mut c_void),
-    context: *mut c_void,
+/// A channel, which the bridge is told of by its address: see [`super::instance::Instance::begin`].
+pub struct Channel {
+    raw: relink_bridge_channel,
+    // What `raw` points at. Shared pointers, for their contents stay where they are and are pointed at by others, too; neither is so
+    // of a box that moves.
+    _texts: [Arc<CStr>; 2],
+    _listener: Arc<Arc<dyn Listener>>,
 }
-const _: () = assert!(size_of::<RawChannel>() == 64);
 
 impl std::fmt::Debug for Channel {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
@@ -44,14 +40,7 @@ impl std::fmt::Debug for Channel {
     }
 }
 
-/// A channel. Where it lives it must stay while the guest runs.
-pub struct Channel {
-    raw: RawChannel,
-    _texts: [CString; 2],
-    _listener: Box<Arc<dyn Listener>>,
-}
-
-// SAFETY: the pointers are to what the channel owns, which does not move and is shared by threads without harm.
+// SAFETY: the pointers are to what the channel shares, which is never written and may be used by any thread.
 unsafe impl Send for Channel {}
 // SAFETY: as above.
 unsafe impl Sync for Channel {}
@@ -60,30 +49,34 @@ impl Channel {
     /// `bootstrap` is the script that runs first, `settings` a text for it. With `stay` the guest does not end because it has
     /// nothing to do. Zero bytes end a text.
     pub fn new(listener: Arc<dyn Listener>, bootstrap: &str, settings: &str, stay: bool) -> Self {
-        let text = |text: &str| CString::new(text.split('\0').next().unwrap_or_default()).unwrap_or_default();
+        let text = |text: &str| -> Arc<CStr> {
+            CString::new(text.split('\0').next().unwrap_or_default()).unwrap_or_default().into()
+        };
         let texts = [text(bootstrap), text(settings)];
-        let listener = Box::new(listener);
-        let raw = RawChannel {
-            size: size_of::<RawChannel>() as u32,
-            flags: u32::from(stay),
+        let listener = Arc::new(listener);
+        let raw = relink_bridge_channel {
+            size: size_of::<relink_bridge_channel>() as u32,
+            flags: if stay { RELINK_CHANNEL_STAY as u32 } else { 0 },
             bootstrap: texts[0].as_ptr(),
             settings: texts[1].as_ptr(),
-            opened,
-            closed,
-            answer,
-            host,
-            context: (&raw const *listener).cast_mut().cast(),
+            opened: Some(opened),
+            closed: Some(closed),
+            answer: Some(answer),
+            host: Some(host),
+            ctx: Arc::as_ptr(&listener).cast_mut().cast(),
         };
         Self { raw, _texts: texts, _listener: listener }
     }
 
-    pub(super) fn raw(&self) -> &RawChannel {
+    pub(super) fn raw(&self) -> &relink_bridge_channel {
         &self.raw
     }
 }
 
-fn listener<'a>(context: *mut c_void) -> &'a dyn Listener {
-    // SAFETY: the channel's listener, which lives while the guest can call.
+/// # Safety
+/// `context` is a channel's, which lives.
+unsafe fn listener<'a>(context: *mut c_void) -> &'a dyn Listener {
+    // SAFETY: the channel's listener, which lives as long as it does.
     let listener = unsafe { &*context.cast::<Arc<dyn Listener>>() };
     &**listener
 }
@@ -100,35 +93,51 @@ unsafe fn text<'a>(text: *const c_char, length: usize) -> std::borrow::Cow<'a, s
     String::from_utf8_lossy(unsafe { std::slice::from_raw_parts(text.cast(), length) })
 }
 
-extern "C" fn opened(context: *mut c_void) {
-    quietly(|| listener(context).opened());
+// The bridge calls these, each with the context and texts of `relink_bridge_channel`: see the file's head.
+
+/// # Safety
+/// As the header says of `opened`.
+unsafe extern "C" fn opened(context: *mut c_void) {
+    // SAFETY: the channel lives while the guest can call.
+    quietly(|| unsafe { listener(context) }.opened());
 }
 
-extern "C" fn closed(context: *mut c_void) {
-    quietly(|| listener(context).closed());
+/// # Safety
+/// As the header says of `closed`.
+unsafe extern "C" fn closed(context: *mut c_void) {
+    // SAFETY: as above.
+    quietly(|| unsafe { listener(context) }.closed());
 }
 
-extern "C" fn answer(context: *mut c_void, id: u64, status: i32, at: *const c_char, length: usize) {
-    // SAFETY: the bridge's text.
-    quietly(|| listener(context).answer(id, status, &unsafe { text(at, length) }));
+/// # Safety
+/// As the header says of `answer`.
+unsafe extern "C" fn answer(context: *mut c_void, id: u64, status: i32, at: *const c_char, length: usize) {
+    // SAFETY: as above, and the bridge's text.
+    quietly(|| unsafe { listener(context).answer(id, status, &text(at, length)) });
 }
 
-extern "C" fn host(
+/// # Safety
+/// As the header says of `host`.
+unsafe extern "C" fn host(
     context: *mut c_void,
     name: *const c_char,
     at: *const c_char,
     length: usize,
-    give: Give,
+    give: Option<Give>,
     reply: *mut c_void,
 ) {
     let called = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: the bridge's texts; the name ends with a NUL.
-        let (name, text) = unsafe { (std::ffi::CStr::from_ptr(name).to_string_lossy(), text(at, length)) };
-        threads::as_host(|| listener(context).host(&name, &text))
+        let (name, text) = unsafe { (CStr::from_ptr(name).to_string_lossy(), text(at, length)) };
+        // SAFETY: the channel lives while the guest can call.
+        threads::as_host(|| unsafe { listener(context) }.host(&name, &text))
     }));
     let (status, said) = match called.unwrap_or_else(|_| Err("an error of Relink's own code".into())) {
         Ok(text) => (0, text),
         Err(message) => (1, message),
     };
-    give(reply, status, said.as_ptr().cast(), said.len());
+    if let Some(give) = give {
+        // SAFETY: the bridge's own function, called once with the pointer that came with it; the text lives for the call.
+        unsafe { give(reply, status, said.as_ptr().cast(), said.len()) };
+    }
 }

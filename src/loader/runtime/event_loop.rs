@@ -4,22 +4,18 @@
 //! Each is the function of that name of the guest's own libuv, with the signature that uv.h gives it.
 
 use super::addons;
+use super::raw::header::{relink_bridge_loop, uv_loop_s};
 use relink_abi::error::Error;
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 
-/// `relink_bridge_loop`.
-#[repr(C)]
-#[derive(Debug)]
-pub struct EventLoop {
-    size: u32,
-    flags: u32,
-    run: extern "C" fn(*mut c_void, c_int) -> c_int,
-    backend_fd: extern "C" fn(*const c_void) -> c_int,
-    backend_timeout: extern "C" fn(*const c_void) -> c_int,
-    alive: extern "C" fn(*const c_void) -> c_int,
-    now: extern "C" fn(*const c_void) -> u64,
+/// The functions. Private, for calling them wants a loop of the guest's.
+pub struct EventLoop(relink_bridge_loop);
+
+impl std::fmt::Debug for EventLoop {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("EventLoop")
+    }
 }
-const _: () = assert!(size_of::<EventLoop>() == 48);
 
 /// Ends the threads of libuv's pool, which `uv_library_shutdown` does; it does nothing when it is called again. `false`: the guest
 /// was stripped of that name, and the pool ends with libuv's finaliser only.
@@ -51,19 +47,26 @@ impl EventLoop {
                 || Error::MissingEntry { image: "the guest".into(), symbol: NAMES[index].to_owned() };
             found[index].map(|at| at.0 as usize).ok_or_else(missing)
         };
+        type Uv<Result> = unsafe extern "C" fn(*const uv_loop_s) -> Result;
         // SAFETY: each is the address of libuv's function of that name, whose signature uv.h declares.
-        Ok(unsafe {
-            Self {
-                size: size_of::<Self>() as u32,
+        Ok(Self(unsafe {
+            relink_bridge_loop {
+                size: size_of::<relink_bridge_loop>() as u32,
                 flags: 0,
-                run: std::mem::transmute::<usize, extern "C" fn(*mut c_void, c_int) -> c_int>(address(0)?),
-                backend_fd: std::mem::transmute::<usize, extern "C" fn(*const c_void) -> c_int>(address(1)?),
-                backend_timeout: std::mem::transmute::<usize, extern "C" fn(*const c_void) -> c_int>(
-                    address(2)?,
+                run: Some(
+                    std::mem::transmute::<usize, unsafe extern "C" fn(*mut uv_loop_s, c_int) -> c_int>(
+                        address(0)?,
+                    ),
                 ),
-                alive: std::mem::transmute::<usize, extern "C" fn(*const c_void) -> c_int>(address(3)?),
-                now: std::mem::transmute::<usize, extern "C" fn(*const c_void) -> u64>(address(4)?),
+                backend_fd: Some(std::mem::transmute::<usize, Uv<c_int>>(address(1)?)),
+                backend_timeout: Some(std::mem::transmute::<usize, Uv<c_int>>(address(2)?)),
+                alive: Some(std::mem::transmute::<usize, Uv<c_int>>(address(3)?)),
+                now: Some(std::mem::transmute::<usize, Uv<u64>>(address(4)?)),
             }
-        })
+        }))
+    }
+
+    pub(super) fn raw(&self) -> &relink_bridge_loop {
+        &self.0
     }
 }

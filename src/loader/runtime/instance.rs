@@ -1,14 +1,18 @@
 //! One runtime in the bridge, from `relink_bridge_open` to `relink_bridge_close` (shim/cpp/bridge.h).
 //!
 //! # Safety
-//! The bridge's functions take the pointer that it gave, until that was closed. Work that is posted is a box that the bridge gives
+//! The bridge's functions take the pointer that it gave, until that was closed: every function below looks at that first. The guest
+//! that the bridge is bound to is loaded meanwhile ([`Bridge::open`]). Work that is posted is a box that the bridge gives
 //! back once.
 
 use super::bridge::{Bridge, Raw, RunTimes, Start};
 use super::channel::Channel;
-use super::codes::{refusal, NOT_RUNNING, OTHER_THREAD, SHARED};
+use super::codes::refusal;
 use super::event_loop::EventLoop;
-use super::raw::{outcome, times, Options, RunResult};
+use super::raw::header::{
+    Functions, RELINK_BRIDGE_E_NOT_RUNNING, RELINK_BRIDGE_E_SHARED, RELINK_BRIDGE_E_THREAD,
+};
+use super::raw::{no_result, options, outcome, times};
 use super::threads;
 use crate::outcome::Outcome;
 use relink_abi::error::Error;
@@ -30,7 +34,7 @@ impl Sent {
     fn of(code: c_int) -> Self {
         match code {
             0 => Self::Taken,
-            OTHER_THREAD => Self::OtherThread,
+            RELINK_BRIDGE_E_THREAD => Self::OtherThread,
             _ => Self::NobodyListens,
         }
     }
@@ -52,25 +56,44 @@ unsafe impl Sync for Instance {}
 
 impl Instance {
     /// What the bridge has opened.
-    pub(super) fn new(bridge: &'static Bridge, raw: Raw, number: usize) -> Self {
+    ///
+    /// # Safety
+    /// `raw` was opened by this bridge and is nobody else's; the guest stays loaded until it is closed.
+    pub(super) unsafe fn new(bridge: &'static Bridge, raw: Raw, number: usize) -> Self {
         Self { bridge, raw, number, open: RwLock::new(true) }
+    }
+
+    fn bridge(&self) -> &'static Functions {
+        self.bridge.functions()
     }
 
     /// Runs Node on the calling thread until it ends.
     pub fn run(&self, start: &Start, channel: Option<&Channel>) -> Result<(Outcome, RunTimes), Error> {
-        let options = Options::new(start, channel, None);
-        let mut result = RunResult::default();
-        match (self.bridge.run)(self.raw, &raw const options, &raw mut result) {
+        self.check_open()?;
+        let options = options(start, channel, None);
+        let mut result = no_result();
+        // SAFETY: all that is pointed at lives until Node has ended, at which the bridge returns.
+        match unsafe { (self.bridge().run)(self.raw, &raw const options, &raw mut result) } {
             0 => Ok((outcome(&result), times(&result))),
             code => Err(refusal(code)),
         }
     }
 
-    /// Brings Node up on the calling thread, to be ticked, in an isolate of its own or the host's. `channel` and `event_loop`
-    /// must live until [`Instance::end`].
-    pub fn begin(&self, start: &Start, channel: &Channel, event_loop: &EventLoop) -> Result<(), Error> {
-        let options = Options::new(start, Some(channel), Some(event_loop));
-        match self.as_guest(|| (self.bridge.begin)(self.raw, &raw const options)) {
+    /// Brings Node up on the calling thread, to be ticked, in an isolate of its own or the host's.
+    ///
+    /// # Safety
+    /// `channel` and `event_loop` live, and stay where they are, until [`Instance::end`] has given an outcome; in an isolate of the
+    /// host's for ever, for its scripts may call the guest's functions after that.
+    pub unsafe fn begin(
+        &self,
+        start: &Start,
+        channel: &Channel,
+        event_loop: &EventLoop,
+    ) -> Result<(), Error> {
+        self.check_open()?;
+        let options = options(start, Some(channel), Some(event_loop));
+        // SAFETY: promised by the caller; the options themselves are copied.
+        match self.as_guest(|| unsafe { (self.bridge().begin)(self.raw, &raw const options) }) {
             0 => Ok(()),
             code => Err(refusal(code)),
         }
@@ -78,17 +101,21 @@ impl Instance {
 
     /// Does what is due. `false`: Node has ended.
     pub fn tick(&self, budget_us: u64) -> Result<bool, Error> {
-        match self.as_guest(|| (self.bridge.tick)(self.raw, budget_us)) {
+        self.check_open()?;
+        // SAFETY: see the file's head; what is wrong in state or thread is answered.
+        match self.as_guest(|| unsafe { (self.bridge().tick)(self.raw, budget_us) }) {
             0 => Ok(true),
-            NOT_RUNNING => Ok(false),
+            RELINK_BRIDGE_E_NOT_RUNNING => Ok(false),
             code => Err(refusal(code)),
         }
     }
 
     /// Ends what [`Instance::begin`] began, on the same thread.
     pub fn end(&self) -> Result<(Outcome, RunTimes), Error> {
-        let mut result = RunResult::default();
-        match self.as_guest(|| (self.bridge.end)(self.raw, &raw mut result)) {
+        self.check_open()?;
+        let mut result = no_result();
+        // SAFETY: as above, and the result is written before it returns.
+        match self.as_guest(|| unsafe { (self.bridge().end)(self.raw, &raw mut result) }) {
             0 => Ok((outcome(&result), times(&result))),
             code => Err(refusal(code)),
         }
@@ -98,10 +125,17 @@ impl Instance {
     ///
     /// # Errors
     /// Something of it can never end, or the host's isolate refers to the guest's code: the guest must stay loaded.
-    pub fn close(&self) -> Result<(), Error> {
+    ///
+    /// # Safety
+    /// No thread is, or comes to be meanwhile, in one of the functions that run Node: `run`, `begin`, `tick`, `end`, `call`.
+    pub unsafe fn close(&self) -> Result<(), Error> {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        let code = self.as_guest(|| (self.bridge.close)(self.raw));
-        *open = code != 0 && code != SHARED;
+        if !*open {
+            return Ok(());
+        }
+        // SAFETY: as above; it is open, so it was not closed before, and nobody uses it (promised by the caller, and the lock).
+        let code = self.as_guest(|| unsafe { (self.bridge().close)(self.raw) });
+        *open = code != 0 && code != RELINK_BRIDGE_E_SHARED;
         match code {
             0 => Ok(()),
             code => Err(refusal(code)),
@@ -114,39 +148,59 @@ impl Instance {
         open.then(work)
     }
 
+    /// Whether it was not closed. Who runs Node asks before, and need not hold on to it: see [`Instance::close`].
+    fn is_open(&self) -> bool {
+        *self.open.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        if self.is_open() {
+            Ok(())
+        } else {
+            Err(refusal(RELINK_BRIDGE_E_NOT_RUNNING))
+        }
+    }
+
     fn as_guest<T>(&self, work: impl FnOnce() -> T) -> T {
         threads::as_guest(self.number, work)
     }
 
     /// Whether the calling thread has entered the isolate that it is in, if that is the host's.
     pub fn is_entered_here(&self) -> bool {
-        (self.bridge.entered)(self.raw) == 0
+        // SAFETY: as above.
+        self.while_open(|| unsafe { (self.bridge().entered)(self.raw) == 0 }).unwrap_or(false)
     }
 
     /// Has the bootstrap called on its loop. Any thread.
     pub fn send(&self, id: u64, name: &CStr, text: &CStr) -> Sent {
-        let send = || Sent::of((self.bridge.send)(self.raw, id, name.as_ptr(), text.as_ptr()));
+        // SAFETY: as above; the texts are copied.
+        let send = || Sent::of(unsafe { (self.bridge().send)(self.raw, id, name.as_ptr(), text.as_ptr()) });
         self.while_open(send).unwrap_or(Sent::NobodyListens)
     }
 
     /// The same at once, on its main thread, which alone may close it.
     pub fn call(&self, id: u64, name: &CStr, text: &CStr) -> Sent {
-        let call = || Sent::of((self.bridge.call)(self.raw, id, name.as_ptr(), text.as_ptr()));
-        match self.while_open(|| ()) {
-            Some(()) => self.as_guest(call),
-            None => Sent::NobodyListens,
+        // SAFETY: as above.
+        let call = || Sent::of(unsafe { (self.bridge().call)(self.raw, id, name.as_ptr(), text.as_ptr()) });
+        if self.is_open() {
+            self.as_guest(call)
+        } else {
+            Sent::NobodyListens
         }
     }
 
     /// Has the work done on its loop. Any thread.
     pub fn post(&self, work: Work) -> Sent {
-        extern "C" fn run(work: *mut c_void, run: c_int) {
-            // SAFETY: the box that was given to the bridge, which gives it back once.
+        /// # Safety
+        /// `work` is the box that was given to the bridge, which gives it back once.
+        unsafe extern "C" fn run(work: *mut c_void, run: c_int) {
+            // SAFETY: promised by the caller.
             let work = unsafe { Box::from_raw(work.cast::<Work>()) };
             threads::as_host(|| work(run != 0));
         }
         let work = Box::into_raw(Box::new(work));
-        let post = || Sent::of((self.bridge.post)(self.raw, run, work.cast()));
+        // SAFETY: as above; the box lives until it is given back.
+        let post = || Sent::of(unsafe { (self.bridge().post)(self.raw, Some(run), work.cast()) });
         let sent = self.while_open(post).unwrap_or(Sent::NobodyListens);
         if sent != Sent::Taken {
             // SAFETY: the bridge did not take it.
@@ -157,12 +211,14 @@ impl Instance {
 
     /// Asks Node to end. Any thread.
     pub fn stop(&self) {
-        self.while_open(|| (self.bridge.stop)(self.raw));
+        // SAFETY: as above.
+        self.while_open(|| unsafe { (self.bridge().stop)(self.raw) });
     }
 
     /// The calling thread, one of its own or of all, never returns.
     pub(super) fn abandon(&self) {
-        self.while_open(|| (self.bridge.abandon)(self.raw));
+        // SAFETY: as above.
+        self.while_open(|| unsafe { (self.bridge().abandon)(self.raw) });
     }
 }
 

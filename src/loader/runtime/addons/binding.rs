@@ -220,20 +220,15 @@ impl World {
         let source = Source { file: addon.image, inventory: &addon.inventory, on_disk: file, name };
         // SAFETY: the copy was planned for this image.
         let staged = unsafe { stage::load_for(source, &copy, whom) }?;
-        match self.bind(plan, &staged) {
-            Ok(()) => Ok(staged),
-            Err(error) => {
-                staged.discard();
-                Err(error)
-            }
-        }
+        // Where it cannot be bound it is dropped, and so unloaded: it was never entered.
+        self.bind(plan, &staged).map(|()| staged)
     }
 
     fn bind(&self, plan: &Plan, staged: &Staged) -> Result<(), Error> {
         let mut biases: BTreeMap<_, _> = self.images.iter().map(|known| (known.image, known.bias)).collect();
-        biases.insert(StagedImage::AddOn, staged.bias);
+        biases.insert(StagedImage::AddOn, staged.bias());
         // SAFETY: the image is loaded, none of its code has run, and nobody else knows it.
-        let memory = unsafe { LiveMemory::new(vec![staged.span.clone()]) };
+        let memory = unsafe { LiveMemory::new(vec![staged.span()]) };
         let mut memory = memory.map_err(|source| Error::Proc { what: "/proc/self/maps", source })?;
         let pages = by_page(place(plan, &Placement(biases)), memory.page_size());
         apply(&mut memory, &pages).map(drop)
