@@ -23,7 +23,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// The script that runs first in the guest.
-const BOOTSTRAP: &str = include_str!("../../js/bootstrap.js");
+const BOOTSTRAP: &str = concat!(include_str!("../../js/load.js"), include_str!("../../js/bootstrap.js"));
 /// How long a thread that waits for the guest sleeps between two looks.
 const PAUSE: Duration = Duration::from_millis(1);
 
