@@ -21,7 +21,7 @@ use crate::runtime::bridge::{self, Bridge, Platform};
 use crate::runtime::host_slots::HostSlots;
 use crate::runtime::instance::Instance;
 use crate::runtime::lifecycle::Life;
-use crate::runtime::{lifecycle, platform, remains, signals};
+use crate::runtime::{float, lifecycle, platform, remains, signals};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -351,7 +351,7 @@ impl Entered {
     }
 
     fn unload(self) -> Result<(), Error> {
-        if let Err(error) = bridge::release() {
+        if let Err(error) = float::as_guest(bridge::release) {
             self.keep();
             return Err(error);
         }

@@ -9,7 +9,7 @@ use super::instance::Instance;
 use super::lifecycle::{self, Life};
 use super::raw::{kept_for_ever, Host, Options, RunResult};
 use super::shared::SharedIsolate;
-use super::{threads, withheld};
+use super::{float, stacks, threads, withheld};
 use crate::address::RunAddr;
 use crate::error::Error;
 use crate::report::log::{self, Level};
@@ -33,6 +33,8 @@ pub struct Start<'a> {
     pub about: String,
     /// The host's isolate for it to be in.
     pub shared: Option<&'a SharedIsolate>,
+    /// What it may use of the stack of a thread of the host's that ticks it, in KiB; 0: what there is.
+    pub stack_kib: u32,
 }
 
 /// What is known of the host's platform.
@@ -169,6 +171,8 @@ impl Bridge {
             foreign_flags: kept_for_ever(foreign_flags.iter().map(|f| (*f).to_owned())).1,
             unit: unit.map_or(std::ptr::null(), |at| at.0 as usize as *const c_void),
             may_inspect,
+            calculating,
+            stack: stacks::lowest,
         };
         match (self.attach)(&raw const host) {
             0 => Ok(()),
@@ -273,6 +277,10 @@ extern "C" fn on_guest_thread() -> c_int {
 
 extern "C" fn may_inspect() -> c_int {
     c_int::from(withheld::may_inspect())
+}
+
+extern "C" fn calculating(work: extern "C" fn(*mut c_void), data: *mut c_void) {
+    float::as_guest(|| work(data));
 }
 
 extern "C" fn on_log(level: c_int, message: *const c_char) {

@@ -21,8 +21,10 @@ pub(super) struct Host {
     pub(super) foreign_flags: *const *const c_char,
     pub(super) unit: *const c_void,
     pub(super) may_inspect: extern "C" fn() -> c_int,
+    pub(super) calculating: extern "C" fn(extern "C" fn(*mut c_void), *mut c_void),
+    pub(super) stack: extern "C" fn(usize) -> usize,
 }
-const _: () = assert!(size_of::<Host>() == 72);
+const _: () = assert!(size_of::<Host>() == 88);
 
 /// `relink_bridge_options`.
 #[repr(C)]
@@ -38,8 +40,10 @@ pub(super) struct Options {
     pub(super) event_loop: *const EventLoop,
     pub(super) about: *const c_char,
     pub(super) shared: *const RawShared,
+    pub(super) stack_kib: u32,
+    pub(super) reserved: u32,
 }
-const _: () = assert!(size_of::<Options>() == 72);
+const _: () = assert!(size_of::<Options>() == 80);
 
 /// `relink_bridge_result`.
 #[repr(C)]
@@ -73,6 +77,8 @@ impl Options {
             event_loop: event_loop.map_or(std::ptr::null(), |l| &raw const *l),
             about,
             shared: start.shared.map_or(std::ptr::null(), |shared| &raw const *shared.raw()),
+            stack_kib: start.stack_kib,
+            reserved: 0,
         }
     }
 }

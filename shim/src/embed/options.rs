@@ -37,7 +37,7 @@ pub struct Options {
     context: *const c_void,
     expose: *const c_char,
     script_deadline_ms: c_uint,
-    reserved_too: c_uint,
+    stack_kib: c_uint,
 }
 const _: () = assert!(size_of::<Options>() == 128);
 
@@ -110,6 +110,7 @@ impl Wanted {
             shared: None,
             max_heap_mib: 0,
             cwd: None,
+            stack_kib: 0,
         })
     }
 
@@ -170,6 +171,8 @@ impl Wanted {
                 shared: unsafe { options.shared() }?,
                 max_heap_mib: options.max_heap_mib,
                 cwd,
+                stack_kib: config::stack_kib_fits(options.stack_kib)
+                    .map_err(|e| Answer::Argument.because(e.to_string()))?,
                 ..Self::config(guest)?
             },
             ticked: matches!(options.mode, TICKED | SHARED),
@@ -205,7 +208,7 @@ impl Options {
     /// # Safety
     /// As for [`Wanted::read`].
     unsafe fn wanted(&self) -> Result<Wanted, No> {
-        if self.mode > SHARED || self.flags & !STAY != 0 || self.reserved | self.reserved_too != 0 {
+        if self.mode > SHARED || self.flags & !STAY != 0 || self.reserved != 0 {
             return Err(Answer::Argument.because("relink_options has a mode or flag that is unknown here"));
         }
         // SAFETY: promised by the caller.
