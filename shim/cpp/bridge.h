@@ -103,6 +103,9 @@ typedef struct relink_bridge_host {
   const void *unit;                 /* relink_unit_attach (adapters/unit.h) of the adapter unit where guest and host are
                                        of different lines of V8, else null */
   int (*may_inspect)(void);        /* 0 if the inspector is withheld from the runtime of the calling thread; never null */
+  void (*calculating)(void (*work)(void *data), void *data); /* calls `work` with the default floating-point environment; never null */
+  uintptr_t (*stack)(uintptr_t here); /* the lowest address that may be used of the stack that this address of the calling thread's
+                                         lies in; 0: not known. Never null */
 } relink_bridge_host;
 
 /* Installs the platform hook. 0, or SIZE, ARGUMENT, ATTACHED, NO_PLATFORM, MEMORY, UNIT. */
@@ -168,6 +171,8 @@ typedef struct relink_bridge_options {
   const relink_bridge_loop *loop;       /* for relink_bridge_begin, else null */
   const char *about;                    /* JSON text: what scripts of the main thread find in process.relink */
   const relink_bridge_shared *shared;   /* null: Node's isolate is its own. Must live until relink_bridge_close */
+  uint32_t stack_kib;                   /* relink_bridge_begin: what scripts may use of the stack below the caller; 0: what there is */
+  uint32_t reserved;                    /* 0 */
 } relink_bridge_options;
 
 /* How it went. */

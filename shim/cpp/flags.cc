@@ -4,6 +4,8 @@
 // V8's SetFlagsFromCommandLine(remove_flags = true) is the quiet way to ask: it takes the flags it knows out of the
 // list, leaves the others and prints nothing about them. Each flag is offered alone. A V8 may have frozen its flags when it was
 // initialised (since 10.5 it does, unless told otherwise, as Node tells it); then none can be set, and each is dropped.
+#include <atomic>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -19,6 +21,9 @@ extern "C" __attribute__((weak)) void relink_flags_enforce() __asm__(
 
 namespace relink {
 namespace {
+
+constexpr uintptr_t kStackForScripts = 984 * 1024;  // V8's own default
+std::atomic<uintptr_t> g_stack_for_scripts{kStackForScripts};
 
 bool frozen() { return relink_flags_are_frozen != nullptr && relink_flags_are_frozen(); }
 
@@ -66,6 +71,15 @@ bool needs_log(const char* flag) {
   return false;
 }
 
+// --stack-size=KIB, or its value behind it.
+void note_stack_size(const char* flag, const char* next) {
+  if (flag_name(flag) != "stack-size") return;
+  const char* value = strchr(flag, '=');
+  value = value != nullptr ? value + 1 : next;
+  unsigned long kib = value == nullptr ? 0 : strtoul(value, nullptr, 10);
+  if (kib > 0 && kib < (1ul << 30)) g_stack_for_scripts.store(kib * 1024);
+}
+
 // Sets one flag or drops a foreign one; returns how many of argv are done with, 0 if the flag is unknown.
 int set_or_drop(char** argv, int argc, bool* any_set) {
   if (frozen()) {
@@ -76,6 +90,7 @@ int set_or_drop(char** argv, int argc, bool* any_set) {
   if (taken > 0) {
     *any_set = true;
     report(RELINK_EVENT_FLAG_SET, 0, argv[0]);
+    note_stack_size(argv[0], taken > 1 ? argv[1] : nullptr);
     if (needs_log(argv[0])) v8::V8::SetFlagsFromString("--log");
   } else if (is_foreign(argv[0])) {
     report(RELINK_EVENT_FLAG_FILTERED, 0, argv[0]);
@@ -131,6 +146,9 @@ void set_from_words(std::vector<std::string> flags) {
 }
 
 }  // namespace
+
+uintptr_t stack_for_scripts() { return g_stack_for_scripts.load(); }
+
 }  // namespace relink
 
 extern "C" {

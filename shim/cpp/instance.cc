@@ -2,7 +2,6 @@
 #include "instance.h"
 
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <time.h>
 
@@ -20,7 +19,6 @@ namespace {
 constexpr int kNoWait = 2;                         // uv.h: UV_RUN_NOWAIT
 constexpr int kExitCodeHeap = 134;                 // as of a process that V8 ended
 constexpr int kHeapExtensions = 16;
-constexpr uintptr_t kStackForJavaScript = 984 * 1024;  // V8's own default
 constexpr uintptr_t kStackForNative = 128 * 1024;      // what V8's checks do not see
 
 // uv_loop_configure(loop, UV_METRICS_IDLE_TIME), as Node's own main calls it: performance.eventLoopUtilization() needs it.
@@ -39,17 +37,6 @@ bool ended_by_error(v8::Isolate* isolate) {
   char name[64] = "";
   script->WriteUtf8(isolate, name, sizeof name - 1, nullptr, 0);
   return strncmp(name, "node:", 5) == 0 && strcmp(name, "node:internal/process/per_thread") != 0;
-}
-
-// The lowest address of the calling thread's stack.
-uintptr_t stack_bottom() {
-  pthread_attr_t attributes;
-  void* bottom = nullptr;
-  size_t size = 0;
-  if (pthread_getattr_np(pthread_self(), &attributes) != 0) return 0;
-  if (pthread_attr_getstack(&attributes, &bottom, &size) != 0) bottom = nullptr;
-  pthread_attr_destroy(&attributes);
-  return reinterpret_cast<uintptr_t>(bottom);
 }
 
 uint64_t time_us(clockid_t clock) {
@@ -91,7 +78,7 @@ void fail(relink_bridge_result* result, int exit_code, const std::string& why) {
   snprintf(result->message, sizeof result->message, "%s", why.c_str());
 }
 
-// The environment entered, as embedders do, with room on the stack for it and SIGPIPE kept away: a write to a closed
+// The environment entered, as embedders do, with V8's limit for the stack that this is called on, and SIGPIPE kept away: a write to a closed
 // connection is EPIPE then, as Node expects. Can be nested.
 class Instance::Scope {
  public:
@@ -99,33 +86,30 @@ class Instance::Scope {
       : instance_(instance),
         mask_(only_sigpipe(), SIGPIPE),
         outer_(instance->depth_ == 0),
+        stack_(instance->stack_),
         locker_(instance->setup_->isolate()),
         isolate_(instance->setup_->isolate()),
         handles_(instance->setup_->isolate()),
         context_(instance->setup_->context()) {
     escape::entered(instance->setup_->isolate(), mask_.before());
-    if (instance->depth_++ == 0 && instance->stack_ != 0) limit_stack();
+    instance->depth_++;
+    limits_ = !instance->is_shared() && instance->limit_stack(outermost());
     if (outermost() && instance->is_shared()) shared::set_inside(true);
   }
   ~Scope() {
     if (outermost() && instance_->is_shared()) shared::set_inside(false);
+    if (limits_) instance_->put_back_limit(stack_);
     instance_->depth_--;
   }
 
  private:
   bool outermost() const { return instance_->depth_ == 1; }
 
-  // The host calls from wherever it is on its stack, which may be smaller than V8 takes for granted.
-  void limit_stack() {
-    uintptr_t here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
-    uintptr_t lowest = instance_->stack_ + kStackForNative;
-    uintptr_t wanted = here - kStackForJavaScript;
-    instance_->setup_->isolate()->SetStackLimit(wanted < here && wanted > lowest ? wanted : lowest);
-  }
-
   Instance* instance_;
   SignalMask mask_;
   OuterIsolate outer_;
+  Stack stack_;  // further out
+  bool limits_ = false;
   GuestLocker locker_;
   IsolateScope isolate_;
   v8::HandleScope handles_;
@@ -135,8 +119,28 @@ class Instance::Scope {
 Instance::Instance(Runtime* runtime, const relink_bridge_options& options, relink_bridge_result* result)
     : runtime_(runtime), options_(options), result_(result) {}
 
+// The host calls from wherever it is on its stack, which may be another than the last time, and smaller than V8 takes for granted; a thread
+// of Node's own may be smaller than the host's flags say. Called again from within, it changes only where the host has changed the stack
+// meanwhile. False: it is as it was.
+bool Instance::limit_stack(bool outermost) {
+  uintptr_t here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  if (!outermost && stack_.limit <= here && here <= stack_.entry) return false;
+  uintptr_t given = uintptr_t{options_.stack_kib} * 1024;
+  uintptr_t lowest = (given != 0 ? here - given : host().stack(here)) + kStackForNative;
+  uintptr_t wanted = here - stack_for_scripts();
+  stack_ = {here, wanted < here && wanted > lowest ? wanted : lowest};
+  setup_->isolate()->SetStackLimit(stack_.limit);
+  return true;
+}
+
+void Instance::put_back_limit(const Stack& further_out) {
+  stack_ = further_out;
+  if (stack_.limit != 0) setup_->isolate()->SetStackLimit(stack_.limit);
+}
+
 Instance::~Instance() {
   OuterIsolate outer(true);
+  if (setup_ != nullptr && !is_shared()) limit_stack(true);
   Stopwatch time(&result_->us_teardown);
   setup_.reset();
 }
@@ -178,7 +182,6 @@ void Instance::run() {
 }
 
 void Instance::start() {
-  if (!is_shared()) stack_ = stack_bottom();
   Scope scope(this);
   load();
 }

@@ -86,6 +86,12 @@ class Instance {
 
  private:
   class Scope;
+  // Where the stack was entered, and V8's limit for it; zeroes: none was.
+  struct Stack {
+    uintptr_t entry = 0, limit = 0;
+  };
+  bool limit_stack(bool outermost);
+  void put_back_limit(const Stack& further_out);
   void load();
   void loop();
   void wind_down();
@@ -106,7 +112,7 @@ class Instance {
   int depth_ = 0;
   int extensions_ = 0;     // of the heap limit
   uint64_t longest_round_us_ = 0;  // of the loop, of late: what the next one may take
-  uintptr_t stack_ = 0;    // the thread's lowest address that may be used; 0: V8's own limit does
+  Stack stack_;            // that scripts run on
 };
 
 }  // namespace relink

@@ -63,6 +63,10 @@ bool attached();
 // True once relink_bridge_host_leaving was called.
 bool leaving();
 
+// The guest's V8 flag --stack-size, in bytes: V8's own default where Node was not asked for another. The host may have set one for the
+// process, for stacks of its own.
+uintptr_t stack_for_scripts();
+
 // Whether a runtime of the guest's runs.
 bool any_runs();
 

@@ -126,7 +126,8 @@ int check(const relink_bridge_host* host) {
   // A unit knows the slots of a platform of another line.
   bool slots = host->unit != nullptr || host->platform_slots >= platform_slots();
   bool complete = host->platform_cell != nullptr && host->log != nullptr && host->guest_thread != nullptr &&
-                  host->event != nullptr && host->may_inspect != nullptr && slots &&
+                  host->event != nullptr && host->may_inspect != nullptr && host->calculating != nullptr &&
+                  host->stack != nullptr && slots &&
                   host->unregister_isolate_slot < static_cast<int64_t>(host->platform_slots);
   return complete ? 0 : RELINK_BRIDGE_E_ARGUMENT;
 }

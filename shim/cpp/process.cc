@@ -128,6 +128,19 @@ bool wait_for_others(uint64_t deadline) {
   return true;
 }
 
+bool stop_all() {
+  bool first = !g_leaving.exchange(true);
+  if (first) {
+    report(RELINK_EVENT_HOST_LEAVING);
+    g_leave_by.store(now_us() + uint64_t{g_crippled.load() ? kCrippledTimeoutMs : kLeavingTimeoutMs} * 1000);
+  }
+  for_each_open([](Runtime* runtime) {
+    if (runtime->runs()) runtime->stopper.ask();
+  });
+  bool all_here = end_those_here();
+  return wait_for_others(g_leave_by.load()) && all_here;
+}
+
 }  // namespace
 
 namespace process {
@@ -203,16 +216,11 @@ void stop_at_exit() {
 // Called at several points of a host's end; all of them together wait no longer than once.
 bool stop_for_leaving_host() {
   if (process::is_forked_child()) return true;  // there is no guest, and its locks may be held for ever
-  bool first = !g_leaving.exchange(true);
-  if (first) {
-    report(RELINK_EVENT_HOST_LEAVING);
-    g_leave_by.store(now_us() + uint64_t{g_crippled.load() ? kCrippledTimeoutMs : kLeavingTimeoutMs} * 1000);
-  }
-  for_each_open([](Runtime* runtime) {
-    if (runtime->runs()) runtime->stopper.ask();
-  });
-  bool all_here = end_those_here();
-  return wait_for_others(g_leave_by.load()) && all_here;
+  if (host().calculating == nullptr) return true;  // there was none yet
+  bool all = false;
+  // Scripts that this thread ticks are told of the end.
+  host().calculating([](void* stopped) { *static_cast<bool*>(stopped) = stop_all(); }, &all);
+  return all;
 }
 
 }  // namespace relink

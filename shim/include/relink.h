@@ -94,7 +94,8 @@ typedef struct relink_options {
   unsigned int script_deadline_ms;/* ticked and shared: a tick, a call on the guest's thread, or the main script in relink_create(), that
                                      takes longer is interrupted, and the runtime ends ("deadline" in its report); 0: never. What
                                      functions of the host's take counts */
-  unsigned int reserved_too;      /* 0 */
+  unsigned int stack_kib;         /* own thread: its stack, 0: 8192. Ticked: what scripts may use of the stack below the caller, for stacks that
+                                     end where it cannot be seen (from malloc, without a guard page); 0: found out. 192 to 1048576 */
 } relink_options;
 
 /* Shared mode. The thread that calls a function of the guest's, be it relink_create() or a script's require(), is the one that

@@ -1,10 +1,7 @@
-'use strict';
 // The first script of a guest that its host talks to (shim/include/relink.h). Node hands it `process` and `require`; the
 // channel (shim/cpp/channel.cc) is a linked binding. What the host sends comes to dispatch(); each answer is a JSON text.
 const core = process._linkedBinding('relink');
 const settings = JSON.parse(core.settings);
-const Module = require('module');
-const path = require('path');
 const { pathToFileURL } = require('url');
 // Scripts may replace what they find in the global object.
 const { parse, stringify } = JSON;
@@ -20,26 +17,9 @@ const loaded = new Map();
 // Relative names are looked for from here.
 const folder = () => path.join(settings.cwd || process.cwd(), path.sep);
 
-// This script has no import() of its own, a module has.
-function compile(source, file) {
-  const module = new Module(file);
-  module.filename = file;
-  module.paths = Module._nodeModulePaths(path.dirname(file));
-  module._compile(source, file);
-  module.loaded = true;
-  return module.exports;
-}
-
-// require() where it does, else import().
 function load(specifier, isPath) {
-  const require = Module.createRequire(folder());
-  try {
-    return require(specifier);
-  } catch (error) {
-    if (error?.code !== 'ERR_REQUIRE_ESM') throw error;
-    const dynamic = compile('module.exports = (it) => import(it);', path.join(folder(), '[relink import]'));
-    return dynamic(isPath ? pathToFileURL(specifier).href : specifier);
-  }
+  const importable = (file) => (isPath ? pathToFileURL(file ?? specifier).href : specifier);
+  return requireOrImport(Module.createRequire(folder()), specifier, folder(), importable);
 }
 
 const loaders = {

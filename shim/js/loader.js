@@ -1,9 +1,5 @@
-'use strict';
 // The script side of the MetaCall-style loader (shim/src/loader). It is compiled once per guest; the loader calls what it exports
 // with JSON texts and gets JSON texts. Values are encoded as `encode` says, for JSON has no buffers, functions or promises.
-const Module = require('module');
-const path = require('path');
-
 // What scripts may replace is taken while it is new.
 const { parse, stringify } = JSON;
 const host = relink.host;
@@ -157,21 +153,10 @@ Module._resolveLookupPaths = (request, parent) => {
   return found === null || /^\.\.?(\/|$)/.test(request) ? found : [...found, ...searched];
 };
 
-// import() is a module's; this source has none of its own.
-function dynamicImport(specifier) {
-  const module = new Module('[relink loader import]');
-  module.filename = path.join(process.cwd(), '[relink loader import]');
-  module._compile('module.exports = (it) => import(it);', module.filename);
-  return module.exports(specifier);
-}
-
-function requireOrImport(from, specifier) {
-  try {
-    return from(specifier);
-  } catch (error) {
-    if (error?.code !== 'ERR_REQUIRE_ESM') throw error;
-    return dynamicImport(require('url').pathToFileURL(from.resolve(specifier)).href);
-  }
+// What require() finds is found by import() as well, also in folders that only require() looks in.
+function loadFrom(from, specifier) {
+  const importable = (file) => (file === undefined ? specifier : require('url').pathToFileURL(file).href);
+  return requireOrImport(from, specifier, process.cwd(), importable);
 }
 
 // A file, from the working directory and the folders that the core named; else what require() makes of the name.
@@ -185,25 +170,19 @@ function loadFile(name) {
       if (error?.code !== 'MODULE_NOT_FOUND') throw error;
       continue;
     }
-    return requireOrImport(from, file);
+    return loadFrom(from, file);
   }
-  return requireOrImport(from, name);
+  return loadFrom(from, name);
 }
 
 function loadText(name, source) {
-  const file = path.resolve(name);
-  const module = new Module(file);
-  module.filename = file;
-  module.paths = Module._nodeModulePaths(process.cwd());
-  module._compile(source, file);
-  module.loaded = true;
-  return module.exports;
+  return compile(source, path.resolve(name));
 }
 
 const loaders = {
   files: (names) => names.map((name) => [name, loadFile(name)]),
   text: (name, source) => [[name, loadText(name, source)]],
-  package: (name) => [[name, requireOrImport(Module.createRequire(path.join(process.cwd(), path.sep)), name)]],
+  package: (name) => [[name, loadFrom(Module.createRequire(path.join(process.cwd(), path.sep)), name)]],
 };
 
 // The number of the handle; a promise of it where an ES module has to be waited for.

@@ -5,6 +5,7 @@
 
 use crate::header;
 use relink_abi::error::Error;
+use relink_loader::runtime::float;
 use std::cell::RefCell;
 use std::ffi::{c_char, c_int, CString};
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -66,7 +67,7 @@ thread_local! {
 
 /// Answers a call, and remembers why it was not OK. Nothing of ours may unwind into the host.
 pub fn answer(work: impl FnOnce() -> Result<(), No>) -> c_int {
-    let done = catch_unwind(AssertUnwindSafe(work))
+    let done = catch_unwind(AssertUnwindSafe(|| float::as_guest(work)))
         .unwrap_or_else(|_| Err(Answer::Internal.because("a panic, told on standard error")));
     let (answer, why) = done.map_or_else(|no| (no.answer, Some(no.why)), |()| (Answer::Ok, None));
     let why = why.map(|why| CString::new(why.replace('\0', " ")).unwrap_or_default());

@@ -25,7 +25,7 @@ use relink_loader::process::{executable, Maps, Modules};
 use relink_loader::report::{Failure, Report};
 use relink_loader::runtime::channel::Channel;
 use relink_loader::runtime::lifecycle::Life;
-use relink_loader::runtime::{guards, lifecycle, signals};
+use relink_loader::runtime::{float, guards, lifecycle, signals};
 use std::ffi::{c_char, OsString};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
@@ -158,9 +158,12 @@ fn spawn<T: Send + 'static>(
     let told = Arc::clone(&report);
     let file = config.report.clone();
     let life = Arc::clone(life);
-    let thread = std::thread::Builder::new().name("relink-node".into()).stack_size(STACK);
+    let stack = if config.stack_kib == 0 { STACK } else { config.stack_kib as usize * 1024 };
+    let thread = std::thread::Builder::new().name("relink-node".into()).stack_size(stack);
+    let hosts = float::hosts();
     let spawned = signals::blocked(|| {
         thread.spawn(move || {
+            float::enter_from(hosts);
             life.on_own_thread();
             let run = || {
                 prepare()

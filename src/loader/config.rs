@@ -43,10 +43,13 @@ pub use relink_abi::learned::CATALOGUE;
 /// When the host's V8 is observed before Node starts: always, auto or never.
 pub const PROBE: &str = "RELINK_PROBE";
 
+/// How much stack Node has, in KiB.
+pub const STACK_KIB: &str = "RELINK_STACK_KIB";
+
 /// All variables, so that they can be taken out of a host's environment.
-pub const VARIABLES: [&str; 14] = [
+pub const VARIABLES: [&str; 15] = [
     GUEST, SCRIPT, ARGS, NODE_ARGS, REPORT, LOG, PROVIDER, WAIT_MS, INHERIT, HOST, AUDIT, PROBE, ADAPTERS,
-    CATALOGUE,
+    CATALOGUE, STACK_KIB,
 ];
 
 /// Wait this long for the host's V8 unless told otherwise.
@@ -89,6 +92,8 @@ pub struct Config {
     pub max_heap_mib: u32,
     /// A working directory of Node's own.
     pub cwd: Option<PathBuf>,
+    /// The stack of Node's own thread, or what it may use of the stack of the thread that ticks it, in KiB; 0: 8 MiB, or what there is.
+    pub stack_kib: u32,
 }
 
 impl Config {
@@ -122,6 +127,7 @@ impl Config {
             audit: get(AUDIT).is_some_and(|v| v == "1"),
             adapters: get(ADAPTERS).map(PathBuf::from),
             catalogue: get(CATALOGUE).map(PathBuf::from),
+            stack_kib: get(STACK_KIB).map_or(Ok(0), |v| stack_kib(&v.to_string_lossy()))?,
             probe: probe(get)?,
             shared: None,
             max_heap_mib: 0,
@@ -164,6 +170,22 @@ fn list(name: &'static str, value: Option<OsString>) -> Result<Vec<String>, Erro
 fn level(text: &str) -> Result<Level, Error> {
     let why = || format!("\"{text}\" is none of off, error, warn, info, debug");
     log::level(text).ok_or_else(|| Error::Setting { name: LOG, why: why() })
+}
+
+/// Checks how much stack Node shall have, in KiB; 0: it is not said.
+pub fn stack_kib_fits(kib: u32) -> Result<u32, Error> {
+    /// Less than the least is no stack that Node can run on, and more than the most is a mistake.
+    const FITS: std::ops::RangeInclusive<u32> = 192..=1024 * 1024;
+    if kib == 0 || FITS.contains(&kib) {
+        return Ok(kib);
+    }
+    let why = format!("{kib} is not within {} to {} (KiB)", FITS.start(), FITS.end());
+    Err(Error::Setting { name: STACK_KIB, why })
+}
+
+fn stack_kib(text: &str) -> Result<u32, Error> {
+    let why = |_| Error::Setting { name: STACK_KIB, why: format!("\"{text}\" is not a whole number") };
+    text.parse().map_err(why).and_then(stack_kib_fits)
 }
 
 fn milliseconds(text: &str) -> Result<Duration, Error> {
@@ -221,9 +243,14 @@ mod tests {
 
     #[test]
     fn bad_values_name_the_variable() {
-        for (name, value) in
-            [(ARGS, "a b"), (NODE_ARGS, "{}"), (LOG, "loud"), (WAIT_MS, "-1"), (PROBE, "maybe")]
-        {
+        for (name, value) in [
+            (ARGS, "a b"),
+            (NODE_ARGS, "{}"),
+            (LOG, "loud"),
+            (WAIT_MS, "-1"),
+            (PROBE, "maybe"),
+            (STACK_KIB, "64"),
+        ] {
             let error = read(&[(GUEST, "g"), (SCRIPT, "s"), (name, value)]).expect("asked").expect_err("bad");
             assert!(error.to_string().starts_with(name), "{error}");
         }

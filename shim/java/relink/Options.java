@@ -13,7 +13,7 @@ import java.util.Map;
 public final class Options {
     /** The structure itself. */
     @Structure.FieldOrder({"size", "mode", "guest", "script", "args", "nodeArgs", "env", "cwd", "disallow", "provider", "report",
-        "maxHeapMib", "waitMs", "flags", "reserved", "isolate", "context", "expose", "scriptDeadlineMs", "reservedToo"})
+        "maxHeapMib", "waitMs", "flags", "reserved", "isolate", "context", "expose", "scriptDeadlineMs", "stackKib"})
     public static final class Native extends Structure {
         public int size;
         public int mode;
@@ -34,7 +34,7 @@ public final class Options {
         public Pointer context;
         public Pointer expose;
         public int scriptDeadlineMs;
-        public int reservedToo;
+        public int stackKib;
 
         /** What the pointers lead to, alive as long as this. */
         private final List<Object> kept = new ArrayList<>();
@@ -121,6 +121,12 @@ public final class Options {
     /** How long to wait for the host's V8 to be initialised. */
     public Options wait(Duration time) {
         made.waitMs = Runtime.milliseconds(time);
+        return this;
+    }
+
+    /** The stack of Node's own thread, or what scripts may use of the one that ticks it, in KiB. */
+    public Options stack(int kib) {
+        made.stackKib = kib;
         return this;
     }
 

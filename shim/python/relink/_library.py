@@ -43,7 +43,7 @@ class Options(ctypes.Structure):
         ("context", c_void_p),
         ("expose", c_char_p),
         ("script_deadline_ms", c_uint),
-        ("reserved_too", c_uint),
+        ("stack_kib", c_uint),
     ]
 
 

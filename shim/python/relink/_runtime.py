@@ -23,7 +23,7 @@ def _encoded(it):
 
 
 def _options(guest, *, ticked=False, script=None, args=None, node_args=None, env=None, cwd=None, disallow=None, provider=None,
-             report=None, max_heap_mib=0, wait=10.0, stay=False, script_deadline=0.0):
+             report=None, max_heap_mib=0, wait=10.0, stay=False, script_deadline=0.0, stack_kib=0):
     lists = {
         "args": args,
         "node_args": node_args,
@@ -33,7 +33,7 @@ def _options(guest, *, ticked=False, script=None, args=None, node_args=None, env
     texts = {"guest": guest, "script": script, "cwd": cwd, "provider": provider, "report": report}
     made = lib.Options(size=sizeof(lib.Options), mode=lib.TICKED if ticked else lib.OWN_THREAD, max_heap_mib=max_heap_mib,
                        wait_ms=_milliseconds(wait), flags=lib.STAY if stay else 0,
-                       script_deadline_ms=_milliseconds(script_deadline))
+                       script_deadline_ms=_milliseconds(script_deadline), stack_kib=stack_kib)
     for name, it in texts.items():
         setattr(made, name, _encoded(it))
     made.kept = {name: lib.c_list(it) for name, it in lists.items()}

@@ -86,6 +86,7 @@ impl Wanted {
             shared: None,
             max_heap_mib: 0,
             cwd: None,
+            stack_kib: 0,
         })
     }
 
@@ -146,6 +147,8 @@ impl Wanted {
                 shared: unsafe { options.shared() }?,
                 max_heap_mib: options.max_heap_mib,
                 cwd,
+                stack_kib: config::stack_kib_fits(options.stack_kib)
+                    .map_err(|e| Answer::Argument.because(e.to_string()))?,
                 ..Self::config(guest)?
             },
             ticked: matches!(options.mode, TICKED | SHARED),
@@ -182,7 +185,7 @@ impl Options {
     /// As for [`Wanted::read`].
     unsafe fn wanted(&self) -> Result<Wanted, No> {
         let is_known = matches!(self.mode, OWN_THREAD | TICKED | SHARED);
-        if !is_known || self.flags & !STAY != 0 || self.reserved | self.reserved_too != 0 {
+        if !is_known || self.flags & !STAY != 0 || self.reserved != 0 {
             return Err(Answer::Argument.because("relink_options has a mode or flag that is unknown here"));
         }
         // SAFETY: promised by the caller.

@@ -14,7 +14,7 @@ use relink_loader::pipeline::{self, lock, Share, SharedReport, Ticked};
 use relink_loader::runtime::channel::Channel;
 use relink_loader::runtime::instance::{Instance, Sent};
 use relink_loader::runtime::lifecycle::Life;
-use relink_loader::runtime::{guards, threads, withheld};
+use relink_loader::runtime::{guards, stacks, threads, withheld};
 use std::ffi::{CStr, CString};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// The script that runs first in the guest.
-const BOOTSTRAP: &str = include_str!("../../js/bootstrap.js");
+const BOOTSTRAP: &str = concat!(include_str!("../../js/load.js"), include_str!("../../js/bootstrap.js"));
 /// How long a thread that waits for the guest sleeps between two looks.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -41,6 +41,8 @@ pub struct Runtime {
     /// What is on its way.
     pub calls: Arc<Calls>,
     ticked: bool,
+    /// What scripts may use of the host's stack, in KiB, if the host says it; none where the isolate, and so its limit, is the host's.
+    stack_kib: Option<u32>,
     /// The guest's thread, as [`here`] tells it.
     thread: Arc<AtomicUsize>,
     /// How many calls of the guest are on the stack of the thread that ticks it.
@@ -71,6 +73,9 @@ impl Runtime {
                 "a thread of a runtime's own cannot tick another: create that on a thread of the host's";
             return Err(Answer::WrongThread.because(why));
         }
+        if wanted.ticked && wanted.config.shared.is_none() {
+            stack_suffices(wanted.config.stack_kib)?;
+        }
         let life = Life::new(withheld::bits(&wanted.disallow));
         let deadline = match wanted.script_deadline_ms {
             0 => None,
@@ -98,6 +103,7 @@ impl Runtime {
         let channel = Arc::new(Channel::new(listener, BOOTSTRAP, &wanted.settings, wanted.stay));
         let thread = Arc::new(AtomicUsize::new(0));
         let ticked = wanted.ticked;
+        let stack_kib = (ticked && wanted.config.shared.is_none()).then_some(wanted.config.stack_kib);
         let session = if ticked {
             thread.store(here(), Ordering::Relaxed);
             begin(&wanted, channel, &calls, &life, &report)?
@@ -105,7 +111,8 @@ impl Runtime {
             on_own_thread(wanted, channel, &calls, &thread, &life, &report)?
         };
         let depth = AtomicUsize::new(0);
-        Ok(Self { id, calls, ticked, thread, depth, report, life, deadline, session: Mutex::new(session) })
+        let session = Mutex::new(session);
+        Ok(Self { id, calls, ticked, stack_kib, thread, depth, report, life, deadline, session })
     }
 
     /// The bridge's part of it; an error if there is none (any more).
@@ -113,9 +120,13 @@ impl Runtime {
         self.life.instance().ok_or_else(ended)
     }
 
-    /// In shared mode the host has to have entered its isolate.
-    fn entered(&self) -> Result<(), No> {
-        if !self.is_here() || self.life.instance().is_none_or(Instance::is_entered_here) {
+    /// The guest can be entered here, if this is its thread: there is stack enough. In shared mode the host has to have entered its isolate.
+    fn can_be_entered(&self) -> Result<(), No> {
+        if !self.is_here() {
+            return Ok(());
+        }
+        self.stack_kib.map_or(Ok(()), stack_suffices)?;
+        if self.life.instance().is_none_or(Instance::is_entered_here) {
             return Ok(());
         }
         Err(Answer::WrongThread.because("this thread has not entered the isolate that the guest is in"))
@@ -165,7 +176,7 @@ impl Runtime {
         if !self.ticked || !self.is_here() {
             return Err(Answer::WrongThread.because("a guest is ticked by the thread that created it so"));
         }
-        self.entered()?;
+        self.can_be_entered()?;
         let mut session = self.outside()?;
         let Session::Ticked(ticked) = &*session else { return Err(ended()) };
         if self.inside(|| ticked.tick(budget_us))? {
@@ -195,7 +206,7 @@ impl Runtime {
 
     /// Calls a function, or with an empty name has a script loaded, and waits for the answer.
     pub fn call(&self, function: &CStr, text: &CStr, timeout_ms: u32) -> Result<(Answer, String), No> {
-        self.entered()?;
+        self.can_be_entered()?;
         let id = self.calls.waiting();
         let until = deadline(timeout_ms);
         let at_once = self.is_here();
@@ -278,7 +289,7 @@ impl Runtime {
 
     /// Ends Node.
     pub fn stop(&self, timeout_ms: u32) -> Result<(), No> {
-        self.entered()?;
+        self.can_be_entered()?;
         let ask = || self.interrupt("the host asked for it");
         if !self.is_here() || self.has_ended() {
             // Again and again: a guest that has not begun yet does not hear the first time.
@@ -313,7 +324,7 @@ impl Runtime {
                 Answer::WrongThread.because("a ticked guest is destroyed by the thread that ticks it")
             );
         }
-        self.entered()?;
+        self.can_be_entered()?;
         self.stop(timeout_ms)?;
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let share = match std::mem::replace(&mut *session, Session::Ended(None)) {
@@ -324,6 +335,10 @@ impl Runtime {
         self.deadline.iter().for_each(Deadline::forget);
         take_out(share)
     }
+}
+
+fn stack_suffices(stack_kib: u32) -> Result<(), No> {
+    stacks::suffices(stack_kib).map_err(|why| Answer::Refused.because(why))
 }
 
 fn ended() -> No {

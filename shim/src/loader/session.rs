@@ -15,7 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The script side.
-const SCRIPT: &str = include_str!("../../js/loader.js");
+const SCRIPT: &str = concat!(include_str!("../../js/load.js"), include_str!("../../js/loader.js"));
 /// The name that it has in the guest; as a name of a script it can be none of the core's.
 const NAME: &str = "[relink loader]";
 /// The function of the host's that it calls.

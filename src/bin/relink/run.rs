@@ -39,6 +39,9 @@ pub struct Options {
     /// How long to wait for the host's V8, in milliseconds
     #[arg(long, env = config::WAIT_MS)]
     wait_ms: Option<u64>,
+    /// The stack of Node's thread, in KiB [default: 8192]
+    #[arg(long, env = config::STACK_KIB)]
+    stack_kib: Option<u32>,
     /// Act only in the program of this file name, also if it loads its V8 later (a plug-in, an engine's library)
     #[arg(long = "in", value_name = "NAME", env = config::HOST)]
     name: Option<String>,
@@ -91,6 +94,7 @@ fn set_environment(command: &mut Command, options: &Options, library: &Path) -> 
         (config::PROVIDER, options.provider.clone()),
         (config::PROBE, options.probe.clone()),
         (config::WAIT_MS, options.wait_ms.map(|ms| ms.to_string())),
+        (config::STACK_KIB, options.stack_kib.map(|kib| kib.to_string())),
         (config::HOST, options.name.clone()),
         (config::INHERIT, options.inherit.then(|| "1".to_owned())),
     ];

@@ -16,7 +16,7 @@ use crate::runtime::bridge::{self, Bridge, Platform};
 use crate::runtime::host_slots::HostSlots;
 use crate::runtime::instance::Instance;
 use crate::runtime::lifecycle::Life;
-use crate::runtime::{lifecycle, platform, remains, signals};
+use crate::runtime::{float, lifecycle, platform, remains, signals};
 use relink_abi::adapters;
 use relink_abi::catalogue::PLATFORM_CELL;
 use relink_abi::error::Error;
@@ -354,7 +354,7 @@ impl Entered {
 
     fn unload(self) -> Result<(), Error> {
         // SAFETY: the images are loaded still.
-        if let Err(error) = unsafe { bridge::release() } {
+        if let Err(error) = float::as_guest(|| unsafe { bridge::release() }) {
             self.keep();
             return Err(error);
         }

@@ -14,7 +14,7 @@ use crate::runtime::bridge::{self, RunTimes, Start};
 use crate::runtime::channel::Channel;
 use crate::runtime::event_loop::EventLoop;
 use crate::runtime::lifecycle::Life;
-use crate::runtime::{guards, lifecycle, threads};
+use crate::runtime::{float, guards, lifecycle, threads};
 use relink_abi::error::Error;
 use relink_abi::line::Bridges;
 use relink_elf::address::RunAddr;
@@ -38,7 +38,9 @@ pub fn run(
     let share = threads::as_guest(life.number(), || place::enter(config, bridges, life, report))?;
     threads::enter(life.number());
     log::tell(Level::Info, "Node starts");
-    let ended = share.instance().and_then(|instance| instance.run(&with(config, report), channel));
+    // Its stack is the thread's own.
+    let start = Start { stack_kib: 0, ..with(config, report) };
+    let ended = share.instance().and_then(|instance| instance.run(&start, channel));
     over(ended, share, life, report)
 }
 
@@ -50,6 +52,7 @@ fn with<'c>(config: &'c Config, report: &SharedReport) -> Start<'c> {
         max_heap_mib: config.max_heap_mib,
         about,
         shared: config.shared.as_ref(),
+        stack_kib: config.stack_kib,
     }
 }
 
@@ -164,9 +167,11 @@ pub(super) fn at_exit_of_the_host() {
             return;
         }
         lifecycle::host_leaves();
-        bridge::host_leaving();
-        // What this very thread ticks has ended by now.
-        lifecycle::end_those_here();
+        float::as_guest(|| {
+            bridge::host_leaving();
+            // What this very thread ticks has ended by now.
+            lifecycle::end_those_here();
+        });
         if !lifecycle::wait(TO_REPORT) {
             lifecycle::give_up("the host left, and the guest could not be stopped in time");
         }

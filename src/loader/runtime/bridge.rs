@@ -15,7 +15,7 @@ use super::raw::header::{
 };
 use super::raw::kept_for_ever;
 use super::shared::SharedIsolate;
-use super::{threads, withheld};
+use super::{float, stacks, threads, withheld};
 use crate::log::{self, Level};
 use relink_abi::error::Error;
 use relink_elf::address::RunAddr;
@@ -36,6 +36,8 @@ pub struct Start<'a> {
     pub about: String,
     /// The host's isolate for it to be in.
     pub shared: Option<&'a SharedIsolate>,
+    /// What it may use of the stack of a thread of the host's that ticks it, in KiB; 0: what there is.
+    pub stack_kib: u32,
 }
 
 /// What is known of the host's platform.
@@ -132,6 +134,8 @@ impl Bridge {
             foreign_flags: kept_for_ever(foreign_flags.iter().map(|f| (*f).to_owned())).1,
             unit: unit.map_or(std::ptr::null(), |at| at.0 as usize as *const c_void),
             may_inspect: Some(may_inspect),
+            calculating: Some(calculating),
+            stack: Some(stacks::lowest),
         };
         // SAFETY: promised by the caller; the bridge copies the structure, and what it points at lives for ever.
         match unsafe { (self.0.attach)(&raw const host) } {
@@ -249,6 +253,15 @@ extern "C" fn on_guest_thread() -> c_int {
 
 extern "C" fn may_inspect() -> c_int {
     c_int::from(withheld::may_inspect())
+}
+
+/// # Safety
+/// `work` may be called with `data`.
+unsafe extern "C" fn calculating(work: Option<unsafe extern "C" fn(*mut c_void)>, data: *mut c_void) {
+    if let Some(work) = work {
+        // SAFETY: promised by the caller.
+        float::as_guest(|| unsafe { work(data) });
+    }
 }
 
 /// # Safety

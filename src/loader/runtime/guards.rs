@@ -14,6 +14,7 @@ use super::lifecycle;
 use super::remains;
 use super::signals::{self, Effect};
 use super::streams;
+use super::terminals;
 use crate::plan::Guard;
 use relink_elf::address::RunAddr;
 use std::ffi::{c_char, c_int, c_uint};
@@ -46,6 +47,11 @@ pub fn all() -> Vec<Guard> {
         guard("sigaction", sigaction as *const (), "the host's signal dispositions stay as they are"),
         guard("signal", signal as *const (), "the host's signal dispositions stay as they are"),
         guard("ioctl", streams::ioctl as *const (), "the host's standard streams keep their blocking mode"),
+        guard(
+            "tcsetattr",
+            terminals::tcsetattr as *const (),
+            "the host's terminal is as before when the guest has ended",
+        ),
         guard("read", streams::read as *const (), "the host's standard streams keep their blocking mode"),
         guard("dup2", streams::dup2 as *const (), "the host's standard streams stay what they are"),
         guard("dup3", streams::dup3 as *const (), "the host's standard streams stay what they are"),

@@ -4,7 +4,7 @@
 //! Two calls of the system without memory of ours: a thread's number, and whether a thread of that number lives.
 
 use super::instance::Instance;
-use super::{bridge, threads};
+use super::{bridge, float, terminals, threads};
 use crate::log;
 use crate::outcome::Outcome;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
@@ -138,6 +138,7 @@ impl Life {
             let mut state = self.state();
             (state.finish.take(), state.decided.take().unwrap_or(outcome))
         };
+        terminals::put_back(self.number);
         if let Some(finish) = finish {
             finish(outcome);
         }
@@ -196,6 +197,11 @@ fn lives() -> Vec<Arc<Life>> {
     process().lives.clone()
 }
 
+/// Whether no other runtime than this one runs.
+pub(super) fn is_last(runtime: usize) -> bool {
+    process().lives.iter().all(|life| life.number == runtime)
+}
+
 /// The runtimes that the calling thread works for: one, or all that run.
 pub(super) fn here() -> Vec<Arc<Life>> {
     let (owner, mut lives) = (threads::owner(), lives());
@@ -208,7 +214,7 @@ pub(super) fn here() -> Vec<Arc<Life>> {
 /// Does this on a thread of ours that takes the guest out: where the guest's code parks it, [`unloading_is_parked`] says so.
 pub fn unloading<T>(work: impl FnOnce() -> T) -> T {
     UNLOADING.0.store(own_thread(), Ordering::Relaxed);
-    let done = work();
+    let done = float::as_guest(work);
     UNLOADING.0.store(0, Ordering::Relaxed);
     done
 }

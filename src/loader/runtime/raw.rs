@@ -39,6 +39,8 @@ pub(super) fn options(
         r#loop: event_loop.map_or(std::ptr::null(), |l| &raw const *l.raw()),
         about,
         shared: start.shared.map_or(std::ptr::null(), |shared| &raw const *shared.raw()),
+        stack_kib: start.stack_kib,
+        reserved: 0,
     }
 }
 

@@ -4,7 +4,7 @@
 //! The guards have the signatures of the functions they replace and are called by the guest's code with arguments that
 //! these would accept. What the guest registered is called while its images are loaded.
 
-use super::{addons, lifecycle, signals, threads};
+use super::{addons, float, lifecycle, signals, threads};
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
@@ -52,7 +52,7 @@ impl Drop for OwnLocals {
         };
         while let Some(destructor) = pop() {
             // SAFETY: the guest registered it for this thread's end, and is not unloaded meanwhile.
-            unsafe { run(destructor) };
+            float::as_guest(|| unsafe { run(destructor) });
         }
     }
 }
@@ -179,6 +179,8 @@ struct Start {
     argument: *mut c_void,
     /// The runtime that makes it.
     maker: usize,
+    /// Whether a thread with the guest's floating-point environment makes it, which it then inherits.
+    inherits: bool,
 }
 
 pub(super) extern "C" fn pthread_create(
@@ -187,7 +189,8 @@ pub(super) extern "C" fn pthread_create(
     routine: Routine,
     argument: *mut c_void,
 ) -> c_int {
-    let start = Box::into_raw(Box::new(Start { routine, argument, maker: threads::owner() }));
+    let start = Start { routine, argument, maker: threads::owner(), inherits: threads::is_guests() };
+    let start = Box::into_raw(Box::new(start));
     THREADS.fetch_add(1, Ordering::AcqRel);
     let result = signals::blocked(|| {
         // SAFETY: as the guest called it, but for the start routine, which takes the box over.
@@ -206,6 +209,9 @@ extern "C-unwind" fn start_of_the_guest(start: *mut c_void) -> *mut c_void {
     // SAFETY: the box that `pthread_create` gave to this thread alone.
     let start = unsafe { Box::from_raw(start.cast::<Start>()) };
     threads::enter_made_by(start.maker);
+    if !start.inherits {
+        float::set_default();
+    }
     let (routine, argument) = (start.routine, start.argument);
     drop(start);
     // Nothing of this frame is left to be dropped, so pthread_exit may unwind it.

@@ -5,6 +5,7 @@
 
 use super::descriptors::{closing, opened};
 use super::guards::{in_child, set_errno};
+use super::terminals;
 use std::ffi::{c_int, c_long, c_ulong, c_void};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -70,7 +71,11 @@ pub(super) extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: *mut c_voi
         return 0;
     }
     // SAFETY: passed on as the guest called it.
-    unsafe { libc::ioctl(fd, request, argument) }
+    let pass_on = || unsafe { libc::ioctl(fd, request, argument) };
+    if terminals::is_setting(request) {
+        return terminals::set(fd, pass_on);
+    }
+    pass_on()
 }
 
 pub(super) extern "C" fn fcntl(fd: c_int, command: c_int, argument: c_long) -> c_int {
@@ -164,6 +169,9 @@ pub(super) extern "C" fn syscall(
             return 0;
         }
         closing(first as c_int);
+    }
+    if number == libc::SYS_ioctl && terminals::is_setting(second as c_ulong) {
+        return c_long::from(ioctl(first as c_int, second as c_ulong, third as *mut c_void));
     }
     // SAFETY: passed on as the guest called it.
     unsafe { libc::syscall(number, first, second, third, fourth, fifth, sixth) }

@@ -3,6 +3,7 @@
 //! A thread that a runtime's scripts make inherits whose it may be; it is one of that runtime's alone once it has an isolate of its own,
 //! as a Worker's thread has. The others (libuv's pool, the platform's) work for all runtimes, whoever had them made.
 
+use super::float;
 use std::cell::Cell;
 
 thread_local! {
@@ -53,12 +54,12 @@ pub(super) fn has_an_isolate() {
 
 /// Runs `work` as a thread of this runtime: what V8 posts meanwhile is the guest's.
 pub fn as_guest<T>(runtime: usize, work: impl FnOnce() -> T) -> T {
-    as_whose(true, runtime, work)
+    float::as_guest(|| as_whose(true, runtime, work))
 }
 
 /// Runs `work` of the host's that the guest has called.
 pub fn as_host<T>(work: impl FnOnce() -> T) -> T {
-    as_whose(false, owner(), work)
+    float::as_host(|| as_whose(false, owner(), work))
 }
 
 fn as_whose<T>(guests: bool, runtime: usize, work: impl FnOnce() -> T) -> T {
