@@ -205,8 +205,8 @@ bool stop_for_leaving_host() {
   if (process::is_forked_child()) return true;  // there is no guest, and its locks may be held for ever
   bool first = !g_leaving.exchange(true);
   if (first) {
-    report(RELINK_EVENT_HOST_LEAVING);
     g_leave_by.store(now_us() + uint64_t{g_crippled.load() ? kCrippledTimeoutMs : kLeavingTimeoutMs} * 1000);
+    report(RELINK_EVENT_HOST_LEAVING);
   }
   for_each_open([](Runtime* runtime) {
     if (runtime->runs()) runtime->stopper.ask();

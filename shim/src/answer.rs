@@ -3,6 +3,7 @@
 //! # Safety
 //! Texts are handed out as C strings that the caller gives back to `relink_free`, once.
 
+use crate::process;
 use relink_core::error::Error;
 use std::cell::RefCell;
 use std::ffi::{c_char, c_int, CString};
@@ -24,6 +25,7 @@ pub enum Answer {
     Unknown = 9,
     WrongThread = 10,
     Internal = 11,
+    Forked = 12,
 }
 
 impl Answer {
@@ -54,7 +56,8 @@ pub struct No {
 
 impl From<Error> for No {
     fn from(error: Error) -> Self {
-        Answer::Refused.because(error.line())
+        let answer = if matches!(error, Error::Forked { .. }) { Answer::Forked } else { Answer::Refused };
+        answer.because(error.line())
     }
 }
 
@@ -65,6 +68,7 @@ thread_local! {
 
 /// Answers a call, and remembers why it was not OK. Nothing of ours may unwind into the host.
 pub fn answer(work: impl FnOnce() -> Result<(), No>) -> c_int {
+    let work = || process::not_forked().map_err(No::from).and_then(|()| work());
     let done = catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(Answer::Internal.because("a panic, told on standard error")));
     let (answer, why) = done.map_or_else(|no| (no.answer, Some(no.why)), |()| (Answer::Ok, None));

@@ -21,7 +21,7 @@ use crate::runtime::bridge::{self, Bridge, Platform};
 use crate::runtime::host_slots::HostSlots;
 use crate::runtime::instance::Instance;
 use crate::runtime::lifecycle::Life;
-use crate::runtime::{lifecycle, platform, remains, signals};
+use crate::runtime::{host_calls, lifecycle, platform, remains, signals};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -327,6 +327,7 @@ impl Share {
             unsafe { remains::leave_thread() };
         }
         bridge::forget_events(self.life.number());
+        host_calls::forget(self.life.number());
         let mut place = place();
         let Some(there) = place.as_mut() else { return closed };
         there.users -= 1;

@@ -9,7 +9,7 @@ use super::instance::Instance;
 use super::lifecycle::{self, Life};
 use super::raw::{kept_for_ever, Host, Options, RunResult};
 use super::shared::SharedIsolate;
-use super::{threads, withheld};
+use super::{host_calls, threads, withheld};
 use crate::address::RunAddr;
 use crate::error::Error;
 use crate::report::log::{self, Level};
@@ -101,6 +101,7 @@ pub struct Bridge {
     pub(super) post: extern "C" fn(Raw, extern "C" fn(*mut c_void, c_int), *mut c_void) -> c_int,
     pub(super) stop: extern "C" fn(Raw) -> c_int,
     pub(super) abandon: extern "C" fn(Raw),
+    pub(super) leave_behind: extern "C" fn(Raw),
 }
 
 impl Bridge {
@@ -137,6 +138,7 @@ impl Bridge {
                 as extern "C" fn(Raw, extern "C" fn(*mut c_void, c_int), *mut c_void) -> c_int,
             stop: "relink_bridge_stop" as extern "C" fn(Raw) -> c_int,
             abandon: "relink_bridge_abandon" as extern "C" fn(Raw),
+            leave_behind: "relink_bridge_leave_behind" as extern "C" fn(Raw),
         };
         let kept = BRIDGE.get_or_init(|| bridge);
         // Another one would be bound to this guest, and the kept one entered, which is bound to an earlier guest.
@@ -290,6 +292,7 @@ extern "C" fn on_event(kind: c_int, value: i64, message: *const c_char) {
     let message = text(message);
     if kind == 3 {
         lifecycle::host_leaves();
+        host_calls::see_off();
     }
     if kind == 4 {
         threads::has_an_isolate();

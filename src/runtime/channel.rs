@@ -4,7 +4,7 @@
 //! The bridge calls the functions below on the guest's main thread while the channel lives, with texts of the length that
 //! it gives; `give` is the bridge's own function and is called once, with the pointer that came with it.
 
-use super::threads;
+use super::{host_calls, threads};
 use std::ffi::{c_char, c_void, CString};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
@@ -124,7 +124,9 @@ extern "C" fn host(
     let called = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: the bridge's texts; the name ends with a NUL.
         let (name, text) = unsafe { (std::ffi::CStr::from_ptr(name).to_string_lossy(), text(at, length)) };
-        threads::as_host(|| listener(context).host(&name, &text))
+        let call = || listener(context).host(&name, &text);
+        host_calls::call(threads::owner(), call)
+            .unwrap_or_else(|| Err("the host calls nobody back any more".into()))
     }));
     let (status, said) = match called.unwrap_or_else(|_| Err("an error of Relink's own code".into())) {
         Ok(text) => (0, text),

@@ -9,10 +9,11 @@ use super::channel::Channel;
 use super::codes::{refusal, NOT_RUNNING, OTHER_THREAD, SHARED};
 use super::event_loop::EventLoop;
 use super::raw::{outcome, times, Options, RunResult};
-use super::threads;
+use super::{host_calls, lifecycle, threads};
 use crate::error::Error;
 use crate::report::Outcome;
 use std::ffi::{c_int, c_void, CStr};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 /// How a message for the guest fared.
@@ -44,6 +45,14 @@ pub struct Instance {
     number: usize,
     /// Whether it was not closed. Held for reading by what any thread may do.
     open: RwLock<bool>,
+    /// The thread that ticks it; 0: none.
+    ticker: AtomicI32,
+    /// How often that thread is in it.
+    entered: AtomicUsize,
+    /// That thread may not enter it any more.
+    locked_out: AtomicBool,
+    /// It is in an isolate of the host's.
+    shared: AtomicBool,
 }
 // SAFETY: the bridge says of each function which thread may call it, and answers others with an error.
 unsafe impl Send for Instance {}
@@ -53,7 +62,46 @@ unsafe impl Sync for Instance {}
 impl Instance {
     /// What the bridge has opened.
     pub(super) fn new(bridge: &'static Bridge, raw: Raw, number: usize) -> Self {
-        Self { bridge, raw, number, open: RwLock::new(true) }
+        Self {
+            bridge,
+            raw,
+            number,
+            open: RwLock::new(true),
+            ticker: AtomicI32::new(0),
+            entered: AtomicUsize::new(0),
+            locked_out: AtomicBool::new(false),
+            shared: AtomicBool::new(false),
+        }
+    }
+
+    /// The number of the thread that ticks it; 0: it has one of its own.
+    pub(super) fn ticker(&self) -> i32 {
+        self.ticker.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is in an isolate of the host's.
+    pub fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::Relaxed)
+    }
+
+    /// Keeps the thread that ticks it out from now on. `false`: it is in there.
+    pub(super) fn lock_out(&self) -> bool {
+        self.locked_out.store(true, Ordering::SeqCst);
+        self.entered.load(Ordering::SeqCst) == 0
+    }
+
+    /// For the thread that ticks it. `None`: it is locked out.
+    fn entering<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        struct Within<'c>(&'c AtomicUsize);
+        impl Drop for Within<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        let further_in = self.entered.fetch_add(1, Ordering::SeqCst) > 0;
+        let _within = Within(&self.entered);
+        let may = further_in || !self.locked_out.load(Ordering::SeqCst);
+        may.then(|| self.as_guest(work))
     }
 
     /// Runs Node on the calling thread until it ends.
@@ -70,6 +118,8 @@ impl Instance {
     /// must live until [`Instance::end`].
     pub fn begin(&self, start: &Start, channel: &Channel, event_loop: &EventLoop) -> Result<(), Error> {
         let options = Options::new(start, Some(channel), Some(event_loop));
+        self.shared.store(start.shared.is_some(), Ordering::Relaxed);
+        self.ticker.store(lifecycle::own_thread(), Ordering::Relaxed);
         match self.as_guest(|| (self.bridge.begin)(self.raw, &raw const options)) {
             0 => Ok(()),
             code => Err(refusal(code)),
@@ -78,7 +128,7 @@ impl Instance {
 
     /// Does what is due. `false`: Node has ended.
     pub fn tick(&self, budget_us: u64) -> Result<bool, Error> {
-        match self.as_guest(|| (self.bridge.tick)(self.raw, budget_us)) {
+        match self.entering(|| (self.bridge.tick)(self.raw, budget_us)).unwrap_or(NOT_RUNNING) {
             0 => Ok(true),
             NOT_RUNNING => Ok(false),
             code => Err(refusal(code)),
@@ -88,7 +138,7 @@ impl Instance {
     /// Ends what [`Instance::begin`] began, on the same thread.
     pub fn end(&self) -> Result<(Outcome, RunTimes), Error> {
         let mut result = RunResult::default();
-        match self.as_guest(|| (self.bridge.end)(self.raw, &raw mut result)) {
+        match self.entering(|| (self.bridge.end)(self.raw, &raw mut result)).unwrap_or(NOT_RUNNING) {
             0 => Ok((outcome(&result), times(&result))),
             code => Err(refusal(code)),
         }
@@ -132,10 +182,8 @@ impl Instance {
     /// The same at once, on its main thread, which alone may close it.
     pub fn call(&self, id: u64, name: &CStr, text: &CStr) -> Sent {
         let call = || Sent::of((self.bridge.call)(self.raw, id, name.as_ptr(), text.as_ptr()));
-        match self.while_open(|| ()) {
-            Some(()) => self.as_guest(call),
-            None => Sent::NobodyListens,
-        }
+        let called = self.while_open(|| ()).and_then(|()| host_calls::back(|| self.entering(call)));
+        called.unwrap_or(Sent::NobodyListens)
     }
 
     /// Has the work done on its loop. Any thread.
@@ -143,7 +191,7 @@ impl Instance {
         extern "C" fn run(work: *mut c_void, run: c_int) {
             // SAFETY: the box that was given to the bridge, which gives it back once.
             let work = unsafe { Box::from_raw(work.cast::<Work>()) };
-            threads::as_host(|| work(run != 0));
+            let _called = host_calls::call(threads::owner(), || work(run != 0));
         }
         let work = Box::into_raw(Box::new(work));
         let post = || Sent::of((self.bridge.post)(self.raw, run, work.cast()));
@@ -158,6 +206,11 @@ impl Instance {
     /// Asks Node to end. Any thread.
     pub fn stop(&self) {
         self.while_open(|| (self.bridge.stop)(self.raw));
+    }
+
+    /// The thread that runs it never comes back, and nobody waits for it.
+    pub(super) fn leave_behind(&self) {
+        self.while_open(|| (self.bridge.leave_behind)(self.raw));
     }
 
     /// The calling thread, one of its own or of all, never returns.

@@ -8,6 +8,7 @@ mod codes;
 pub mod descriptors;
 pub mod event_loop;
 pub mod guards;
+pub mod host_calls;
 pub mod host_slots;
 pub mod instance;
 pub mod lifecycle;

@@ -6,6 +6,8 @@
 mod calls;
 mod options;
 mod runtime;
+mod thread_end;
+mod unanswered;
 mod watch;
 
 pub use calls::HostFunction;
@@ -42,9 +44,10 @@ impl Context {
 /// What a function of the host's gives back.
 pub struct Reply(String);
 
-type HostsFunction = extern "C" fn(*mut c_void, *const c_char, *mut Reply) -> c_int;
-type Callback = extern "C" fn(*mut c_void, c_int);
-type DoneCallback = extern "C" fn(*mut c_void, c_int, *const c_char);
+// They may unwind: a language whose run time has ended ends the thread that calls it by pthread_exit(3) (`host_calls`).
+type HostsFunction = extern "C-unwind" fn(*mut c_void, *const c_char, *mut Reply) -> c_int;
+type Callback = extern "C-unwind" fn(*mut c_void, c_int);
+type DoneCallback = extern "C-unwind" fn(*mut c_void, c_int, *const c_char);
 
 fn find(handle: Handle) -> Result<Arc<Runtime>, No> {
     let found = runtimes().iter().find(|runtime| runtime.id == handle as usize).cloned();
@@ -279,6 +282,45 @@ pub extern "C" fn relink_join(runtime: Handle, timeout_ms: c_uint) -> c_int {
 #[no_mangle]
 pub extern "C" fn relink_stop(runtime: Handle, timeout_ms: c_uint) -> c_int {
     answer(|| find(runtime)?.stop(timeout_ms))
+}
+
+/// Ends Node, and has nothing of the host's called any more.
+#[no_mangle]
+pub extern "C" fn relink_disconnect(runtime: Handle, timeout_ms: c_uint) -> c_int {
+    answer(|| find(runtime)?.disconnect(timeout_ms))
+}
+
+/// The call of this thread that was answered TIMEOUT just now.
+#[no_mangle]
+pub extern "C" fn relink_unanswered() -> c_ulonglong {
+    unanswered::take_last()
+}
+
+/// Waits again for a call.
+///
+/// # Safety
+/// As the header says.
+#[no_mangle]
+pub unsafe extern "C" fn relink_resume(
+    runtime: Handle,
+    call: c_ulonglong,
+    timeout_ms: c_uint,
+    result: *mut *mut c_char,
+) -> c_int {
+    answer(|| {
+        let done = find(runtime)?.resume(call, timeout_ms)?;
+        // SAFETY: promised by the caller.
+        unsafe { told(done, result) }
+    })
+}
+
+/// Nobody waits for a call any more.
+#[no_mangle]
+pub extern "C" fn relink_forget(runtime: Handle, call: c_ulonglong) -> c_int {
+    answer(|| {
+        find(runtime)?.calls.forget_waiting(call);
+        Ok(())
+    })
 }
 
 /// The report so far.
