@@ -251,6 +251,10 @@ RELINK_BRIDGE_API int relink_bridge_host_leaving(void);
    is not freed at its end. `runtime` may be null: it is some runtime's. */
 RELINK_BRIDGE_API void relink_bridge_abandon(relink_bridge_runtime *runtime);
 
+/* The thread that runs it, another one, is in a function of the host's from which it never comes back, or ticks it no more: nobody
+   waits for the runtime any longer. Any thread. */
+RELINK_BRIDGE_API void relink_bridge_leave_behind(relink_bridge_runtime *runtime);
+
 /* After relink_bridge_abandon() on the thread that ticks: leaves the runtime that it was in, whose frames are never entered again, and
    returns from the bridge's function by which the host entered it; that and every later one answers NOT_RUNNING. Returns on other
    threads. */

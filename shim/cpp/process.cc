@@ -131,8 +131,8 @@ bool wait_for_others(uint64_t deadline) {
 bool stop_all() {
   bool first = !g_leaving.exchange(true);
   if (first) {
-    report(RELINK_EVENT_HOST_LEAVING);
     g_leave_by.store(now_us() + uint64_t{g_crippled.load() ? kCrippledTimeoutMs : kLeavingTimeoutMs} * 1000);
+    report(RELINK_EVENT_HOST_LEAVING);
   }
   for_each_open([](Runtime* runtime) {
     if (runtime->runs()) runtime->stopper.ask();

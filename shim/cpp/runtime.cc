@@ -259,6 +259,11 @@ extern "C" void relink_bridge_abandon(relink_bridge_runtime* runtime) {
   else runtime->maimed.store(true);
 }
 
+extern "C" void relink_bridge_leave_behind(relink_bridge_runtime* runtime) {
+  relink::process::cripple();
+  runtime->abandoned.store(true);
+}
+
 extern "C" void relink_bridge_escape(void) { relink::escape::leave(); }
 
 extern "C" int relink_bridge_stop(relink_bridge_runtime* runtime) {

@@ -31,7 +31,8 @@ enum relink_answer {
   RELINK_THREW = 8,        /* the script threw or rejected: the result has name, message, code and stack */
   RELINK_UNKNOWN = 9,      /* no function of that name */
   RELINK_WRONG_THREAD = 10,/* not on this thread; or: the answer could never come while this thread waits for it */
-  RELINK_INTERNAL = 11     /* an error of Relink's own code */
+  RELINK_INTERNAL = 11,    /* an error of Relink's own code */
+  RELINK_FORKED = 12       /* this process was forked from the one that Node is in: so every function answers there, at once */
 };
 
 /* The version of the library; lives for ever. Any thread. */
@@ -132,6 +133,17 @@ int relink_run(relink_runtime *runtime, int kind, const char *what, const char *
  * then ticked until its promise is settled. From within a script's call of the host a promise cannot be waited for. */
 int relink_call(relink_runtime *runtime, const char *function, const char *args, unsigned int timeout_ms, char **result);
 
+/* relink_run() and relink_call() in steps, for a caller that has other things to look after: the number of the call that this thread was
+ * answered TIMEOUT for just now, or 0. One that nobody has asked for is dropped by the thread's next call. Any thread. */
+unsigned long long relink_unanswered(void);
+
+/* Waits again for that call: what relink_call() would have answered, also TIMEOUT as often as it is late; NOTHING if there is no such call.
+ * On the thread that ticks it ticks meanwhile. Any thread. */
+int relink_resume(relink_runtime *runtime, unsigned long long call, unsigned int timeout_ms, char **result);
+
+/* The call is not waited for any more: OK, NOTHING. Any thread. */
+int relink_forget(relink_runtime *runtime, unsigned long long call);
+
 /* Called once on the guest's thread, with the answer that relink_call() would have given and its result, which lives for
  * the call. */
 typedef void (*relink_done)(void *context, int answer, const char *result);
@@ -167,6 +179,11 @@ int relink_join(relink_runtime *runtime, unsigned int timeout_ms);
 /* Ends Node, whatever it is doing: OK, NOTHING, TIMEOUT. Any thread, but BUSY from within its scripts. A ticked guest that is
  * stopped by another thread ends in its next tick. */
 int relink_stop(relink_runtime *runtime, unsigned int timeout_ms);
+
+/* The same for a host whose functions cannot be called for long, because its language's run time ends or its library is unloaded: after it,
+ * whatever it answers, none of them is called. Calls that were to be told are told before, if Node ends in time. A thread that is in
+ * one of them then never comes back into the guest, which is lost: TIMEOUT. OK, NOTHING, TIMEOUT, BUSY. Any thread. */
+int relink_disconnect(relink_runtime *runtime, unsigned int timeout_ms);
 
 /* The report so far (JSON): OK, NOTHING, ARGUMENT. Any thread. */
 int relink_report(relink_runtime *runtime, char **result);

@@ -3,7 +3,7 @@
 //! # Safety
 //! Texts are handed out as C strings that the caller gives back to `relink_free`, once.
 
-use crate::header;
+use crate::{header, process};
 use relink_abi::error::Error;
 use relink_loader::runtime::float;
 use std::cell::RefCell;
@@ -26,6 +26,7 @@ pub enum Answer {
     Unknown = header::RELINK_UNKNOWN,
     WrongThread = header::RELINK_WRONG_THREAD,
     Internal = header::RELINK_INTERNAL,
+    Forked = header::RELINK_FORKED,
 }
 
 impl Answer {
@@ -56,7 +57,8 @@ pub struct No {
 
 impl From<Error> for No {
     fn from(error: Error) -> Self {
-        Answer::Refused.because(error.line())
+        let answer = if matches!(error, Error::Forked { .. }) { Answer::Forked } else { Answer::Refused };
+        answer.because(error.line())
     }
 }
 
@@ -67,6 +69,7 @@ thread_local! {
 
 /// Answers a call, and remembers why it was not OK. Nothing of ours may unwind into the host.
 pub fn answer(work: impl FnOnce() -> Result<(), No>) -> c_int {
+    let work = || process::not_forked().map_err(No::from).and_then(|()| work());
     let done = catch_unwind(AssertUnwindSafe(|| float::as_guest(work)))
         .unwrap_or_else(|_| Err(Answer::Internal.because("a panic, told on standard error")));
     let (answer, why) = done.map_or_else(|no| (no.answer, Some(no.why)), |()| (Answer::Ok, None));

@@ -5,6 +5,7 @@
 
 use super::{new_report, settle, spawn, ARMED};
 use crate::answer::{answer, Answer, No};
+use crate::process;
 use relink_abi::error::Error;
 use relink_loader::config::Config;
 use relink_loader::log::{self, Level};
@@ -49,6 +50,7 @@ pub unsafe extern "C" fn relink_start(settings: *const *const c_char) -> c_int {
             log::tell(Level::Error, &error.line());
             No::from(error)
         })?;
+        process::claim()?;
         let life = Life::new(0);
         let thread = spawn(config, None, &life, new_report(), || Ok(()), |share| share);
         *session = thread.map(|thread| (thread, life));

@@ -14,6 +14,7 @@ mod embed;
 mod header;
 mod loader;
 mod plugin;
+mod process;
 
 use relink_abi::error::Error;
 use relink_abi::learned;
@@ -69,6 +70,9 @@ fn arm() {
     match config.and_then(settle) {
         // Nobody will ask for the guest to be taken out.
         Ok(config) => {
+            if let Err(error) = process::claim() {
+                return fail(&error, &report, file.as_deref());
+            }
             ARMED.store(true, Ordering::Relaxed);
             let keep = |share: Option<Share>| share.into_iter().for_each(Share::keep);
             drop(spawn(config, None, &Life::new(0), report, || Ok(()), keep));

@@ -72,6 +72,26 @@ pub enum Error {
         "the host ended before Node was brought in (its V8 was not ready yet, or the time was too short)"
     )]
     HostEnded,
+    /// The process is a forked child of the one that Node is in.
+    #[error("this process ({process}) was forked from {owner}, where Node is, and has none of its threads; create runtimes after fork() or daemon(), in the process that is to have them")]
+    Forked {
+        /// The calling process.
+        process: i32,
+        /// The one that has brought Node in.
+        owner: i32,
+    },
+    /// The lock of ld.so is held, which each thread that starts needs.
+    #[error("{who} holds the lock of ld.so (it is in a constructor or destructor that dlopen() or dlclose() has called), which Node's threads need to start and to end; do this when dlopen() has returned, or before dlclose()")]
+    InLoader {
+        /// Who holds it.
+        who: &'static str,
+    },
+    /// Another librelink.so of this process has brought Node in.
+    #[error("another library of Relink's, \"{}\", has brought Node into this process; load one of them, by one path", path.display())]
+    OtherLibrary {
+        /// Its file.
+        path: PathBuf,
+    },
     /// The process may not reserve the addresses that a guest takes.
     #[error("the process cannot reserve the {mib} MiB of addresses that Node and its V8 heap take ({source}); raise the limit of its address space (ulimit -v, RLIMIT_AS)")]
     NoRoom {
@@ -355,6 +375,9 @@ impl Error {
             Self::ProviderImage { .. } => "E0204",
             Self::UnknownFact { .. } => "E0205",
             Self::HostEnded => "E0206",
+            Self::Forked { .. } => "E0211",
+            Self::InLoader { .. } => "E0212",
+            Self::OtherLibrary { .. } => "E0213",
             Self::GuestFile { .. } => "E0301",
             Self::GuestImage { source: ElfError::NotElf { .. }, .. } => "E0302",
             Self::GuestImage { source: ElfError::Unsuitable { .. }, .. } => "E0303",

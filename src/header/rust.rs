@@ -7,6 +7,9 @@ use std::fmt::Write as _;
 const KEYWORDS: [&str; 12] =
     ["as", "box", "final", "fn", "impl", "in", "loop", "match", "mod", "move", "ref", "type"];
 
+/// The ABI of the other side's functions.
+const UNWINDS: &str = "extern \"C-unwind\"";
+
 /// What Rust has to do with the functions of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Functions<'a> {
@@ -35,7 +38,7 @@ impl Header {
                 &format!(
                     "/// Null is none.\npub type {} = Option<{}>;",
                     callback.name,
-                    self.pointer(callback)
+                    self.callback(callback)
                 ),
             );
         }
@@ -45,6 +48,10 @@ impl Header {
         match functions {
             Functions::LookedUp(prefix) => self.looked_up(prefix, &mut out),
             Functions::Defined(paths) => self.defined(paths, &mut out),
+        }
+        // What Rust gives to the other side never unwinds; what the other side gives to Rust may.
+        if matches!(functions, Functions::LookedUp(_)) {
+            out = out.replace(UNWINDS, "extern \"C\"");
         }
         out
     }
@@ -125,6 +132,12 @@ impl Header {
         format!("unsafe extern \"C\" fn({}){result}", parameters.join(", "))
     }
 
+    /// The type of a pointer to a function of the other side's, not null. It may unwind: a language whose run time has ended ends
+    /// the thread that calls it by `pthread_exit(3)`.
+    fn callback(&self, function: &Function) -> String {
+        self.pointer(function).replacen("extern \"C\"", UNWINDS, 1)
+    }
+
     fn kind(&self, kind: &Type) -> String {
         match kind {
             Type::Void => "std::ffi::c_void".into(),
@@ -134,7 +147,7 @@ impl Header {
                 format!("*{} {}", if *is_const { "const" } else { "mut" }, self.kind(to))
             }
             Type::Array(of, count) => format!("[{}; {count}]", self.kind(of)),
-            Type::Function(function) => format!("Option<{}>", self.pointer(function)),
+            Type::Function(function) => format!("Option<{}>", self.callback(function)),
         }
     }
 }
@@ -178,5 +191,6 @@ mod tests {
         }
         let defined = header.rust(Functions::Defined("crate::*"));
         assert!(defined.contains("    const _: unsafe extern \"C\" fn("), "{defined}");
+        assert!(defined.contains("pub type a_done = Option<unsafe extern \"C-unwind\" fn("), "{defined}");
     }
 }

@@ -59,6 +59,8 @@ interface Library extends com.sun.jna.Library {
 
     int relink_stop(Pointer runtime, int timeoutMs);
 
+    int relink_disconnect(Pointer runtime, int timeoutMs);
+
     int relink_report(Pointer runtime, PointerByReference result);
 
     int relink_destroy(Pointer runtime, int timeoutMs);

@@ -6,7 +6,7 @@ public class RelinkException extends RuntimeException {
 
     /** What the library answered: {@code enum relink_answer}. */
     public enum Answer {
-        OK, NOTHING, BUSY, TIMEOUT, REFUSED, STAYS, ARGUMENT, ENDED, THREW, UNKNOWN, WRONG_THREAD, INTERNAL;
+        OK, NOTHING, BUSY, TIMEOUT, REFUSED, STAYS, ARGUMENT, ENDED, THREW, UNKNOWN, WRONG_THREAD, INTERNAL, FORKED;
 
         static Answer of(int number) {
             return number >= 0 && number < values().length ? values()[number] : INTERNAL;

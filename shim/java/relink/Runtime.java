@@ -6,23 +6,35 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.Map;
 import java.util.Queue;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Supplier;
 
-/** A guest: Node on this process's V8. Several run side by side (docs/EMBEDDING.md). */
+/**
+ * A guest: Node on this process's V8. Several run side by side (docs/EMBEDDING.md). It lives until it is closed, also when nothing refers to
+ * it; when the JVM shuts down, it ends before.
+ */
 public final class Runtime implements AutoCloseable {
     /** For callers that name no time: a call ends when it ends, or with Node. */
     private static final int FOREVER_MS = -1;
     private static final int FILE = 0;
     private static final int STRING = 1;
     private static final int PACKAGE = 2;
-    private static final int BUSY = 2;
-    private static final int TIMEOUT = 3;
+    private static final int NOTHING = 1;
+    private static final int STAYS = 5;
     private static final int ENDED = 7;
-    private static final int WRONG_THREAD = 10;
+    /** How long the JVM's shutdown waits for Node, in milliseconds. */
+    private static final int LAST_MS = 150;
+
+    /** Those that were created and not closed: what scripts can call must live as long as they. */
+    private static final Set<Runtime> LIVE = ConcurrentHashMap.newKeySet();
+
+    static {
+        java.lang.Runtime.getRuntime().addShutdownHook(new Thread(Runtime::leave, "relink-shutdown"));
+    }
 
     private final Library library = Library.INSTANCE;
     private volatile Pointer handle;
@@ -40,6 +52,24 @@ public final class Runtime implements AutoCloseable {
         PointerByReference made = new PointerByReference();
         check(library.relink_create(options.read(), made));
         handle = made.getValue();
+        LIVE.add(this);
+    }
+
+    /** The JVM shuts down: Node ends before it lets no thread in any more, and nothing of Java's is called from then on. */
+    private static void leave() {
+        LIVE.forEach(it -> it.library.relink_stop(it.handle, 0));
+        long end = System.nanoTime() + LAST_MS * 1_000_000L;
+        LIVE.forEach(it -> it.disconnect((int) Math.max(0, (end - System.nanoTime()) / 1_000_000)));
+    }
+
+    private void disconnect(int timeoutMs) {
+        library.relink_disconnect(handle, timeoutMs);
+        for (Long number : pending.keySet()) {
+            CompletableFuture<String> future = pending.remove(number);
+            if (future != null) {
+                future.completeExceptionally(new RelinkException(ENDED, "Java ends"));
+            }
+        }
     }
 
     /** The version of librelink.so. */
@@ -122,6 +152,9 @@ public final class Runtime implements AutoCloseable {
 
     private void settled(Pointer context, int answer, String result) {
         CompletableFuture<String> future = pending.remove(Pointer.nativeValue(context));
+        if (future == null) {
+            return;
+        }
         if (answer == 0) {
             future.complete(result);
         } else {
@@ -133,6 +166,9 @@ public final class Runtime implements AutoCloseable {
         long number = Pointer.nativeValue(context);
         CompletableFuture<String> future = pending.remove(number);
         Supplier<String> it = work.remove(number);
+        if (future == null) {
+            return;
+        }
         if (run == 0) {
             future.completeExceptionally(new RelinkException(ENDED, "Node has ended"));
             return;
@@ -197,16 +233,17 @@ public final class Runtime implements AutoCloseable {
     @Override
     public void close() {
         Pointer it = handle;
-        handle = null;
         if (it == null) {
             return;
         }
         int answer = library.relink_destroy(it, 10_000);
-        if (answer == BUSY || answer == TIMEOUT || answer == WRONG_THREAD) {
-            handle = it; // it is still there
+        if (answer == 0 || answer == STAYS || answer == NOTHING) {
+            handle = null;
+            // Nothing of the guest's can call Java any more.
+            LIVE.remove(this);
+            functions.clear();
         }
         check(answer);
-        functions.clear();
     }
 
     static int milliseconds(Duration time) {

@@ -66,9 +66,20 @@ class InternalError(Error):
     """An error of Relink's own code."""
 
 
+class Forked(Error):
+    """This process was forked from the one that Node is in, and has none of its threads (E0211)."""
+
+
 # enum relink_answer
 OK = 0
+NOTHING = 1
+BUSY = 2
+TIMEOUT = 3
+STAYS = 5
+ENDED = 7
 THREW = 8
+WRONG_THREAD = 10
+FORKED = 12
 _KINDS = {
     1: NothingThere,
     2: Busy,
@@ -81,6 +92,7 @@ _KINDS = {
     9: UnknownFunction,
     10: WrongThread,
     11: InternalError,
+    12: Forked,
 }
 
 

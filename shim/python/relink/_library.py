@@ -64,6 +64,10 @@ _FUNCTIONS = {
     "relink_tick": (c_int, [c_void_p, c_ulonglong]),
     "relink_join": (c_int, [c_void_p, c_uint]),
     "relink_stop": (c_int, [c_void_p, c_uint]),
+    "relink_disconnect": (c_int, [c_void_p, c_uint]),
+    "relink_unanswered": (c_ulonglong, []),
+    "relink_resume": (c_int, [c_void_p, c_ulonglong, c_uint, _TEXT_OUT]),
+    "relink_forget": (c_int, [c_void_p, c_ulonglong]),
     "relink_report": (c_int, [c_void_p, _TEXT_OUT]),
     "relink_destroy": (c_int, [c_void_p, c_uint]),
 }

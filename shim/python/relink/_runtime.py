@@ -1,14 +1,17 @@
 """A guest, and what can be called in it."""
 
+import atexit
 import ctypes
+import itertools
 import json
 import os
-import threading
-from concurrent.futures import Future
+import time
+from concurrent.futures import Future, InvalidStateError
 from ctypes import byref, c_void_p, sizeof
 
 from . import _library as lib
-from ._errors import OK, Refused, exception
+from ._errors import ENDED, NOTHING, OK, STAYS, TIMEOUT, Refused, exception
+from ._waiting import interruptible, slices
 
 # For callers that name no time: a call ends when it ends, or with Node.
 _FOREVER_MS = 0xFFFFFFFF
@@ -56,6 +59,34 @@ def probe(guest, *, library=None, **options):
     raise error
 
 
+# Those that were created and not destroyed: what scripts can call must live as long as they.
+_live = {}
+
+
+def _leave():
+    """Python ends: Node ends before it, and nothing of Python's is called any more. All of it takes less than 0.2 s."""
+    process = os.getpid()
+    # Those of a process that was forked are the parent's.
+    live = [runtime for runtime in list(_live.values()) if runtime._process == process]
+    for runtime in live:
+        runtime._library.relink_stop(runtime._handle, 0)
+    deadline = time.monotonic() + 0.15
+    for runtime in live:
+        runtime._disconnect(max(0.0, deadline - time.monotonic()))
+
+
+# Before Py_FinalizeEx() takes the GIL away for good. What a program registers later runs earlier, and still finds Node.
+atexit.register(_leave)
+
+
+def _settle(future, how, it):
+    """Nobody waits any more for a future that was cancelled."""
+    try:
+        getattr(future, how)(it)
+    except InvalidStateError:
+        pass
+
+
 class Script:
     """What a script exports; its functions are attributes."""
 
@@ -76,33 +107,76 @@ class Runtime:
     """A guest: Node on this process's V8. Several run side by side (docs/EMBEDDING.md).
 
     guest: the libnode to bring in. ticked: Node runs on the thread that creates it, while that calls tick(). The other options are
-    those of relink_options, times in seconds. As a context manager it is destroyed at the end.
+    those of relink_options, times in seconds. As a context manager it is destroyed at the end. It lives until it is destroyed, also when
+    nothing refers to it; when Python ends, it ends before. In a forked child every method raises Forked.
     """
 
     def __init__(self, guest, *, library=None, **options):
         self._library = lib.load(library)
-        self._lock = threading.Lock()
+        self._process = os.getpid()
+        self._ticked = bool(options.get("ticked"))
         self._functions = {}
         self._pending = {}
-        self._last = 0
+        self._numbers = itertools.count(1)
+        # What is to be raised further out: a script would swallow KeyboardInterrupt and SystemExit.
+        self._raised = None
         # One C function each for all calls: what ends last must find them there.
         self._done = lib.DONE(self._settled)
         self._posted = lib.CALLBACK(self._run_posted)
         handle = c_void_p()
         lib.check(self._library.relink_create(byref(_options(guest, **options)), byref(handle)))
         self._handle = handle
+        _live[handle.value] = self
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.destroy()
+        # A forked child leaves the block as if there were no Node.
+        if self._process == os.getpid():
+            self.destroy()
+
+    def _wait(self, function, *arguments, timeout):
+        """Waits for a call in slices, so that Python's handlers of signals run meanwhile: the answer, why, and the text."""
+        call, first = 0, True
+        try:
+            for slice_ms in slices(timeout):
+                with interruptible(self._library, self._handle, self._ticked):
+                    if first:
+                        told = lib.text(function, self._handle, *arguments, slice_ms)
+                    else:
+                        told = lib.text(self._library.relink_resume, self._handle, call, slice_ms)
+                self._raise()
+                if told[0] != TIMEOUT:
+                    call = 0
+                    return told
+                if first:
+                    first, call = False, self._library.relink_unanswered()
+            return TIMEOUT, f"no answer within {_milliseconds(timeout)} ms", None
+        finally:
+            if call:
+                self._library.relink_forget(self._handle, call)
+
+    def _raise(self):
+        if self._raised is not None:
+            raised, self._raised = self._raised, None
+            raise raised
+
+    def _repeat(self, function, handle, timeout):
+        """The same for what can be called again until it is done: the answer."""
+        for slice_ms in slices(timeout):
+            with interruptible(self._library, self._handle, self._ticked):
+                answer = function(handle, slice_ms)
+            self._raise()
+            if answer != TIMEOUT:
+                break
+        return answer
 
     # --- scripts
 
     def _run(self, kind, what, name, timeout):
         name = name.encode()
-        answer, why, described = lib.text(self._library.relink_run, self._handle, kind, what, name, _milliseconds(timeout))
+        answer, why, described = self._wait(self._library.relink_run, kind, what, name, timeout=timeout)
         if answer != OK:
             raise exception(answer, why)
         return Script(self, name.decode(), json.loads(described))
@@ -124,7 +198,7 @@ class Runtime:
     def call(self, function, *args, timeout=None):
         """Calls "name.function" of a script, or of the global object, and waits for what it returns or its promise becomes."""
         function, args = function.encode(), json.dumps(args).encode()
-        answer, why, result = lib.text(self._library.relink_call, self._handle, function, args, _milliseconds(timeout))
+        answer, why, result = self._wait(self._library.relink_call, function, args, timeout=timeout)
         if answer != OK:
             raise exception(answer, why)
         return json.loads(result)
@@ -144,10 +218,9 @@ class Runtime:
         return future
 
     def _pend(self, future):
-        with self._lock:
-            self._last += 1
-            self._pending[self._last] = future
-            return future, self._last
+        number = next(self._numbers)
+        self._pending[number] = future
+        return future, number
 
     def _unless(self, answer, number):
         if answer != OK:
@@ -155,21 +228,26 @@ class Runtime:
             lib.check(answer)
 
     def _settled(self, number, answer, result):
-        future = self._pending.pop(number)
+        future = self._pending.pop(number, None)
+        if future is None:
+            return
         text = result.decode()
         if answer == OK:
-            future.set_result(json.loads(text))
+            _settle(future, "set_result", json.loads(text))
         else:
-            future.set_exception(exception(answer, text))
+            _settle(future, "set_exception", exception(answer, text))
 
     def _run_posted(self, number, run):
-        future = self._pending.pop(number)
+        future = self._pending.pop(number, None)
+        if future is None:
+            return
         if not run:
-            return future.set_exception(exception(7, "Node has ended"))
+            return _settle(future, "set_exception", exception(ENDED, "Node has ended"))
         try:
-            future.set_result(future.function())
+            result = future.function()
         except BaseException as error:  # whoever waits for it gets it
-            future.set_exception(error)
+            return _settle(future, "set_exception", error)
+        _settle(future, "set_result", result)
 
     # --- functions for scripts
 
@@ -181,8 +259,10 @@ class Runtime:
         def called(_, args, reply):
             try:
                 answer, result = 0, json.dumps(function(*json.loads(args)))
-            except Exception as error:  # thrown in the script instead
+            except BaseException as error:  # thrown in the script instead
                 answer, result = 1, f"{type(error).__name__}: {error}"
+                if self._ticked and not isinstance(error, Exception):
+                    self._raised = error
             self._library.relink_reply_set(reply, result.encode())
             return answer
 
@@ -200,8 +280,10 @@ class Runtime:
 
     def tick(self, budget=0.001):
         """Does what is due in a ticked guest: False when Node has ended."""
-        answer = self._library.relink_tick(self._handle, max(0, round(budget * 1e6)))
-        if answer == 7:
+        with interruptible(self._library, self._handle, self._ticked):
+            answer = self._library.relink_tick(self._handle, max(0, round(budget * 1e6)))
+        self._raise()
+        if answer == ENDED:
             return False
         lib.check(answer)
         return True
@@ -215,21 +297,28 @@ class Runtime:
 
     def join(self, timeout=None):
         """Waits until Node has ended by itself."""
-        lib.check(self._library.relink_join(self._handle, _milliseconds(timeout)))
+        lib.check(self._repeat(self._library.relink_join, self._handle, timeout))
 
     def stop(self, timeout=10.0):
         """Ends Node, whatever it is doing."""
-        lib.check(self._library.relink_stop(self._handle, _milliseconds(timeout)))
+        lib.check(self._repeat(self._library.relink_stop, self._handle, timeout))
+
+    def _disconnect(self, timeout):
+        """Ends Node, and sees to it that nothing of Python's is called any more."""
+        self._library.relink_disconnect(self._handle, _milliseconds(timeout))
+        while self._pending:
+            _, future = self._pending.popitem()
+            _settle(future, "set_exception", exception(ENDED, "Python ends"))
 
     def destroy(self, timeout=10.0):
         """Takes the guest out of the process; nothing if it is out already."""
-        handle, self._handle = self._handle, c_void_p()
+        handle = self._handle
         if not handle.value:
             return
-        answer = self._library.relink_destroy(handle, _milliseconds(timeout))
-        if answer in (3, 2, 10):
-            # It is still there.
-            self._handle = handle
+        answer = self._repeat(self._library.relink_destroy, handle, timeout)
+        if answer in (OK, STAYS, NOTHING):
+            self._handle = c_void_p()
+            # Nothing of the guest's can call Python any more.
+            _live.pop(handle.value, None)
+            self._functions.clear()
         lib.check(answer)
-        # Nothing of the guest's can call them any more.
-        self._functions.clear()

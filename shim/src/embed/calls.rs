@@ -3,7 +3,7 @@
 use super::watch::Deadline;
 use crate::answer::Answer;
 use relink_loader::runtime::channel::Listener;
-use relink_loader::runtime::threads;
+use relink_loader::runtime::host_calls;
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -47,12 +47,14 @@ pub struct Calls {
     changed: Condvar,
     /// Of the main script, while relink_create() runs it.
     deadline: Option<Arc<Deadline>>,
+    /// The number of the runtime's life.
+    runtime: usize,
 }
 
 impl Calls {
     /// Those of a new guest.
-    pub fn new(deadline: Option<Arc<Deadline>>) -> Self {
-        Self { deadline, ..Self::default() }
+    pub fn new(runtime: usize, deadline: Option<Arc<Deadline>>) -> Self {
+        Self { deadline, runtime, ..Self::default() }
     }
 
     /// It has, up to its first wait.
@@ -87,6 +89,13 @@ impl Calls {
         self.state().calls.remove(&id);
     }
 
+    /// The same, if it is one that is waited for.
+    pub fn forget_waiting(&self, id: u64) {
+        if self.knows(id) {
+            self.forget(id);
+        }
+    }
+
     /// Takes the answer, if it is there.
     pub fn take(&self, id: u64) -> Outcome {
         Self::take_from(&mut self.state(), id)
@@ -104,7 +113,12 @@ impl Calls {
         }
     }
 
-    /// Waits for the answer. A call that is late is forgotten.
+    /// Whether there is a call of this number that somebody waits for.
+    pub fn knows(&self, id: u64) -> bool {
+        !matches!(self.state().calls.get(&id), None | Some(Call::Told(_)))
+    }
+
+    /// Waits for the answer. A call that is late can be waited for again.
     pub fn wait(&self, id: u64, deadline: Instant) -> Outcome {
         let mut state = self.state();
         loop {
@@ -114,10 +128,7 @@ impl Calls {
                 (Outcome::Late, Some(left)) => {
                     state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
                 }
-                (outcome, _) => {
-                    state.calls.remove(&id);
-                    return outcome;
-                }
+                (outcome, _) => return outcome,
             }
         }
     }
@@ -161,7 +172,7 @@ impl Calls {
         }
         self.changed.notify_all();
         for done in told {
-            threads::as_host(|| done(Answer::Ended, "null"));
+            let _called = host_calls::call(self.runtime, || done(Answer::Ended, "null"));
         }
     }
 }
@@ -193,7 +204,9 @@ impl Listener for Calls {
             }
         };
         match done {
-            Some(done) => threads::as_host(|| done(answer, text)),
+            Some(done) => {
+                let _called = host_calls::call(self.runtime, || done(answer, text));
+            }
             None => self.changed.notify_all(),
         }
     }

@@ -6,6 +6,8 @@
 mod calls;
 mod options;
 mod runtime;
+mod thread_end;
+mod unanswered;
 mod watch;
 
 pub use calls::HostFunction;
@@ -288,6 +290,45 @@ pub extern "C" fn relink_join(runtime: Handle, timeout_ms: c_uint) -> c_int {
 #[no_mangle]
 pub extern "C" fn relink_stop(runtime: Handle, timeout_ms: c_uint) -> c_int {
     answer(|| find(runtime)?.stop(timeout_ms))
+}
+
+/// Ends Node, and has nothing of the host's called any more.
+#[no_mangle]
+pub extern "C" fn relink_disconnect(runtime: Handle, timeout_ms: c_uint) -> c_int {
+    answer(|| find(runtime)?.disconnect(timeout_ms))
+}
+
+/// The call of this thread that was answered TIMEOUT just now.
+#[no_mangle]
+pub extern "C" fn relink_unanswered() -> c_ulonglong {
+    unanswered::take_last()
+}
+
+/// Waits again for a call.
+///
+/// # Safety
+/// As the header says.
+#[no_mangle]
+pub unsafe extern "C" fn relink_resume(
+    runtime: Handle,
+    call: c_ulonglong,
+    timeout_ms: c_uint,
+    result: *mut *mut c_char,
+) -> c_int {
+    answer(|| {
+        let done = find(runtime)?.resume(call, timeout_ms)?;
+        // SAFETY: promised by the caller.
+        unsafe { told(done, result) }
+    })
+}
+
+/// Nobody waits for a call any more.
+#[no_mangle]
+pub extern "C" fn relink_forget(runtime: Handle, call: c_ulonglong) -> c_int {
+    answer(|| {
+        find(runtime)?.calls.forget_waiting(call);
+        Ok(())
+    })
 }
 
 /// The report so far.

@@ -6,15 +6,16 @@
 use super::calls::{Calls, Done, HostFunction, Outcome};
 use super::options::Wanted;
 use super::watch::{Deadline, Watched};
+use super::{thread_end, unanswered};
 use crate::answer::{Answer, No};
-use crate::{bridge, fail, new_report, spawn};
+use crate::{bridge, fail, new_report, process, spawn};
 use relink_abi::error::Error;
 use relink_loader::log::{self, Level};
 use relink_loader::pipeline::{self, lock, Share, SharedReport, Ticked};
 use relink_loader::runtime::channel::Channel;
 use relink_loader::runtime::instance::{Instance, Sent};
 use relink_loader::runtime::lifecycle::Life;
-use relink_loader::runtime::{guards, stacks, threads, withheld};
+use relink_loader::runtime::{guards, host_calls, stacks, threads, withheld};
 use std::ffi::{CStr, CString};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -67,6 +68,10 @@ fn deadline(timeout_ms: u32) -> Instant {
 impl Runtime {
     /// Brings Node in.
     pub fn create(wanted: Wanted, id: usize) -> Result<Self, No> {
+        /// Other threads may be loading libraries meanwhile.
+        const AT_LEAST: Duration = Duration::from_secs(1);
+        process::outside_the_loader(wanted.config.wait.max(AT_LEAST))?;
+        process::claim()?;
         guards::all();
         if wanted.ticked && threads::was_made_for_the_guest() {
             let why =
@@ -85,8 +90,10 @@ impl Runtime {
             }
         };
         let created = Self::bring_in(wanted, id, life, deadline.clone());
-        if created.is_err() {
-            deadline.iter().for_each(Deadline::forget);
+        match &created {
+            Ok(runtime) if runtime.ticked => thread_end::notice(id),
+            Ok(_) => {}
+            Err(_) => deadline.iter().for_each(Deadline::forget),
         }
         created
     }
@@ -97,7 +104,7 @@ impl Runtime {
         life: Arc<Life>,
         deadline: Option<Arc<Deadline>>,
     ) -> Result<Self, No> {
-        let calls = Arc::new(Calls::new(deadline.clone()));
+        let calls = Arc::new(Calls::new(life.number(), deadline.clone()));
         let report = new_report();
         let listener = Arc::clone(&calls);
         let channel = Arc::new(Channel::new(listener, BOOTSTRAP, &wanted.settings, wanted.stay));
@@ -130,6 +137,25 @@ impl Runtime {
             return Ok(());
         }
         Err(Answer::WrongThread.because("this thread has not entered the isolate that the guest is in"))
+    }
+
+    /// The thread that ticked it has ended.
+    fn lost_its_thread(&self) -> bool {
+        self.ticked && self.thread.load(Ordering::Relaxed) == 0
+    }
+
+    /// The calling thread, which ticks it, ends: so does the runtime, which no other can tick. What is in an isolate of the host's stays as
+    /// it is, for that may be gone.
+    pub fn thread_ends(&self) {
+        let is_own = self.life.instance().is_some_and(|instance| !instance.is_shared());
+        let Ok(mut session) = self.outside() else { return };
+        if !is_own || !self.is_here() {
+            return;
+        }
+        self.interrupt("the thread that ticked it has ended");
+        // The outcome is in the report.
+        let _ended = self.end(&mut session);
+        self.thread.store(0, Ordering::Relaxed);
     }
 
     /// Whether the calling thread is the guest's.
@@ -173,6 +199,9 @@ impl Runtime {
 
     /// Does what is due.
     pub fn tick(&self, budget_us: u64) -> Result<(), No> {
+        if self.lost_its_thread() {
+            return Err(ended());
+        }
         if !self.ticked || !self.is_here() {
             return Err(Answer::WrongThread.because("a guest is ticked by the thread that created it so"));
         }
@@ -207,8 +236,8 @@ impl Runtime {
     /// Calls a function, or with an empty name has a script loaded, and waits for the answer.
     pub fn call(&self, function: &CStr, text: &CStr, timeout_ms: u32) -> Result<(Answer, String), No> {
         self.can_be_entered()?;
+        unanswered::drop_last();
         let id = self.calls.waiting();
-        let until = deadline(timeout_ms);
         let at_once = self.is_here();
         let instance = self.instance()?;
         let sent = if at_once {
@@ -216,17 +245,38 @@ impl Runtime {
         } else {
             instance.send(id, function, text)
         };
-        let outcome = match sent {
-            Sent::Taken if at_once => self.wait_here(id, until)?,
-            Sent::Taken => self.calls.wait(id, until),
-            Sent::NobodyListens | Sent::OtherThread => Outcome::Ended,
-        };
-        self.calls.forget(id);
+        if sent != Sent::Taken {
+            self.calls.forget(id);
+            return Err(ended());
+        }
+        let outcome = self.await_answer(id, timeout_ms);
+        if matches!(&outcome, Err(no) if no.answer == Answer::Timeout) {
+            unanswered::leave(self.id, id);
+        }
+        outcome
+    }
+
+    /// Waits for a call's answer. One that is late can be waited for again.
+    fn await_answer(&self, id: u64, timeout_ms: u32) -> Result<(Answer, String), No> {
+        let until = deadline(timeout_ms);
+        let outcome = if self.is_here() { self.wait_here(id, until)? } else { self.calls.wait(id, until) };
         match outcome {
             Outcome::Answered(answer, text) => Ok((answer, text)),
-            Outcome::Ended => Err(ended()),
+            Outcome::Ended => {
+                self.calls.forget(id);
+                Err(ended())
+            }
             Outcome::Late => Err(Answer::Timeout.because(format!("no answer within {timeout_ms} ms"))),
         }
+    }
+
+    /// Waits again for a call that was late.
+    pub fn resume(&self, id: u64, timeout_ms: u32) -> Result<(Answer, String), No> {
+        self.can_be_entered()?;
+        if !self.calls.knows(id) {
+            return Err(Answer::Nothing.because("no call of this number is waited for"));
+        }
+        self.await_answer(id, timeout_ms)
     }
 
     /// On the guest's own thread the answer is there, or comes while that is ticked.
@@ -305,6 +355,20 @@ impl Runtime {
         self.life.stop("stopped", 1, why);
     }
 
+    /// Ends Node, and sees to it that nothing of the host's is called any more, whatever becomes of Node.
+    pub fn disconnect(&self, timeout_ms: u32) -> Result<(), No> {
+        let until = deadline(timeout_ms);
+        let stopped = self.stop(timeout_ms);
+        let all_are_back = host_calls::close(self.life.number(), until);
+        stopped?;
+        let why = "a function of the host's has not returned: its thread will not come back into the guest";
+        if all_are_back {
+            Ok(())
+        } else {
+            Err(Answer::Timeout.because(why))
+        }
+    }
+
     fn await_end(&self, timeout_ms: u32, meanwhile: impl Fn()) -> Result<(), No> {
         let until = deadline(timeout_ms);
         while !self.has_ended() {
@@ -319,7 +383,7 @@ impl Runtime {
 
     /// Ends Node and takes the guest out of the process. After OK and STAYS nothing is left to be asked for.
     pub fn destroy(&self, timeout_ms: u32) -> Result<(), No> {
-        if self.ticked && !self.is_here() {
+        if self.ticked && !self.is_here() && !self.lost_its_thread() {
             return Err(
                 Answer::WrongThread.because("a ticked guest is destroyed by the thread that ticks it")
             );
@@ -333,6 +397,12 @@ impl Runtime {
             Session::Ticked(_) => None,
         };
         self.deadline.iter().for_each(Deadline::forget);
+        if process::holds_the_loaders_lock() {
+            // A thread that unloads would wait for it, and this one for that thread.
+            share.into_iter().for_each(Share::keep);
+            let error = Error::InLoader { who: "the calling thread" };
+            return Err(Answer::Stays.because(error.line()));
+        }
         take_out(share)
     }
 }

@@ -14,7 +14,7 @@ mod life;
 mod scripts;
 mod settings;
 
-use crate::{bridge, new_report};
+use crate::{bridge, new_report, process};
 use abi::{Api, Ask, LoaderInfo, Object, PluginFunctions, Table, Text, This, Versions};
 use error::PluginError;
 use frame::FrameHook;
@@ -155,6 +155,7 @@ fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The plugin's state, unless it is in use further out on the stack of this thread.
 fn loaded() -> Result<MutexGuard<'static, Option<Loaded>>, PluginError> {
+    process::not_forked()?;
     match LOADED.try_lock() {
         Ok(loaded) => Ok(loaded),
         Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),

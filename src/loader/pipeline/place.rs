@@ -16,7 +16,7 @@ use crate::runtime::bridge::{self, Bridge, Platform};
 use crate::runtime::host_slots::HostSlots;
 use crate::runtime::instance::Instance;
 use crate::runtime::lifecycle::Life;
-use crate::runtime::{float, lifecycle, platform, remains, signals};
+use crate::runtime::{float, host_calls, lifecycle, platform, remains, signals};
 use relink_abi::adapters;
 use relink_abi::catalogue::PLATFORM_CELL;
 use relink_abi::error::Error;
@@ -329,6 +329,7 @@ impl Share {
             unsafe { remains::leave_thread() };
         }
         bridge::forget_events(self.life.number());
+        host_calls::forget(self.life.number());
         let mut place = place();
         let Some(there) = place.as_mut() else { return closed };
         there.users -= 1;

@@ -15,7 +15,7 @@ use super::raw::header::{
 };
 use super::raw::kept_for_ever;
 use super::shared::SharedIsolate;
-use super::{float, stacks, threads, withheld};
+use super::{float, host_calls, stacks, threads, withheld};
 use crate::log::{self, Level};
 use relink_abi::error::Error;
 use relink_elf::address::RunAddr;
@@ -287,6 +287,7 @@ unsafe extern "C" fn on_event(kind: c_int, value: i64, message: *const c_char) {
     let message = unsafe { text(message) };
     if kind == RELINK_EVENT_HOST_LEAVING {
         lifecycle::host_leaves();
+        host_calls::see_off();
     }
     if kind == RELINK_EVENT_ISOLATE_ADDED {
         threads::has_an_isolate();

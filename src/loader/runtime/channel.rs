@@ -5,7 +5,7 @@
 //! it gives; `give` is the bridge's own function and is called once, with the pointer that came with it.
 
 use super::raw::header::{relink_bridge_channel, RELINK_CHANNEL_STAY};
-use super::threads;
+use super::{host_calls, threads};
 use std::ffi::{c_char, c_void, CStr, CString};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
@@ -130,7 +130,9 @@ unsafe extern "C" fn host(
         // SAFETY: the bridge's texts; the name ends with a NUL.
         let (name, text) = unsafe { (CStr::from_ptr(name).to_string_lossy(), text(at, length)) };
         // SAFETY: the channel lives while the guest can call.
-        threads::as_host(|| unsafe { listener(context) }.host(&name, &text))
+        let call = || unsafe { listener(context) }.host(&name, &text);
+        host_calls::call(threads::owner(), call)
+            .unwrap_or_else(|| Err("the host calls nobody back any more".into()))
     }));
     let (status, said) = match called.unwrap_or_else(|_| Err("an error of Relink's own code".into())) {
         Ok(text) => (0, text),

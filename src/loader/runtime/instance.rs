@@ -13,10 +13,11 @@ use super::raw::header::{
     Functions, RELINK_BRIDGE_E_NOT_RUNNING, RELINK_BRIDGE_E_SHARED, RELINK_BRIDGE_E_THREAD,
 };
 use super::raw::{no_result, options, outcome, times};
-use super::threads;
+use super::{host_calls, lifecycle, threads};
 use crate::outcome::Outcome;
 use relink_abi::error::Error;
 use std::ffi::{c_int, c_void, CStr};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 /// How a message for the guest fared.
@@ -48,6 +49,14 @@ pub struct Instance {
     number: usize,
     /// Whether it was not closed. Held for reading by what any thread may do.
     open: RwLock<bool>,
+    /// The thread that ticks it; 0: none.
+    ticker: AtomicI32,
+    /// How often that thread is in it.
+    entered: AtomicUsize,
+    /// That thread may not enter it any more.
+    locked_out: AtomicBool,
+    /// It is in an isolate of the host's.
+    shared: AtomicBool,
 }
 // SAFETY: the bridge says of each function which thread may call it, and answers others with an error.
 unsafe impl Send for Instance {}
@@ -60,7 +69,46 @@ impl Instance {
     /// # Safety
     /// `raw` was opened by this bridge and is nobody else's; the guest stays loaded until it is closed.
     pub(super) unsafe fn new(bridge: &'static Bridge, raw: Raw, number: usize) -> Self {
-        Self { bridge, raw, number, open: RwLock::new(true) }
+        Self {
+            bridge,
+            raw,
+            number,
+            open: RwLock::new(true),
+            ticker: AtomicI32::new(0),
+            entered: AtomicUsize::new(0),
+            locked_out: AtomicBool::new(false),
+            shared: AtomicBool::new(false),
+        }
+    }
+
+    /// The number of the thread that ticks it; 0: it has one of its own.
+    pub(super) fn ticker(&self) -> i32 {
+        self.ticker.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is in an isolate of the host's.
+    pub fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::Relaxed)
+    }
+
+    /// Keeps the thread that ticks it out from now on. `false`: it is in there.
+    pub(super) fn lock_out(&self) -> bool {
+        self.locked_out.store(true, Ordering::SeqCst);
+        self.entered.load(Ordering::SeqCst) == 0
+    }
+
+    /// For the thread that ticks it. `None`: it is locked out.
+    fn entering<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        struct Within<'c>(&'c AtomicUsize);
+        impl Drop for Within<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        let further_in = self.entered.fetch_add(1, Ordering::SeqCst) > 0;
+        let _within = Within(&self.entered);
+        let may = further_in || !self.locked_out.load(Ordering::SeqCst);
+        may.then(|| self.as_guest(work))
     }
 
     fn bridge(&self) -> &'static Functions {
@@ -91,6 +139,8 @@ impl Instance {
         event_loop: &EventLoop,
     ) -> Result<(), Error> {
         self.check_open()?;
+        self.shared.store(start.shared.is_some(), Ordering::Relaxed);
+        self.ticker.store(lifecycle::own_thread(), Ordering::Relaxed);
         let options = options(start, Some(channel), Some(event_loop));
         // SAFETY: promised by the caller; the options themselves are copied.
         match self.as_guest(|| unsafe { (self.bridge().begin)(self.raw, &raw const options) }) {
@@ -103,7 +153,8 @@ impl Instance {
     pub fn tick(&self, budget_us: u64) -> Result<bool, Error> {
         self.check_open()?;
         // SAFETY: see the file's head; what is wrong in state or thread is answered.
-        match self.as_guest(|| unsafe { (self.bridge().tick)(self.raw, budget_us) }) {
+        let ticked = self.entering(|| unsafe { (self.bridge().tick)(self.raw, budget_us) });
+        match ticked.unwrap_or(RELINK_BRIDGE_E_NOT_RUNNING) {
             0 => Ok(true),
             RELINK_BRIDGE_E_NOT_RUNNING => Ok(false),
             code => Err(refusal(code)),
@@ -115,7 +166,8 @@ impl Instance {
         self.check_open()?;
         let mut result = no_result();
         // SAFETY: as above, and the result is written before it returns.
-        match self.as_guest(|| unsafe { (self.bridge().end)(self.raw, &raw mut result) }) {
+        let ended = self.entering(|| unsafe { (self.bridge().end)(self.raw, &raw mut result) });
+        match ended.unwrap_or(RELINK_BRIDGE_E_NOT_RUNNING) {
             0 => Ok((outcome(&result), times(&result))),
             code => Err(refusal(code)),
         }
@@ -182,11 +234,10 @@ impl Instance {
     pub fn call(&self, id: u64, name: &CStr, text: &CStr) -> Sent {
         // SAFETY: as above.
         let call = || Sent::of(unsafe { (self.bridge().call)(self.raw, id, name.as_ptr(), text.as_ptr()) });
-        if self.is_open() {
-            self.as_guest(call)
-        } else {
-            Sent::NobodyListens
+        if !self.is_open() {
+            return Sent::NobodyListens;
         }
+        host_calls::back(|| self.entering(call)).unwrap_or(Sent::NobodyListens)
     }
 
     /// Has the work done on its loop. Any thread.
@@ -196,7 +247,7 @@ impl Instance {
         unsafe extern "C" fn run(work: *mut c_void, run: c_int) {
             // SAFETY: promised by the caller.
             let work = unsafe { Box::from_raw(work.cast::<Work>()) };
-            threads::as_host(|| work(run != 0));
+            let _called = host_calls::call(threads::owner(), || work(run != 0));
         }
         let work = Box::into_raw(Box::new(work));
         // SAFETY: as above; the box lives until it is given back.
@@ -213,6 +264,12 @@ impl Instance {
     pub fn stop(&self) {
         // SAFETY: as above.
         self.while_open(|| unsafe { (self.bridge().stop)(self.raw) });
+    }
+
+    /// The thread that runs it never comes back, and nobody waits for it.
+    pub(super) fn leave_behind(&self) {
+        // SAFETY: as above; any thread may call it.
+        self.while_open(|| unsafe { (self.bridge().leave_behind)(self.raw) });
     }
 
     /// The calling thread, one of its own or of all, never returns.

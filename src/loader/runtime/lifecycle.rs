@@ -291,6 +291,45 @@ pub fn end_those_here() {
     }
 }
 
+/// Whether one runs that the calling thread neither runs nor ticks.
+pub(super) fn some_run_elsewhere() -> bool {
+    let own = own_thread();
+    let is_here = |life: &Life| {
+        let ticker = life.instance().map_or(0, Instance::ticker);
+        life.thread.load(Ordering::Relaxed) == own || ticker == own
+    };
+    process().lives.iter().any(|life| !is_here(life))
+}
+
+/// Asks all that run to end.
+pub(super) fn stop_all() {
+    lives().iter().filter_map(|life| life.instance()).for_each(Instance::stop);
+}
+
+/// The thread that runs this one is in a function of the host's and will not come back into the guest: nobody waits for it.
+pub(super) fn leave_behind(number: usize) {
+    let Some(life) = lives().into_iter().find(|life| life.number == number) else { return };
+    if let Some(instance) = life.instance() {
+        instance.leave_behind();
+    }
+    if life.thread.swap(0, Ordering::Relaxed) != 0 {
+        life.parked.store(true, Ordering::Relaxed);
+    }
+    life.end(outcome("stopped", 1, "it was left behind in a function of the host's, which had not returned"));
+}
+
+/// Leaves those behind that another thread of the host's ticks, where that is not in them at the moment. It cannot enter them again.
+pub(super) fn leave_unticked() {
+    let own = own_thread();
+    for life in lives() {
+        let idle = |it: &Instance| ![0, own].contains(&it.ticker()) && it.lock_out();
+        if life.instance().is_some_and(idle) {
+            life.stop("stopped", 1, "the host left while nobody ticked it");
+            leave_behind(life.number);
+        }
+    }
+}
+
 /// Waits until every end was told and every thread is gone that was made for a runtime, but the calling one, at most `limit`.
 pub fn wait(limit: Duration) -> bool {
     let deadline = Instant::now() + limit;

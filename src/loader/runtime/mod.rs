@@ -9,6 +9,7 @@ pub mod descriptors;
 pub mod event_loop;
 pub mod float;
 pub mod guards;
+pub mod host_calls;
 pub mod host_slots;
 pub mod instance;
 pub mod lifecycle;
