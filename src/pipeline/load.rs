@@ -14,7 +14,8 @@ use crate::patch::{apply, by_page, Applied, Memory};
 use crate::plan::{is_run_time, place, Placement, Plan, StagedImage};
 use crate::process::room;
 use crate::report::log::{self, Level};
-use crate::runtime::{addons, bridge as entered, descriptors, event_loop, guards, remains};
+use crate::runtime::addons::Loaded;
+use crate::runtime::{addons, bridge as entered, descriptors, event_loop, guards, keys, remains};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -185,6 +186,9 @@ impl Images {
                 return Err(self.stay(addons::take(), alive));
             }
         }
+        if let destroying @ 1.. = remains::threads_destroying(LIMIT) {
+            return Err(self.stay(addons::take(), destroying));
+        }
         // SAFETY: promised by the caller.
         unsafe { remains::run_exit_functions() };
         let addons = addons::take();
@@ -202,7 +206,8 @@ impl Images {
                 // SAFETY: its threads are gone, and its finalisers have run.
                 let left_open = unsafe { descriptors::close_left() };
                 log::tell(Level::Debug, &format!("descriptors that the guest left open: {left_open}"));
-                addons.into_iter().for_each(Staged::discard);
+                keys::delete_all();
+                addons.into_iter().for_each(Loaded::discard);
                 addons::forget();
                 // First: its handlers lie in what is unloaded next.
                 guards::forget_guest();
@@ -214,8 +219,8 @@ impl Images {
     }
 
     /// So many threads of the guest are alive, and everything stays.
-    fn stay(self, addons: Vec<Staged>, threads: usize) -> usize {
-        addons.into_iter().for_each(Staged::keep);
+    fn stay(self, addons: Vec<Loaded>, threads: usize) -> usize {
+        addons.into_iter().for_each(Loaded::keep);
         self.keep();
         threads
     }

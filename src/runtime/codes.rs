@@ -21,6 +21,9 @@ pub(super) const LOST: c_int = -101;
 /// `RELINK_BRIDGE_E_SHARED`.
 pub(super) const SHARED: c_int = -17;
 
+/// `RELINK_BRIDGE_E_LEFT`.
+pub(super) const LEFT: c_int = -19;
+
 /// The meaning of the codes of `enum relink_bridge_error`.
 pub(super) fn refusal(code: c_int) -> Error {
     if code == SHARED {

@@ -6,14 +6,15 @@
 
 use super::bridge::{Bridge, Raw, RunTimes, Start};
 use super::channel::Channel;
-use super::codes::{refusal, NOT_RUNNING, OTHER_THREAD, SHARED};
+use super::codes::{refusal, LOST, NOT_RUNNING, OTHER_THREAD, SHARED};
 use super::event_loop::EventLoop;
 use super::raw::{outcome, times, Options, RunResult};
 use super::threads;
 use crate::error::Error;
 use crate::report::Outcome;
 use std::ffi::{c_int, c_void, CStr};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// How a message for the guest fared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +43,25 @@ pub struct Instance {
     bridge: &'static Bridge,
     raw: Raw,
     number: usize,
-    /// Whether it was not closed. Held for reading by what any thread may do.
-    open: RwLock<bool>,
+    open: Mutex<Open>,
+    changed: Condvar,
+}
+
+/// Whether it was not closed, and how many threads are in the bridge with it.
+#[derive(Debug)]
+struct Open {
+    is_open: bool,
+    inside: usize,
+}
+
+/// A thread is in the bridge while this lives.
+struct Inside<'i>(&'i Instance);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.open().inside -= 1;
+        self.0.changed.notify_all();
+    }
 }
 // SAFETY: the bridge says of each function which thread may call it, and answers others with an error.
 unsafe impl Send for Instance {}
@@ -53,7 +71,12 @@ unsafe impl Sync for Instance {}
 impl Instance {
     /// What the bridge has opened.
     pub(super) fn new(bridge: &'static Bridge, raw: Raw, number: usize) -> Self {
-        Self { bridge, raw, number, open: RwLock::new(true) }
+        let open = Mutex::new(Open { is_open: true, inside: 0 });
+        Self { bridge, raw, number, open, changed: Condvar::new() }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs Node on the calling thread until it ends.
@@ -99,9 +122,19 @@ impl Instance {
     /// # Errors
     /// Something of it can never end, or the host's isolate refers to the guest's code: the guest must stay loaded.
     pub fn close(&self) -> Result<(), Error> {
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        /// A message is handed over in less; who takes longer never comes back.
+        const LIMIT: Duration = Duration::from_secs(10);
+        let mut open = self.open();
+        open.is_open = false;
+        let wait = self.changed.wait_timeout_while(open, LIMIT, |open| open.inside > 0);
+        open = wait.unwrap_or_else(PoisonError::into_inner).0;
+        let inside = open.inside;
+        drop(open);
+        if inside > 0 {
+            return Err(refusal(LOST));
+        }
         let code = self.as_guest(|| (self.bridge.close)(self.raw));
-        *open = code != 0 && code != SHARED;
+        self.open().is_open = code != 0 && code != SHARED;
         match code {
             0 => Ok(()),
             code => Err(refusal(code)),
@@ -110,8 +143,17 @@ impl Instance {
 
     /// For what any thread may do at any time.
     fn while_open<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        open.then(work)
+        let inside = {
+            let mut open = self.open();
+            if !open.is_open {
+                return None;
+            }
+            open.inside += 1;
+            Inside(self)
+        };
+        let done = work();
+        drop(inside);
+        Some(done)
     }
 
     fn as_guest<T>(&self, work: impl FnOnce() -> T) -> T {
