@@ -28,6 +28,9 @@ const SOURCES: [&str; 12] = [
     "state.cc",
 ];
 
+/// The one that is compiled with exceptions, for it catches what others throw.
+const WITH_EXCEPTIONS: &str = "protect.cc";
+
 /// Files that the sources include, and the version script; besides, everything in the lines' folders.
 const INCLUDED: [&str; 17] = [
     "../adapters/loan.h",
@@ -79,7 +82,7 @@ const LINK: [&str; 6] = [
 
 fn main() {
     let cpp = Path::new("cpp");
-    for file in SOURCES.iter().chain(&INCLUDED) {
+    for file in SOURCES.iter().chain(&INCLUDED).chain(&[WITH_EXCEPTIONS]) {
         println!("cargo:rerun-if-changed={}", cpp.join(file).display());
     }
     println!("cargo:rerun-if-changed=build.rs");
@@ -92,10 +95,15 @@ fn main() {
     };
     let out = PathBuf::from(out);
     interface(&out.join("relink_h.rs"));
+    let protect = out.join("protect.o");
+    let mut command = compiler();
+    command.args(COMPILE).args(["-fexceptions", "-c"]).arg(cpp.join(WITH_EXCEPTIONS)).arg("-o").arg(&protect);
+    run(&mut command);
     std::thread::scope(|scope| {
         for (line, node) in LINES {
             let output = out.join(format!("bridge-{line}.so"));
-            scope.spawn(move || compile(cpp, line, node, &output));
+            let protect = &protect;
+            scope.spawn(move || compile(cpp, line, node, protect, &output));
         }
     });
 }
@@ -110,16 +118,20 @@ fn interface(to: &Path) {
     }
 }
 
-/// Compiles and links the sources in `cpp` for one line to the shared object `output`.
-fn compile(cpp: &Path, line: &str, node: u32, output: &Path) {
+/// Compiles and links the sources in `cpp`, and an object file, for one line to the shared object `output`.
+fn compile(cpp: &Path, line: &str, node: u32, object: &Path, output: &Path) {
     let (major, minor) = line.split_once('.').unwrap_or((line, "0"));
     let mut command = compiler();
     command.args(COMPILE).args(LINK);
     command.arg(format!("-DRELINK_V8={major}{minor:0>2}")).arg(format!("-DRELINK_NODE={node}"));
     command.arg("-I").arg(cpp.join("lines").join(line));
     command.arg(format!("-Wl,--version-script={}", cpp.join("bridge.map").display()));
-    command.args(SOURCES.map(|source| cpp.join(source)));
-    command.arg("-o").arg(output);
+    command.args(SOURCES.map(|source| cpp.join(source))).arg(object);
+    run(command.arg("-o").arg(output));
+}
+
+/// Runs the compiler.
+fn run(command: &mut Command) {
     match command.status() {
         Ok(status) if status.success() => {}
         Ok(status) => {

@@ -46,7 +46,9 @@ enum relink_bridge_error {
   RELINK_BRIDGE_E_THREAD = -14,      /* another thread began it */
   RELINK_BRIDGE_E_UNIT = -15,        /* the adapter unit refused, or has more hooks than there is room for */
   RELINK_BRIDGE_E_ISOLATE = -16,     /* the calling thread has not entered the host's isolate that the guest is in */
-  RELINK_BRIDGE_E_SHARED = -17       /* the host's isolate still refers to the guest's code, which must stay loaded */
+  RELINK_BRIDGE_E_SHARED = -17,      /* the host's isolate still refers to the guest's code, which must stay loaded */
+  RELINK_BRIDGE_E_THROWN = -18,      /* relink_bridge_protect: the function threw an exception */
+  RELINK_BRIDGE_E_LEFT = -19         /* relink_bridge_protect: the function was left by relink_bridge_leave() */
 };
 
 /* Levels of `log`. */
@@ -259,6 +261,17 @@ RELINK_BRIDGE_API void relink_bridge_leave_behind(relink_bridge_runtime *runtime
    returns from the bridge's function by which the host entered it; that and every later one answers NOT_RUNNING. Returns on other
    threads. */
 RELINK_BRIDGE_API void relink_bridge_escape(void);
+
+/* Calls function(context), which may be an initialiser of the guest's or of an add-on's. 0; THROWN, and `what` says what it threw; LEFT.
+   It may be called before the bridge's own initialisers, once the bridge is bound. Calls may be nested. */
+RELINK_BRIDGE_API int relink_bridge_protect(void (*function)(void *context), void *context, char *what, size_t size);
+
+/* Has the innermost relink_bridge_protect() of the calling thread return LEFT: the frames in between are never entered again. Returns
+   if there is none. */
+RELINK_BRIDGE_API void relink_bridge_leave(void);
+
+/* 1 if the calling thread is in relink_bridge_protect(). */
+RELINK_BRIDGE_API int relink_bridge_protects(void);
 
 /*
  * Adapters: the loader binds the guest's slots of the named symbol to them. They have the C++ ABI of the function

@@ -90,14 +90,16 @@ fn await_end(timeout_ms: u32, meanwhile: impl Fn(&Life)) -> Result<(), No> {
     const PAUSE: Duration = Duration::from_millis(1);
     let deadline = Instant::now() + Duration::from_millis(u64::from(timeout_ms));
     loop {
-        match &*session() {
+        let life = match &*session() {
             None => return Err(Answer::Nothing.because("there is no guest")),
             Some((thread, life)) if thread.is_finished() || life.is_parked() => return Ok(()),
             Some(_) if Instant::now() >= deadline => {
                 return Err(Answer::Timeout.because("Node still runs"));
             }
-            Some((_, life)) => meanwhile(life),
-        }
+            Some((_, life)) => Arc::clone(life),
+        };
+        // It may call the guest.
+        meanwhile(&life);
         std::thread::sleep(PAUSE);
     }
 }

@@ -304,6 +304,29 @@ pub enum Error {
         rollback: String,
     },
 
+    /// An initialiser of an image did not return.
+    #[error(
+        "an initialiser (constructor) of {image} did not return: {why}; it stays loaded and is not used"
+    )]
+    Initialiser {
+        /// The image.
+        image: String,
+        /// What it did instead.
+        why: String,
+    },
+    /// Another thread brings a guest in, or takes it out.
+    #[error(
+        "{what} on thread {thread} and has not been done with it for {waited_ms} ms; try again when it is"
+    )]
+    Busy {
+        /// What is done.
+        what: &'static str,
+        /// The number of the thread that does it.
+        thread: i32,
+        /// How long was waited, in milliseconds.
+        waited_ms: u64,
+    },
+
     /// The bridge between Node and the host's platform refused.
     #[error("the platform bridge could not be attached (code {code}): {why}")]
     Bridge {
@@ -404,6 +427,8 @@ impl Error {
             Self::RolledBack { .. } => "E0503",
             Self::RollbackFailed { .. } => "E0504",
             Self::NoRoom { .. } => "E0505",
+            Self::Initialiser { .. } => "E0506",
+            Self::Busy { .. } => "E0611",
             Self::Bridge { .. } => "E0601",
             Self::MissingEntry { .. } => "E0602",
             Self::NodeStart(_) => "E0603",

@@ -34,16 +34,25 @@ pub struct Await {
 // SAFETY: the context is never looked behind here; the core's caller expects it back on the guest's thread.
 unsafe impl Send for Await {}
 
-/// A value of the core's, or a function's address.
-struct Kept(Opaque);
+/// A value of the core's that is kept.
+struct Kept(&'static Core, Opaque);
 // SAFETY: the core's values are not bound to a thread.
 unsafe impl Send for Kept {}
+// SAFETY: as above.
+unsafe impl Sync for Kept {}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // SAFETY: kept once, and no longer.
+        unsafe { (self.0.value_type_destroy)(self.1) };
+    }
+}
 
 #[derive(Default)]
 struct State {
     last: u64,
     /// Functions of the core's that scripts hold.
-    functions: HashMap<u64, Kept>,
+    functions: HashMap<u64, Arc<Kept>>,
     /// Functions of scripts that the core holds: the core's address, and the number in loader.js.
     ours: HashMap<usize, u64>,
     /// Promises that the core holds, likewise.
@@ -193,7 +202,7 @@ impl Session {
             return json!(["f", number]);
         }
         let number = Self::number(&mut state);
-        state.functions.insert(number, Kept(copy));
+        state.functions.insert(number, Arc::new(Kept(self.core, copy)));
         drop(state);
         // SAFETY: the function lives, and so does its name.
         let name = unsafe { super::abi::text((self.core.function_name)(function)) };
@@ -202,10 +211,10 @@ impl Session {
 
     /// A function of the core's that a script gives back.
     pub fn host_function(&self, number: u64) -> Result<Owned<'_>, String> {
-        let state = self.state();
-        let kept = state.functions.get(&number).ok_or("a function that no script holds any more")?;
+        let kept = self.state().functions.get(&number).map(Arc::clone);
+        let kept = kept.ok_or("a function that no script holds any more")?;
         // SAFETY: kept, and so alive.
-        let copy = unsafe { (self.core.value_type_copy)(kept.0) };
+        let copy = unsafe { (self.core.value_type_copy)(kept.1) };
         Owned::new(self.core, copy)
     }
 
@@ -220,8 +229,7 @@ impl Session {
             }
             [Json::String(what), it] if what == "drop" => {
                 let kept = self.state().functions.remove(&number(it)?);
-                // SAFETY: kept once, and no longer.
-                kept.into_iter().for_each(|kept| unsafe { (self.core.value_type_destroy)(kept.0) });
+                drop(kept);
                 Json::Null
             }
             _ => return Err("this is not for scripts to call".into()),
@@ -324,10 +332,7 @@ impl Session {
             // SAFETY: as in `settle`.
             unsafe { (self.core.value_type_destroy)(reject(error.get(), wait.context)) };
         }
-        for (_, kept) in functions {
-            // SAFETY: kept once, and no longer.
-            unsafe { (self.core.value_type_destroy)(kept.0) };
-        }
+        drop(functions);
     }
 }
 

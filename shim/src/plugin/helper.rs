@@ -147,7 +147,8 @@ impl Shared {
         if self.said.swap(since, Ordering::Relaxed) != since {
             self.say(&format!("a script has kept a frame for {lasted} ms (\"hang_ms\"): Node is ended"));
         }
-        if let Some(guest) = self.lock_guest().as_ref() {
+        let guest = self.lock_guest().clone();
+        if let Some(guest) = guest {
             guest.interrupt("a script kept a frame of the game for too long");
         }
     }

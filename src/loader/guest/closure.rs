@@ -46,21 +46,14 @@ pub fn find(guest: &FileOnDisk, folders: &[PathBuf]) -> Result<Closure, Error> {
     Ok(Closure { libraries: libraries.collect(), order: renumbered })
 }
 
-/// The libraries that a file names and that lie where its own `DT_RUNPATH` says, run-time libraries left out: ld.so cannot
-/// follow an `$ORIGIN` in it from a private copy.
-pub fn by_own_path(file: &FileOnDisk) -> Result<Vec<PathBuf>, ElfError> {
-    let Needs { libraries, paths, .. } = Needs::parse(file)?;
-    let found = |name: &String| paths.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
-    Ok(libraries.iter().filter(|name| !is_run_time(name)).filter_map(found).collect())
-}
-
 /// What one file asks for.
-struct Needs {
-    libraries: Vec<String>,
-    /// Folders of `DT_RUNPATH` or `DT_RPATH`.
-    paths: Vec<PathBuf>,
+pub struct Needs {
+    /// Its `DT_NEEDED`, in order.
+    pub libraries: Vec<String>,
+    /// Folders of `DT_RUNPATH` or `DT_RPATH`, with the file's own folder for `$ORIGIN`.
+    pub paths: Vec<PathBuf>,
     /// Whether the library is a V8: the guest was linked to one as a library, and gets the host's instead.
-    is_v8: bool,
+    pub is_v8: bool,
 }
 
 impl Needs {
@@ -68,7 +61,11 @@ impl Needs {
         Self::parse(file).map_err(|source| Error::GuestImage { path: file.path.clone(), source })
     }
 
-    fn parse(file: &FileOnDisk) -> Result<Self, ElfError> {
+    /// Reads the dynamic section of a file.
+    ///
+    /// # Errors
+    /// It is no ELF object of this machine's, or a malformed one.
+    pub fn parse(file: &FileOnDisk) -> Result<Self, ElfError> {
         let image = FileImage::parse(&file.bytes, Arch::native())?;
         let dynamic = Dynamic::parse(&image.image)?;
         let origin = file.path.parent().unwrap_or(Path::new("/")).to_string_lossy().into_owned();

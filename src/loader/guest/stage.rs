@@ -297,7 +297,7 @@ impl Drop for Staged {
 pub struct Initialisers(Vec<RunAddr>);
 
 impl Initialisers {
-    /// Runs them. Returns how many.
+    /// Runs them. Returns how many. One that throws or jumps out of this finds nothing here that would have to be dropped.
     ///
     /// # Safety
     /// The image is loaded, every slot of it is bound, and so are those of images it calls. To be called once.
@@ -305,7 +305,7 @@ impl Initialisers {
         let (argc, argv, envp) = arguments();
         for function in &self.0 {
             // SAFETY: an initialiser of the image, with the signature that glibc calls it by; its slots are bound.
-            let function: extern "C" fn(c_int, *const *const i8, *const *const i8) =
+            let function: extern "C-unwind" fn(c_int, *const *const i8, *const *const i8) =
                 unsafe { std::mem::transmute(function.0 as usize) };
             function(argc, argv, envp);
         }

@@ -12,7 +12,8 @@ use crate::patch::{apply, by_page, Applied, Memory};
 use crate::plan::VerifiedPlan;
 use crate::plan::{place, Placement, Plan, StagedImage};
 use crate::process::room;
-use crate::runtime::{addons, bridge as entered, descriptors, event_loop, guards, remains};
+use crate::runtime::addons::Loaded;
+use crate::runtime::{addons, bridge as entered, descriptors, event_loop, guards, keys, remains};
 use relink_abi::error::Error;
 use relink_abi::symbol::is_run_time;
 use relink_elf::address::RunAddr;
@@ -198,6 +199,9 @@ impl Images {
                 return Err(self.stay(addons::take(), alive));
             }
         }
+        if let destroying @ 1.. = remains::threads_destroying(LIMIT) {
+            return Err(self.stay(addons::take(), destroying));
+        }
         // SAFETY: promised by the caller.
         unsafe { remains::run_exit_functions() };
         let addons = addons::take();
@@ -215,6 +219,7 @@ impl Images {
                 // SAFETY: its threads are gone, and its finalisers have run.
                 let left_open = unsafe { descriptors::close_left() };
                 log::tell(Level::Debug, &format!("descriptors that the guest left open: {left_open}"));
+                keys::delete_all();
                 // SAFETY: they were finalised above, and no thread of the guest's is alive.
                 addons.into_iter().for_each(|addon| unsafe { addon.discard() });
                 addons::forget();
@@ -229,8 +234,8 @@ impl Images {
     }
 
     /// So many threads of the guest are alive, and everything stays.
-    fn stay(self, addons: Vec<Staged>, threads: usize) -> usize {
-        addons.into_iter().for_each(Staged::keep);
+    fn stay(self, addons: Vec<Loaded>, threads: usize) -> usize {
+        addons.into_iter().for_each(Loaded::keep);
         self.keep();
         threads
     }

@@ -30,7 +30,7 @@ use crate::process::{LiveModule, Maps, Modules};
 use crate::report::{Report, Witness};
 use crate::runtime::addons::{Known, World};
 use crate::runtime::readiness::Cells;
-use crate::runtime::{addons, guards, unpacked};
+use crate::runtime::{addons, guards, protected, unpacked};
 use pair::Companions;
 pub use pair::Units;
 use relink_abi::adapters::{self, Adapter, When};
@@ -106,10 +106,12 @@ pub fn probe(config: &Config, bridges: Bridges, report: &SharedReport) -> Result
     }
 }
 
+/// `claim` is called when the host's V8 is ready, before anything is changed.
 fn beside_the_host<T>(
     config: &Config,
     bridges: Bridges,
     report: &SharedReport,
+    claim: impl FnOnce() -> Result<(), Error>,
     enter: impl FnOnce(Bound) -> Result<T, Error>,
 ) -> Result<T, Error> {
     if !config.script.as_os_str().is_empty() {
@@ -119,7 +121,10 @@ fn beside_the_host<T>(
     if config.host.is_some() {
         Clock(report).time("wait-for-V8", || wait_for_provider(config.wait, ask.provider, &|| true))?;
     }
-    let wait = |exports: &Exports, provider: &Provider| wait_until_ready(exports, provider, config);
+    let wait = |exports: &Exports, provider: &Provider| {
+        wait_until_ready(exports, provider, config)?;
+        claim()
+    };
     bind(&ask, report, wait, enter)
 }
 
@@ -338,16 +343,32 @@ impl Bound<'_, '_> {
     }
 
     /// Runs the initialisers of all images.
-    fn initialise(&self) {
-        for staged in self.order.iter().filter_map(|image| self.images.get(*image)) {
+    ///
+    /// # Errors
+    /// One did not return.
+    fn initialise(&self) -> Result<(), Error> {
+        let staged = self.order.iter().filter_map(|image| Some((image, self.images.get(*image)?)));
+        // All are taken before the first one runs: nothing that was entered, or is called by such, is ever unloaded.
+        let all: Vec<_> = staged.map(|(image, staged)| (image, staged.initialisers())).collect();
+        for (image, initialisers) in &all {
             // SAFETY: every slot of every image is bound, and each image comes after those that it calls.
-            unsafe { staged.initialise() };
+            let done = unsafe { protected::initialise(initialisers) };
+            done.map_err(|ended| Error::Initialiser {
+                image: format!("the {image}"),
+                why: ended.to_string(),
+            })?;
         }
+        Ok(())
     }
 
     /// The initialisers have run, and nothing else has: the images stay, and the bridge is the next guest's.
     fn leave(self) {
         self.images.leave();
+    }
+
+    /// An initialiser did not return: the images stay, and the next guest gets a bridge of its own.
+    fn keep(self) {
+        self.images.keep();
     }
 
     fn spans(&self) -> impl Iterator<Item = std::ops::Range<RunAddr>> + '_ {
@@ -379,7 +400,7 @@ impl Bound<'_, '_> {
     /// The guest does not export it.
     pub fn enter(&self, symbol: &str) -> Result<RunAddr, Error> {
         let entry = self.function(StagedImage::Guest, symbol)?;
-        self.initialise();
+        self.initialise()?;
         Ok(entry)
     }
 }

@@ -16,7 +16,8 @@ use crate::runtime::bridge::{self, Bridge, Platform};
 use crate::runtime::host_slots::HostSlots;
 use crate::runtime::instance::Instance;
 use crate::runtime::lifecycle::Life;
-use crate::runtime::{float, host_calls, lifecycle, platform, remains, signals};
+use crate::runtime::turn::{NotFree, Taken, Turn};
+use crate::runtime::{float, host_calls, lifecycle, platform, protected, remains, signals};
 use relink_abi::adapters;
 use relink_abi::catalogue::PLATFORM_CELL;
 use relink_abi::error::Error;
@@ -24,14 +25,36 @@ use relink_abi::line::Bridges;
 use relink_elf::address::RunAddr;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The guest that there is. Held while it comes and while it goes.
-static PLACE: Mutex<Option<Place>> = Mutex::new(None);
+/// The guest that there is. A thread has it while that comes, while a runtime joins it or ends, and while it goes; not while the
+/// host's V8 is waited for.
+static PLACE: Turn<Option<Place>> = Turn::new(None);
 
-fn place() -> MutexGuard<'static, Option<Place>> {
-    PLACE.lock().unwrap_or_else(PoisonError::into_inner)
+/// For what ends: a guest is not taken out, or its hook left in, if another thread has not done with it by then.
+const TO_END: Duration = Duration::from_secs(30);
+
+/// For what comes, however short its time for the host's V8 is: far more than it takes to bring a guest in.
+const LEAST: Duration = Duration::from_secs(2);
+
+/// The guest that there is, for the calling thread alone.
+///
+/// # Errors
+/// Another thread has it until `limit` is over, or has lost it; or this one has it, for an initialiser of the guest asks.
+fn place(limit: Duration) -> Result<Taken<Option<Place>>, Error> {
+    let deadline = Instant::now().checked_add(limit).unwrap_or_else(|| Instant::now() + TO_END);
+    let waited_ms = limit.as_millis() as u64;
+    PLACE.take(deadline).map_err(|not_free| match not_free {
+        NotFree::Busy(thread) => {
+            Error::Busy { what: "another runtime is being brought in or taken out", thread, waited_ms }
+        }
+        NotFree::Here => {
+            let (what, thread) = ("a guest is being brought in or taken out", lifecycle::own_thread());
+            Error::Busy { what, thread, waited_ms: 0 }
+        }
+        NotFree::Lost => bridge::taken(),
+    })
 }
 
 /// What is set up once, and so the same for all runtimes of a guest.
@@ -138,33 +161,59 @@ pub(super) fn enter(
     life: &Arc<Life>,
     report: &SharedReport,
 ) -> Result<Share, Error> {
-    let mut place = place();
-    let there = match place.take() {
-        Some(there) => {
-            let fits = there.fits(config);
-            let there = place.insert(there);
-            fits?;
-            there.tell(report);
-            there
-        }
-        None => {
-            let brought = beside_the_host(config, bridges, report, |bound| Place::of(bound, config, report))?;
-            place.insert(brought)
-        }
-    };
-    let joined = there.join(life, config, report);
-    if joined.is_err() && there.users == 0 {
-        if let Some(there) = place.take() {
-            there.come_to_nothing();
+    let limit = config.wait.max(LEAST);
+    let mut there = place(limit)?;
+    if there.is_none() {
+        drop(there);
+        there = bring_in(config, bridges, report)?;
+    }
+    let Some(guest) = there.as_mut() else { return Err(Error::HostEnded) };
+    if guest.users > 0 {
+        guest.fits(config)?;
+        guest.tell(report);
+    }
+    let joined = guest.join(life, config, report);
+    if joined.is_err() && guest.users == 0 {
+        if let Some(guest) = there.take() {
+            guest.come_to_nothing();
         }
     }
     joined.map(|()| Share { life: Arc::clone(life) })
 }
 
+/// Brings a guest in, if no other thread has done so by the time that the host's V8 is ready.
+fn bring_in(config: &Config, bridges: Bridges, report: &SharedReport) -> Result<Taken<Option<Place>>, Error> {
+    let mut claimed = None;
+    let claim = || {
+        let there = place(config.wait.max(LEAST))?;
+        // Goes no further if there is one now; never told.
+        let nobody = if there.is_none() { Ok(()) } else { Err(Error::HostEnded) };
+        claimed = Some(there);
+        nobody
+    };
+    let brought = beside_the_host(config, bridges, report, claim, |bound| Place::of(bound, config, report));
+    match (claimed, brought) {
+        (Some(there), Err(_)) if there.is_some() => Ok(there),
+        (Some(mut there), Ok(guest)) => {
+            *there = Some(guest);
+            Ok(there)
+        }
+        (_, Err(error)) => Err(error),
+        (None, Ok(_)) => Err(Error::Internal("a guest without a place".into())),
+    }
+}
+
 impl Place {
     /// Runs the initialisers of a guest that was bound.
     fn of(bound: Bound, config: &Config, report: &SharedReport) -> Result<Self, Error> {
-        Clock(report).time("initialise", || bound.initialise());
+        let protect = |name: &str| bound.function(StagedImage::Bridge, name);
+        // SAFETY: the functions are looked for in the staged bridge, which was bound just now and is kept once an initialiser has
+        // been called, whatever comes of it.
+        unsafe { protected::know(&protect) }?;
+        if let Err(error) = Clock(report).time("initialise", || bound.initialise()) {
+            bound.keep();
+            return Err(error);
+        }
         let found = Hook::of(&bound).and_then(|hook| {
             // SAFETY: the functions are looked for in the staged bridge, which was bound and initialised just now.
             let bridge = unsafe { Bridge::find(&|name| bound.function(StagedImage::Bridge, name)) }?;
@@ -306,8 +355,9 @@ impl Share {
 
     /// Node has ended, in whatever way.
     pub(super) fn node_has_ended(&self) {
-        if let Some(there) = place().as_mut() {
-            there.one_has_ended();
+        match place(TO_END) {
+            Ok(mut there) => there.iter_mut().for_each(Place::one_has_ended),
+            Err(error) => log::tell(Level::Warn, &format!("the platform hook stays: {}", error.line())),
         }
     }
 
@@ -330,13 +380,14 @@ impl Share {
         }
         bridge::forget_events(self.life.number());
         host_calls::forget(self.life.number());
-        let mut place = place();
+        let mut place = place(TO_END)?;
         let Some(there) = place.as_mut() else { return closed };
         there.users -= 1;
         there.stays |= closed.is_err();
         if there.users > 0 {
             return closed;
         }
+        // Nobody brings another one in before this one is gone.
         let Some(Place { entered, stays, .. }) = place.take() else { return closed };
         if stays {
             entered.keep();
@@ -361,6 +412,8 @@ impl Entered {
         }
         // SAFETY: Node was taken down just now, and the images are loaded still.
         unsafe { remains::leave_thread() };
+        // SAFETY: as above.
+        unsafe { remains::leave_for_good() };
         let (sender, result) = mpsc::channel();
         let thread = std::thread::Builder::new().name("relink-unload".into()).stack_size(UNLOADING_STACK);
         let spawned = signals::blocked(|| {

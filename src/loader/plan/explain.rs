@@ -28,7 +28,8 @@ impl std::fmt::Display for StagedImage {
             Self::Library(number) => write!(f, "library{number}"),
             Self::Bridge => f.write_str("bridge"),
             Self::Unit => f.write_str("adapter unit"),
-            Self::AddOn => f.write_str("add-on"),
+            Self::AddOn(0) => f.write_str("add-on"),
+            Self::AddOn(number) => write!(f, "add-on's library{number}"),
         }
     }
 }

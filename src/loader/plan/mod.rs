@@ -31,8 +31,8 @@ pub enum StagedImage {
     Bridge,
     /// Adapters between the guest's V8 and another one of the host's.
     Unit,
-    /// A native add-on of the guest's.
-    AddOn,
+    /// A native add-on of the guest's (0), or the library of this number that refers to Node as it does.
+    AddOn(u16),
 }
 
 /// Where a slot goes.

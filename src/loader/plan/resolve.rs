@@ -149,11 +149,11 @@ impl<'d> Planner<'_, '_, 'd> {
                 return Ok(Some((target, Why::Closure)));
             }
         }
-        if image == StagedImage::AddOn && !means_node(slot.symbol) {
+        if is_add_on(image) && !means_node(slot.symbol) {
             return Ok(None);
         }
         Ok(match (slot.weak, slot.library) {
-            (true, None) if image == StagedImage::AddOn => Some((Target::Null, Why::WeakUndefined)),
+            (true, None) if is_add_on(image) => Some((Target::Null, Why::WeakUndefined)),
             (true, Some(_)) => Some((Target::Null, Why::WeakUndefined)),
             (true, None) => None,
             (false, library) => {
@@ -167,7 +167,7 @@ impl<'d> Planner<'_, '_, 'd> {
     /// Whether a library that an add-on was linked with is one of its own, hence ld.so's to find.
     fn add_ons_own(&self, image: StagedImage, library: &str) -> bool {
         let guest = self.request.member(StagedImage::Guest);
-        image == StagedImage::AddOn && guest.is_none_or(|guest| guest.inventory.soname != library)
+        is_add_on(image) && guest.is_none_or(|guest| guest.inventory.soname != library)
     }
 
     fn guests_node(&mut self, symbol: &str) -> Result<(Target, Why), Error> {
@@ -191,7 +191,7 @@ impl<'d> Planner<'_, '_, 'd> {
         let adapter = self.request.adapters.iter().copied().find(|a| a.symbol == slot.symbol);
         let adapter = adapter.filter(|a| a.when == When::Always || found.is_none());
         match (adapter, image) {
-            (Some(adapter), StagedImage::Guest | StagedImage::AddOn) => return self.adapted(adapter),
+            (Some(adapter), StagedImage::Guest | StagedImage::AddOn(_)) => return self.adapted(adapter),
             // The bridge itself must reach the real function that its adapter stands before. Where there is none it has what a
             // unit has instead.
             (Some(adapter), StagedImage::Bridge) if found.is_none() => {
@@ -246,6 +246,10 @@ impl<'d> Planner<'_, '_, 'd> {
 /// Whether an image is Relink's own: it must reach the functions that its own stand before.
 fn is_ours(image: StagedImage) -> bool {
     matches!(image, StagedImage::Bridge | StagedImage::Unit)
+}
+
+fn is_add_on(image: StagedImage) -> bool {
+    matches!(image, StagedImage::AddOn(_))
 }
 
 /// Whether an add-on means the guest by this name: another's definition must never do for it.

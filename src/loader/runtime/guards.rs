@@ -10,14 +10,16 @@
 
 use super::children;
 use super::descriptors;
+use super::keys;
 use super::lifecycle;
+use super::protected;
 use super::remains;
 use super::signals::{self, Effect};
 use super::streams;
 use super::terminals;
 use crate::plan::Guard;
 use relink_elf::address::RunAddr;
-use std::ffi::{c_char, c_int, c_uint};
+use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// The process in which the guest runs; a forked child has another number.
@@ -77,12 +79,17 @@ pub fn all() -> Vec<Guard> {
             "the guest's thread-local variables on a thread of the host's go when it is unloaded",
         ),
         guard(
+            "pthread_exit",
+            pthread_exit as *const (),
+            "an initialiser on a thread of the host's does not end that",
+        ),
+        guard(
             "pthread_create",
             remains::pthread_create as *const (),
             "threads of the guest are known as such",
         ),
     ];
-    [others, children::guards(), descriptors::guards()].concat()
+    [others, children::guards(), descriptors::guards(), keys::guards()].concat()
 }
 
 fn own_process() -> i32 {
@@ -117,6 +124,20 @@ extern "C" fn abort() {
         unsafe { libc::abort() }
     }
     lifecycle::abandon("abort", 128 + libc::SIGABRT, "Node aborted");
+}
+
+extern "C-unwind" {
+    #[link_name = "pthread_exit"]
+    fn end_thread(value: *mut c_void) -> !;
+}
+
+/// A thread whose caller goes on without what it calls is not the guest's to end.
+extern "C-unwind" fn pthread_exit(value: *mut c_void) {
+    if protected::is_here() && !in_child() {
+        lifecycle::abandon("exit", 0, "pthread_exit() was called");
+    }
+    // SAFETY: as the guest asked, on its own thread; nothing of this frame is left to be dropped.
+    unsafe { end_thread(value) }
 }
 
 extern "C" fn assert_fail(what: *const c_char, file: *const c_char, line: c_uint, _function: *const c_char) {

@@ -7,7 +7,7 @@
 
 use super::bridge::{Bridge, Raw, RunTimes, Start};
 use super::channel::Channel;
-use super::codes::refusal;
+use super::codes::{refusal, LOST};
 use super::event_loop::EventLoop;
 use super::raw::header::{
     Functions, RELINK_BRIDGE_E_NOT_RUNNING, RELINK_BRIDGE_E_SHARED, RELINK_BRIDGE_E_THREAD,
@@ -18,7 +18,8 @@ use crate::outcome::Outcome;
 use relink_abi::error::Error;
 use std::ffi::{c_int, c_void, CStr};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// How a message for the guest fared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +48,8 @@ pub struct Instance {
     bridge: &'static Bridge,
     raw: Raw,
     number: usize,
-    /// Whether it was not closed. Held for reading by what any thread may do.
-    open: RwLock<bool>,
+    open: Mutex<Open>,
+    changed: Condvar,
     /// The thread that ticks it; 0: none.
     ticker: AtomicI32,
     /// How often that thread is in it.
@@ -57,6 +58,23 @@ pub struct Instance {
     locked_out: AtomicBool,
     /// It is in an isolate of the host's.
     shared: AtomicBool,
+}
+
+/// Whether it was not closed, and how many threads are in the bridge with it.
+#[derive(Debug)]
+struct Open {
+    is_open: bool,
+    inside: usize,
+}
+
+/// A thread is in the bridge while this lives.
+struct Inside<'i>(&'i Instance);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.open().inside -= 1;
+        self.0.changed.notify_all();
+    }
 }
 // SAFETY: the bridge says of each function which thread may call it, and answers others with an error.
 unsafe impl Send for Instance {}
@@ -73,7 +91,8 @@ impl Instance {
             bridge,
             raw,
             number,
-            open: RwLock::new(true),
+            open: Mutex::new(Open { is_open: true, inside: 0 }),
+            changed: Condvar::new(),
             ticker: AtomicI32::new(0),
             entered: AtomicUsize::new(0),
             locked_out: AtomicBool::new(false),
@@ -109,6 +128,10 @@ impl Instance {
         let _within = Within(&self.entered);
         let may = further_in || !self.locked_out.load(Ordering::SeqCst);
         may.then(|| self.as_guest(work))
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn bridge(&self) -> &'static Functions {
@@ -181,13 +204,23 @@ impl Instance {
     /// # Safety
     /// No thread is, or comes to be meanwhile, in one of the functions that run Node: `run`, `begin`, `tick`, `end`, `call`.
     pub unsafe fn close(&self) -> Result<(), Error> {
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        if !*open {
+        /// A message is handed over in less; who takes longer never comes back.
+        const LIMIT: Duration = Duration::from_secs(10);
+        let mut open = self.open();
+        if !open.is_open {
             return Ok(());
         }
-        // SAFETY: as above; it is open, so it was not closed before, and nobody uses it (promised by the caller, and the lock).
+        open.is_open = false;
+        let wait = self.changed.wait_timeout_while(open, LIMIT, |open| open.inside > 0);
+        open = wait.unwrap_or_else(PoisonError::into_inner).0;
+        let inside = open.inside;
+        drop(open);
+        if inside > 0 {
+            return Err(refusal(LOST));
+        }
+        // SAFETY: as above; it was open, so it was not closed before, and nobody uses it (promised by the caller, and counted).
         let code = self.as_guest(|| unsafe { (self.bridge().close)(self.raw) });
-        *open = code != 0 && code != RELINK_BRIDGE_E_SHARED;
+        self.open().is_open = code != 0 && code != RELINK_BRIDGE_E_SHARED;
         match code {
             0 => Ok(()),
             code => Err(refusal(code)),
@@ -196,13 +229,22 @@ impl Instance {
 
     /// For what any thread may do at any time.
     fn while_open<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        open.then(work)
+        let inside = {
+            let mut open = self.open();
+            if !open.is_open {
+                return None;
+            }
+            open.inside += 1;
+            Inside(self)
+        };
+        let done = work();
+        drop(inside);
+        Some(done)
     }
 
     /// Whether it was not closed. Who runs Node asks before, and need not hold on to it: see [`Instance::close`].
     fn is_open(&self) -> bool {
-        *self.open.read().unwrap_or_else(PoisonError::into_inner)
+        self.open().is_open
     }
 
     fn check_open(&self) -> Result<(), Error> {

@@ -4,7 +4,7 @@
 //! Two calls of the system without memory of ours: a thread's number, and whether a thread of that number lives.
 
 use super::instance::Instance;
-use super::{bridge, float, terminals, threads};
+use super::{addons, bridge, float, protected, remains, terminals, threads, turn};
 use crate::log;
 use crate::outcome::Outcome;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
@@ -225,7 +225,7 @@ pub fn unloading_is_parked() -> bool {
 }
 
 /// The number of the calling thread.
-pub(super) fn own_thread() -> i32 {
+pub fn own_thread() -> i32 {
     // SAFETY: gettid has no preconditions.
     unsafe { libc::gettid() }
 }
@@ -249,9 +249,14 @@ pub(super) fn stop_here(how: &str, exit_code: i32, message: &str) {
 /// The calling thread of the guest cannot go on: tells the end of the runtimes that it works for and parks the thread for ever, because it
 /// can neither return nor be ended without harm to the host. A thread of the host's that ticks one leaves it instead.
 pub fn abandon(how: &str, exit_code: i32, message: &str) -> ! {
+    // An initialiser has a caller that goes on without it.
+    protected::leave(how, exit_code, message);
     log::tell(log::Level::Error, &format!("the guest is abandoned: {message}; the host goes on"));
     let lost = here();
     bridge::abandon(&lost);
+    turn::abandoned_here();
+    addons::abandoned_here();
+    remains::abandoned_here();
     // Parked, it never ends.
     if UNLOADING.0.load(Ordering::Relaxed) == own_thread() {
         UNLOADING.1.store(true, Ordering::Relaxed);

@@ -4,10 +4,11 @@
 //! The guards have the signatures of the functions they replace and are called by the guest's code with arguments that
 //! these would accept. What the guest registered is called while its images are loaded.
 
-use super::{addons, float, lifecycle, signals, threads};
+use super::{addons, float, keys, lifecycle, protected, signals, threads};
+use crate::log::{self, Level};
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A destructor or exit handler of the guest's: function and argument, as addresses.
@@ -27,48 +28,72 @@ pub(super) extern "C" fn cxa_atexit(
     0
 }
 
-/// Destructors of the guest's thread-local variables on threads of the host's, by the number of the thread.
-static THREAD_LOCALS: Mutex<Vec<(i32, ExitFunction)>> = Mutex::new(Vec::new());
+/// Destructors of the guest's thread-local variables on threads of the host's. No lock is held while one runs.
+struct Locals {
+    /// By the number of the thread, in the order in which they were registered.
+    registered: Vec<(i32, ExitFunction)>,
+    /// Threads that run some of theirs.
+    running: Vec<i32>,
+}
 
-/// Held for writing while the guest is unloaded, and for reading while a thread of the host's runs code of it at its end.
-static UNLOADED: RwLock<()> = RwLock::new(());
+static LOCALS: Mutex<Locals> = Mutex::new(Locals { registered: Vec::new(), running: Vec::new() });
+
+fn locals() -> MutexGuard<'static, Locals> {
+    LOCALS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 thread_local! {
     /// Dropped when a thread of the host's ends.
     static OWN_LOCALS: OwnLocals = const { OwnLocals };
 }
 
-/// What [`THREAD_LOCALS`] has of a thread.
+/// What [`LOCALS`] has of a thread.
 struct OwnLocals;
 
 impl Drop for OwnLocals {
     fn drop(&mut self) {
-        let Some(_loaded) = while_loaded() else { return };
-        let own = lifecycle::own_thread();
-        let pop = || {
-            let mut all = THREAD_LOCALS.lock().unwrap_or_else(PoisonError::into_inner);
-            let last = all.iter().rposition(|(thread, _)| *thread == own)?;
-            Some(all.remove(last).1)
-        };
-        while let Some(destructor) = pop() {
-            // SAFETY: the guest registered it for this thread's end, and is not unloaded meanwhile.
-            float::as_guest(|| unsafe { run(destructor) });
-        }
+        destroy_own_locals();
     }
 }
 
-/// Keeps the guest from being unloaded. `None`: a thread that unloads it does not come to an end.
-fn while_loaded() -> Option<RwLockReadGuard<'static, ()>> {
-    /// As long as destructors of the guest are waited for elsewhere.
-    const LIMIT: Duration = Duration::from_secs(30);
-    let deadline = Instant::now() + LIMIT;
+/// Runs the destructors of the guest's thread-local variables of the calling thread, the last one registered first. Rust's
+/// find what they destroy in thread-local memory, so they have to be called on their own thread.
+fn destroy_own_locals() {
+    let own = lifecycle::own_thread();
     loop {
-        match UNLOADED.try_read() {
-            Ok(loaded) => return Some(loaded),
-            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return None,
-            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+        let destructor = {
+            let mut locals = locals();
+            locals.running.retain(|thread| *thread != own);
+            let last = locals.registered.iter().rposition(|(thread, _)| *thread == own);
+            let Some(last) = last else { return };
+            // Until it is seen that there is no other one, the guest is not unloaded.
+            locals.running.push(own);
+            locals.registered.remove(last).1
+        };
+        // SAFETY: the guest registered it for this thread's end, and is not unloaded while this runs.
+        float::as_guest(|| unsafe { run_here(destructor) });
+    }
+}
+
+/// The calling thread never goes on: nobody waits for it.
+pub(super) fn abandoned_here() {
+    let own = lifecycle::own_thread();
+    locals().running.retain(|thread| *thread != own);
+}
+
+/// Waits until no thread of the host's runs destructors of the guest's, and tells how many still do.
+pub fn threads_destroying(limit: Duration) -> usize {
+    let deadline = Instant::now() + limit;
+    loop {
+        let running = {
+            let mut locals = locals();
+            locals.running.retain(|thread| lifecycle::is_alive(*thread));
+            locals.running.len()
+        };
+        if running == 0 || Instant::now() >= deadline {
+            return running;
         }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -78,6 +103,22 @@ unsafe fn run((function, argument): ExitFunction) {
     // SAFETY: it has the signature that `__cxa_atexit` wants (Itanium C++ ABI, section 3.3.6).
     let function: extern "C" fn(*mut c_void) = unsafe { std::mem::transmute(function) };
     function(argument as *mut c_void);
+}
+
+/// The same on a thread of the host's, which goes on whatever it does.
+///
+/// # Safety
+/// As for [`run`].
+pub(super) unsafe fn run_here((function, argument): ExitFunction) {
+    // SAFETY: as for `run`; one that throws is caught.
+    let function: extern "C-unwind" fn(*mut c_void) = unsafe { std::mem::transmute(function) };
+    // SAFETY: promised by the caller.
+    if let Err(ended) = unsafe { protected::call(function, argument as *mut c_void) } {
+        log::tell(
+            Level::Error,
+            &format!("a destructor of the guest's did not return: {ended}; the host goes on"),
+        );
+    }
 }
 
 extern "C" {
@@ -97,8 +138,7 @@ pub(super) extern "C" fn cxa_thread_atexit(
         // SAFETY: passed on as the guest called it.
         return unsafe { at_thread_exit(function, argument, dso) };
     }
-    let mut functions = THREAD_LOCALS.lock().unwrap_or_else(PoisonError::into_inner);
-    functions.push((lifecycle::own_thread(), (function as usize, argument as usize)));
+    locals().registered.push((lifecycle::own_thread(), (function as usize, argument as usize)));
     0
 }
 
@@ -107,12 +147,10 @@ pub(super) extern "C" fn cxa_thread_atexit(
 /// # Safety
 /// The guest is loaded, its initialisers have run, and nothing of it runs any more.
 pub unsafe fn run_exit_functions() -> usize {
-    let _unloaded = UNLOADED.write().unwrap_or_else(PoisonError::into_inner);
     let mut count = 0;
     loop {
         // One may register another. What is thread-local goes first, as it does at the end of a process.
-        let local =
-            THREAD_LOCALS.lock().unwrap_or_else(PoisonError::into_inner).pop().map(|(_, local)| local);
+        let local = locals().registered.pop().map(|(_, local)| local);
         let next = || EXIT_FUNCTIONS.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let Some(function) = local.or_else(next) else { return count };
         // SAFETY: the guest registered it, and is loaded (promised by the caller).
@@ -134,6 +172,16 @@ pub unsafe fn leave_thread() {
         let stop: extern "C" fn() = unsafe { std::mem::transmute(address.0 as usize) };
         stop();
     }
+}
+
+/// The guest is about to be unloaded: destroys what its libraries and add-ons have for the calling thread, which goes on without them.
+///
+/// # Safety
+/// As for [`leave_thread`].
+pub unsafe fn leave_for_good() {
+    destroy_own_locals();
+    // SAFETY: promised by the caller.
+    unsafe { keys::destroy_own() };
 }
 
 /// How many threads that the guest made are alive.

@@ -7,9 +7,11 @@
 //! # Safety
 //! The copy is planned for the very image that is loaded, none of whose code runs before every slot is bound.
 
+use super::libraries::{self, Fate, Part};
+use super::loaded::{self, Id};
 use crate::guest::copy::plan_copy;
 use crate::guest::stage::{self, Source, Staged};
-use crate::guest::{closure, Inventory, Lifecycle};
+use crate::guest::{Inventory, Lifecycle};
 use crate::host::Exports;
 use crate::patch::live::LiveMemory;
 use crate::patch::{apply, by_page, Memory};
@@ -19,7 +21,6 @@ use crate::plan::{
 use crate::process::{Maps, Modules};
 use relink_abi::adapters::Adapter;
 use relink_abi::error::Error;
-use relink_abi::symbol::is_run_time;
 use relink_abi::symbol::{owner, Owner};
 use relink_elf::address::{LinkAddr, LoadBias, RunAddr};
 use relink_elf::arch::Arch;
@@ -73,29 +74,37 @@ struct Live<'l> {
     provider: &'l Exports<'l, 'l>,
 }
 
-/// An add-on's file, read.
+/// A file of an add-on's, read.
 struct AddOn<'a, 'd> {
-    file: &'a FileOnDisk,
+    part: &'a Part,
     image: &'a FileImage<'d>,
     inventory: Inventory<'d>,
     definitions: Definitions<'a, 'd>,
 }
 
 impl World {
-    /// Loads and binds a private copy of the add-on in this file; none of its code has run. `None`: it is no add-on, or not
-    /// even a library for this machine, which is for ld.so to say. `whom` its symbols serve says [`stage::load_for`].
-    pub fn relink(&self, file: &FileOnDisk, whom: c_int) -> Result<Option<Staged>, Error> {
-        let broken = |source| Error::AddOnImage { path: file.path.clone(), source };
-        let image = match FileImage::parse(&file.bytes, Arch::native()) {
+    /// Loads and binds private copies of the add-on in this file and of those of its libraries that refer to Node or V8; none of
+    /// their code has run. `None`: it is no add-on, or not even a library for this machine, which is for ld.so to say. `whom` its
+    /// symbols serve says [`stage::load_for`].
+    pub(super) fn relink(&self, file: FileOnDisk, whom: c_int) -> Result<Option<Relinked>, Error> {
+        match FileImage::parse(&file.bytes, Arch::native()) {
             Err(ElfError::NotElf { .. } | ElfError::Unsuitable { .. }) => return Ok(None),
-            parsed => parsed.map_err(broken)?,
+            parsed => parsed.map_err(|source| Error::AddOnImage { path: file.path.clone(), source })?,
         };
-        let addon = AddOn::read(file, &image).map_err(broken)?;
-        let registers = addon.registers().map_err(broken)?;
-        self.look(&self.hidden_names(&addon.inventory), |live| {
-            let plan = self.plan(&addon, live)?;
-            if registers || plan.bindings.iter().any(|b| is_of_node(b.why)) {
-                self.load(&addon, &plan, whom).map(Some)
+        let parts = libraries::parts(self, file)?;
+        let claims = claim_libraries(&parts)?;
+        let files = parts.iter().map(Part::image).collect::<Result<Vec<_>, _>>()?;
+        let read = parts.iter().zip(&files).zip(&claims).map(|((part, image), claim)| {
+            AddOn::read(part, image, claim.is_there()).map_err(|e| part.broken(e))
+        });
+        let addons = read.collect::<Result<Vec<_>, _>>()?;
+        let registers = addons[0].registers().map_err(|e| parts[0].broken(e))?;
+        let hidden = addons.iter().flat_map(|addon| self.hidden_names(addon)).collect();
+        self.look(&hidden, |live| {
+            let plan = self.plan(&addons, live)?;
+            let named = parts[0].fates.iter().any(|(_, fate)| *fate != Fate::LdSo);
+            if registers || named || plan.bindings.iter().any(|b| is_of_node(b.why)) {
+                self.load(&addons, claims, &plan, whom).map(Some)
             } else {
                 Ok(None)
             }
@@ -162,30 +171,34 @@ impl World {
         file.and_then(|file| full_symbols(&file, wanted).ok()).unwrap_or_default()
     }
 
-    /// The names that may be looked for among those that the guest hides: libuv's and, where the add-on has no libraries of
+    /// The names that may be looked for among those that the guest hides: libuv's and, where the image has no libraries of
     /// its own, all that it expects of the program that loads it.
-    fn hidden_names<'d>(&self, inventory: &Inventory<'d>) -> HashSet<&'d str> {
-        let alone = inventory.needed.iter().all(|name| is_run_time(name) || self.is_guest(name));
-        let expected = inventory.slots.iter().filter(|s| s.own.is_none() && s.library.is_none() && !s.weak);
+    fn hidden_names<'d>(&self, addon: &AddOn<'_, 'd>) -> HashSet<&'d str> {
+        let alone = addon.part.fates.iter().all(|(_, fate)| *fate == Fate::Node);
+        let slots = addon.inventory.slots.iter();
+        let expected = slots.filter(|s| s.own.is_none() && s.library.is_none() && !s.weak);
         expected.map(|s| s.symbol).filter(|name| alone || name.starts_with("uv_")).collect()
     }
 
-    fn is_guest(&self, library: &str) -> bool {
+    /// Whether a library of this name is the guest.
+    pub(super) fn is_guest(&self, library: &str) -> bool {
         self.images.iter().any(|known| known.image == StagedImage::Guest && known.soname == library)
     }
 
-    fn plan<'l>(&self, addon: &'l AddOn<'l, 'l>, live: &Live<'l>) -> Result<Plan<'l>, Error> {
+    fn plan<'l>(&self, addons: &'l [AddOn<'l, 'l>], live: &Live<'l>) -> Result<Plan<'l>, Error> {
         let adapted = self.images.iter().any(|known| known.image == StagedImage::Unit);
-        if let Some(symbol) = addon.inventory.needed_v8().next().filter(|_| adapted) {
-            let path = addon.file.path.clone();
-            return Err(Error::AddOnOfOtherV8 { path, symbol: symbol.to_owned() });
+        for addon in addons.iter().filter(|_| adapted) {
+            if let Some(symbol) = addon.inventory.needed_v8().next() {
+                let path = addon.part.file.path.clone();
+                return Err(Error::AddOnOfOtherV8 { path, symbol: symbol.to_owned() });
+            }
         }
         let mut members = live.members.clone();
-        members.push(Member {
-            image: StagedImage::AddOn,
+        members.extend(addons.iter().enumerate().map(|(number, addon)| Member {
+            image: image_of(number),
             inventory: &addon.inventory,
             definitions: &addon.definitions,
-        });
+        }));
         let planned = plan(&Request {
             members: &members,
             needs: &|_| false,
@@ -196,56 +209,175 @@ impl World {
         });
         planned.map_err(|error| match error {
             Error::MissingSymbols { names, .. } | Error::Unresolved { names } => {
-                Error::AddOnNeeds { path: addon.file.path.clone(), names }
+                Error::AddOnNeeds { path: addons[0].part.file.path.clone(), names }
             }
             other => other,
         })
     }
 
-    fn load(&self, addon: &AddOn, plan: &Plan, whom: c_int) -> Result<Staged, Error> {
-        let path = &addon.file.path;
-        let rewrites = plan.bindings.iter().map(|b| (&b.slot, b.rewrite()));
-        let copy = plan_copy(addon.image, &addon.inventory, rewrites, &|name| self.is_guest(name));
-        let copy = copy.map_err(|at| Error::Stage {
-            what: path.display().to_string(),
-            why: format!("its file has no bytes for link-time address {at}"),
-        })?;
-        let broken = |source| Error::AddOnImage { path: path.clone(), source };
-        for library in closure::by_own_path(addon.file).map_err(broken)? {
-            // SAFETY: a library that the add-on was linked with; ld.so would load it as well.
-            unsafe { stage::load_dependency(&library) }?;
-        }
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("add-on");
-        let file = Some(&addon.file.file);
-        let source = Source { file: addon.image, inventory: &addon.inventory, on_disk: file, name };
-        // SAFETY: the copy was planned for this image.
-        let staged = unsafe { stage::load_for(source, &copy, whom) }?;
-        // Where it cannot be bound it is dropped, and so unloaded: it was never entered.
-        self.bind(plan, &staged).map(|()| staged)
-    }
-
-    fn bind(&self, plan: &Plan, staged: &Staged) -> Result<(), Error> {
+    fn load(
+        &self,
+        addons: &[AddOn],
+        claims: Vec<Library>,
+        plan: &Plan,
+        whom: c_int,
+    ) -> Result<Relinked, Error> {
         let mut biases: BTreeMap<_, _> = self.images.iter().map(|known| (known.image, known.bias)).collect();
-        biases.insert(StagedImage::AddOn, staged.bias());
-        // SAFETY: the image is loaded, none of its code has run, and nobody else knows it.
-        let memory = unsafe { LiveMemory::new(vec![staged.span()]) };
+        let mut staged = Staging::default();
+        for (number, (addon, claim)) in addons.iter().zip(&claims).enumerate() {
+            match claim {
+                Library::There(bias) => drop(biases.insert(image_of(number), *bias)),
+                // The add-on's own symbols may serve others, its libraries' serve it alone.
+                _ => {
+                    let whom = if number == 0 { whom } else { libc::RTLD_LOCAL };
+                    let one = addon.load(plan, image_of(number), whom)?;
+                    biases.insert(image_of(number), one.bias());
+                    staged.0.push((number, one));
+                }
+            }
+        }
+        let spans = staged.0.iter().map(|(_, staged)| staged.span()).collect();
+        // SAFETY: the images are loaded, none of their code has run, and nobody else knows them.
+        let memory = unsafe { LiveMemory::new(spans) };
         let mut memory = memory.map_err(|source| Error::Proc { what: "/proc/self/maps", source })?;
         let pages = by_page(place(plan, &Placement(biases)), memory.page_size());
-        apply(&mut memory, &pages).map(drop)
+        apply(&mut memory, &pages).map(drop)?;
+        Ok(staged.whole(addons, claims))
     }
 }
 
+/// Images that are loaded. Dropped before all of them are bound, they are unloaded: none of their code has run.
+#[derive(Default)]
+struct Staging(Vec<(usize, Staged)>);
+
+impl Staging {
+    fn whole(mut self, addons: &[AddOn], claims: Vec<Library>) -> Relinked {
+        let parts: Vec<&Part> = addons.iter().map(|addon| addon.part).collect();
+        let mut staged = std::mem::take(&mut self.0);
+        let mut claims: Vec<_> = claims.into_iter().map(Some).collect();
+        let mut relinked = Relinked { images: Vec::new(), others: Vec::new() };
+        for number in libraries::dependencies_first(&parts) {
+            let part = parts[number];
+            let Some(at) = staged.iter().position(|(other, _)| *other == number) else {
+                relinked.others.push(part.id);
+                continue;
+            };
+            let needs = part.fates.iter().filter_map(|(_, fate)| match fate {
+                Fate::Part(other) => Some(parts[*other].id),
+                _ => None,
+            });
+            let claimed = match claims[number].take() {
+                Some(Library::Ours(claimed)) => Some(claimed),
+                _ => None,
+            };
+            let image = loaded::Image {
+                id: part.id,
+                path: part.file.path.clone(),
+                folders: part.folders.clone(),
+                needs: needs.collect(),
+                staged: staged.swap_remove(at).1,
+            };
+            relinked.images.push((claimed, image));
+        }
+        relinked
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // None of their code has run: dropped, they are unloaded.
+        self.0.clear();
+    }
+}
+
+/// An add-on and its libraries, loaded and bound.
+pub(super) struct Relinked {
+    /// In the order in which they are to be initialised, with the right to be the ones that are loaded; the last one is the
+    /// add-on, whose right is the caller's.
+    pub(super) images: Vec<(Option<loaded::Claimed>, loaded::Image)>,
+    /// Libraries that are there, or that another thread loads at this moment.
+    pub(super) others: Vec<Id>,
+}
+
+/// A part, as far as others may have loaded it.
+enum Library {
+    /// The add-on itself, which its caller has claimed.
+    AddOn,
+    Ours(loaded::Claimed),
+    There(LoadBias),
+}
+
+impl Library {
+    fn is_there(&self) -> bool {
+        matches!(self, Self::There(_))
+    }
+}
+
+/// Claims all parts but the first. In one order for all threads, so that none waits for another that waits for it.
+fn claim_libraries(parts: &[Part]) -> Result<Vec<Library>, Error> {
+    let mut order: Vec<usize> = (1..parts.len()).collect();
+    order.sort_by_key(|number| parts[*number].id);
+    let mut claims: Vec<Library> = parts.iter().map(|_| Library::AddOn).collect();
+    for number in order {
+        let part = &parts[number];
+        claims[number] = match loaded::claim(part.id, &part.file.path, true)? {
+            loaded::Claim::There(_, bias) => Library::There(bias),
+            loaded::Claim::Ours(claimed) => Library::Ours(claimed),
+            loaded::Claim::Absent => Library::AddOn,
+        };
+    }
+    Ok(claims)
+}
+
+/// The image of the part of this number.
+fn image_of(number: usize) -> StagedImage {
+    StagedImage::AddOn(u16::try_from(number).unwrap_or(u16::MAX))
+}
+
 impl<'a, 'd> AddOn<'a, 'd> {
-    fn read(file: &'a FileOnDisk, image: &'a FileImage<'d>) -> Result<Self, ElfError> {
+    /// `is_there`: it is loaded and bound.
+    fn read(part: &'a Part, image: &'a FileImage<'d>, is_there: bool) -> Result<Self, ElfError> {
         let exports = exports(&image.image, LoadBias(0))?;
         let definitions = Definitions { exports, hidden: HashMap::new() };
-        Ok(Self { file, image, inventory: Inventory::read(image)?, definitions })
+        let mut inventory = Inventory::read(image)?;
+        if is_there {
+            inventory.slots.clear();
+        }
+        for slot in &mut inventory.slots {
+            // What was asked of a library that is not ld.so's to find: a Node's version is not the guest's.
+            match slot.library.and_then(|library| part.fate(library)) {
+                Some(Fate::Node) => (slot.library, slot.version) = (None, None),
+                Some(Fate::Part(_)) => slot.library = None,
+                Some(Fate::LdSo) | None => {}
+            }
+        }
+        Ok(Self { part, image, inventory, definitions })
     }
 
     /// Whether it has Node-API's entry, by which an add-on is known that refers to nothing of Node's but by `dlsym`.
     fn registers(&self) -> Result<bool, ElfError> {
         const ENTRY: &str = "napi_register_module_v1";
         Ok(self.definitions.link(ENTRY, None)?.is_some())
+    }
+
+    fn load(&self, plan: &Plan, image: StagedImage, whom: c_int) -> Result<Staged, Error> {
+        let path = &self.part.file.path;
+        let rewrites = plan.bindings.iter().filter(|b| b.image == image).map(|b| (&b.slot, b.rewrite()));
+        let taken_out = |name: &str| self.part.fate(name).is_some_and(|fate| fate != Fate::LdSo);
+        let copy = plan_copy(self.image, &self.inventory, rewrites, &taken_out);
+        let copy = copy.map_err(|at| Error::Stage {
+            what: path.display().to_string(),
+            why: format!("its file has no bytes for link-time address {at}"),
+        })?;
+        for library in self.part.by_own_path() {
+            // SAFETY: a library that the add-on was linked with; ld.so would load it as well.
+            unsafe { stage::load_dependency(&library) }?;
+        }
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("add-on");
+        let file = Some(&self.part.file.file);
+        let source = Source { file: self.image, inventory: &self.inventory, on_disk: file, name };
+        // SAFETY: the copy was planned for this image.
+        unsafe { stage::load_for(source, &copy, whom) }
     }
 }
 
