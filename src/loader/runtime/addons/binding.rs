@@ -1,8 +1,7 @@
 //! Relinking one add-on: it means the host's V8 by V8's names, and the guest and its libraries by Node's, whatever the
 //! process exports. All that is read of these is in memory; only names that the guest hides are in its file.
 //!
-//! No gate stands here: the guest's passed for this V8, and Node itself refuses an add-on that was compiled for another
-//! `NODE_MODULE_VERSION`.
+//! No gate stands here: an add-on is planned with the admission of its guest ([`Admission`]).
 //!
 //! # Safety
 //! The copy is planned for the very image that is loaded, none of whose code runs before every slot is bound.
@@ -12,11 +11,10 @@ use crate::guest::stage::{self, Source, Staged};
 use crate::guest::{closure, Inventory, Lifecycle};
 use crate::host::Exports;
 use crate::patch::live::LiveMemory;
-use crate::patch::{apply, by_page, Memory};
-use crate::plan::{
-    place, plan, Guard, Member, Placement, Plan, Request, StagedDefinitions, StagedImage, Why,
-};
+use crate::patch::apply;
+use crate::plan::{Guard, Member, Placement, Request, StagedDefinitions, StagedImage, Why};
 use crate::process::{Maps, Modules};
+use crate::stages::{Admission, VerifiedPlan};
 use relink_abi::adapters::Adapter;
 use relink_abi::error::Error;
 use relink_abi::symbol::is_run_time;
@@ -42,6 +40,8 @@ pub struct Known {
 /// What the names of an add-on can mean.
 #[derive(Debug)]
 pub struct World {
+    /// The guest's admission.
+    pub admission: Admission,
     /// The guest first, its libraries in the order in which symbols are looked up, the bridge.
     pub images: Vec<Known>,
     /// The module that provides V8: its name for messages, and where it is.
@@ -94,7 +94,7 @@ impl World {
         let registers = addon.registers().map_err(broken)?;
         self.look(&self.hidden_names(&addon.inventory), |live| {
             let plan = self.plan(&addon, live)?;
-            if registers || plan.bindings.iter().any(|b| is_of_node(b.why)) {
+            if registers || plan.plan().bindings.iter().any(|b| is_of_node(b.why)) {
                 self.load(&addon, &plan, whom).map(Some)
             } else {
                 Ok(None)
@@ -127,7 +127,7 @@ impl World {
         Ok(None)
     }
 
-    /// Reads the images in memory. `hidden` names are also looked for in the guest's file.
+    /// Reads the images in memory. `hidden` names are also looked for in the guest's file, and V8's among them in the host's.
     fn look<T>(
         &self,
         hidden: &HashSet<&str>,
@@ -137,7 +137,12 @@ impl World {
         let modules = Modules::observe();
         let (name, bias) = &self.provider;
         let provider = image_at(&modules, &maps, *bias).map_err(|e| unreadable(name, e))?;
-        let provider = exports(&provider, *bias).map_err(|e| unreadable(name, e))?;
+        let mut provider = exports(&provider, *bias).map_err(|e| unreadable(name, e))?;
+        if let Some(module) = modules.0.iter().find(|module| module.bias == *bias) {
+            // As for the guest: V8 may hide from its dynamic symbols what is asked of it.
+            let of_v8 = hidden.iter().copied().filter(|name| owner(name) == Owner::V8);
+            provider.complete(&module.path, of_v8).map_err(|e| unreadable(name, e))?;
+        }
         let image =
             |known: &Known| image_at(&modules, &maps, known.bias).map_err(|e| unreadable(&known.soname, e));
         let images = self.images.iter().map(image).collect::<Result<Vec<_>, _>>()?;
@@ -162,19 +167,19 @@ impl World {
         file.and_then(|file| full_symbols(&file, wanted).ok()).unwrap_or_default()
     }
 
-    /// The names that may be looked for among those that the guest hides: libuv's and, where the add-on has no libraries of
-    /// its own, all that it expects of the program that loads it.
+    /// The names that may be looked for among those that the guest or the host hides: libuv's, V8's and, where the add-on has no
+    /// libraries of its own, all that it expects of the program that loads it.
     fn hidden_names<'d>(&self, inventory: &Inventory<'d>) -> HashSet<&'d str> {
         let alone = inventory.needed.iter().all(|name| is_run_time(name) || self.is_guest(name));
         let expected = inventory.slots.iter().filter(|s| s.own.is_none() && s.library.is_none() && !s.weak);
-        expected.map(|s| s.symbol).filter(|name| alone || name.starts_with("uv_")).collect()
+        expected.map(|s| s.symbol).filter(|name| alone || name.starts_with("uv_") || owner(name) == Owner::V8).collect()
     }
 
     fn is_guest(&self, library: &str) -> bool {
         self.images.iter().any(|known| known.image == StagedImage::Guest && known.soname == library)
     }
 
-    fn plan<'l>(&self, addon: &'l AddOn<'l, 'l>, live: &Live<'l>) -> Result<Plan<'l>, Error> {
+    fn plan<'l>(&self, addon: &'l AddOn<'l, 'l>, live: &Live<'l>) -> Result<VerifiedPlan<'l>, Error> {
         let adapted = self.images.iter().any(|known| known.image == StagedImage::Unit);
         if let Some(symbol) = addon.inventory.needed_v8().next().filter(|_| adapted) {
             let path = addon.file.path.clone();
@@ -186,7 +191,7 @@ impl World {
             inventory: &addon.inventory,
             definitions: &addon.definitions,
         });
-        let planned = plan(&Request {
+        let planned = self.admission.plan(&Request {
             members: &members,
             needs: &|_| false,
             provider: live.provider,
@@ -202,9 +207,9 @@ impl World {
         })
     }
 
-    fn load(&self, addon: &AddOn, plan: &Plan, whom: c_int) -> Result<Staged, Error> {
+    fn load(&self, addon: &AddOn, plan: &VerifiedPlan, whom: c_int) -> Result<Staged, Error> {
         let path = &addon.file.path;
-        let rewrites = plan.bindings.iter().map(|b| (&b.slot, b.rewrite()));
+        let rewrites = plan.plan().bindings.iter().map(|b| (&b.slot, b.rewrite()));
         let copy = plan_copy(addon.image, &addon.inventory, rewrites, &|name| self.is_guest(name));
         let copy = copy.map_err(|at| Error::Stage {
             what: path.display().to_string(),
@@ -229,14 +234,13 @@ impl World {
         }
     }
 
-    fn bind(&self, plan: &Plan, staged: &Staged) -> Result<(), Error> {
+    fn bind(&self, plan: &VerifiedPlan, staged: &Staged) -> Result<(), Error> {
         let mut biases: BTreeMap<_, _> = self.images.iter().map(|known| (known.image, known.bias)).collect();
         biases.insert(StagedImage::AddOn, staged.bias);
         // SAFETY: the image is loaded, none of its code has run, and nobody else knows it.
         let memory = unsafe { LiveMemory::new(vec![staged.span.clone()]) };
         let mut memory = memory.map_err(|source| Error::Proc { what: "/proc/self/maps", source })?;
-        let pages = by_page(place(plan, &Placement(biases)), memory.page_size());
-        apply(&mut memory, &pages).map(drop)
+        apply(&mut memory, plan.writes(&Placement(biases))).map(drop)
     }
 }
 
