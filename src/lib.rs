@@ -7,5 +7,5 @@ pub use relink_abi::{self as abi, error, symbol, Error};
 pub use relink_elf::{self as elf, address};
 pub use relink_kit as kit;
 pub use relink_loader::{
-    config, guest, host, log, outcome, patch, pipeline, plan, process, report, runtime, standalone,
+    config, guest, host, log, outcome, patch, pipeline, plan, process, report, runtime, stages, standalone,
 };

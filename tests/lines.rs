@@ -16,7 +16,7 @@ use relink::kit::cache::Cache;
 use relink::kit::guest::{self, BuildOptions};
 use relink::kit::suites::{self, StockNode, FORKY, TRIXIE};
 use relink::kit::{hosts, progress};
-use relink::pipeline::{Files, Part};
+use relink::stages::{Files, Part};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

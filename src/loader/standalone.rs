@@ -12,8 +12,9 @@
 
 use crate::config;
 use crate::guest::{closure, stage};
-use crate::pipeline::{self, Ask};
+use crate::pipeline::{self, SharedReport, Wanted};
 use crate::runtime::{addons, unpacked};
+use crate::stages::{Inputs, Terms, Units};
 use relink_abi::adapters;
 use relink_abi::error::Error;
 use relink_abi::kept::{self, KeptGuest, DEFAULT_LINE};
@@ -69,30 +70,26 @@ pub unsafe fn node(argc: c_int, argv: *mut *mut c_char, bridges: Bridges) -> Res
     let guest = chosen(config::GUEST, beside.guest, kept_guest)?;
     load_provider(&provider)?;
     let part = provider.to_string_lossy();
-    let ask = Ask {
+    let wanted = Wanted {
         guest: &guest,
-        bridges,
         provider: Some(&part),
-        adapters: adapters::for_an_owner,
-        guards: [unpacked::guards(&guest), addons::guards()].concat(),
-        // Node would give V8 its platform, which is of another V8.
-        units: pipeline::Units::None,
-        audit: false,
-        shared: false,
+        terms: Terms {
+            bridges: Some(bridges),
+            // Node would give V8 its platform, which is of another V8.
+            units: Units::None,
+            adapters: adapters::for_an_owner,
+            guards: [unpacked::guards(&guest), addons::guards()].concat(),
+            shared: false,
+        },
         probe: None,
     };
-    pipeline::bind(
-        &ask,
-        &pipeline::SharedReport::default(),
-        |_, _| Ok(()),
-        |bound| {
-            let start = bound.enter(START)?;
-            // SAFETY: the address is that of `node::Start`, whose slots are bound and whose image is initialised.
-            let start: extern "C" fn(c_int, *mut *mut c_char) -> c_int =
-                unsafe { std::mem::transmute(start.0 as usize) };
-            Ok(start(argc, argv))
-        },
-    )
+    let (inputs, report) = (Inputs::default(), SharedReport::default());
+    let verified = pipeline::prepare(&inputs, &wanted, &report)?;
+    let (start, _running) = pipeline::bind(verified, false, &report)?.enter(START)?;
+    // SAFETY: the address is that of `node::Start`, whose slots are bound and whose image is initialised.
+    let start: extern "C" fn(c_int, *mut *mut c_char) -> c_int =
+        unsafe { std::mem::transmute(start.0 as usize) };
+    Ok(start(argc, argv))
 }
 
 /// The file that a variable names, or else the one that lies beside the program, or else the kit's.

@@ -8,8 +8,8 @@ use relink::elf::arch::Arch;
 use relink::elf::{full_symbols, relocations, Dynamic, ElfError, FileImage, SymbolTable, Versions};
 use relink::host::exports::{Definition, Visibility};
 use relink::host::inspect::{architecture, inspect as look};
-use relink::pipeline::{ImageFile, Part};
 use relink::plan::{plan as make_plan, Definitions, Request, StagedImage};
+use relink::stages::{ImageFile, Part};
 use std::collections::HashSet;
 use std::path::Path;
 

@@ -7,7 +7,7 @@ use relink::abi::compare::{changes, Change};
 use relink::abi::version::V8Version;
 use relink::kit::catalogue::{enter, generate, Entered, Request, Store};
 use relink::kit::{progress, KitError};
-use relink::pipeline::{Files, Part};
+use relink::stages::{Files, Part};
 use relink::Error;
 use std::path::{Path, PathBuf};
 

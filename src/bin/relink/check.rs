@@ -1,27 +1,16 @@
 //! `relink check`: would this guest run in that host? From files alone.
 
+use super::plan::terms;
 use super::{guests, Failure};
 use clap::Args;
-use relink::abi::adapters::{self, Adapter, When};
+use relink::abi::adapters::{self, Adapter};
 use relink::abi::catalogue::{known_abis, MARKER};
-use relink::abi::claim::holds_v8;
 use relink::abi::compare::Change;
-use relink::abi::fingerprint::Fingerprint;
 use relink::abi::gate::{compiled_for, judge_note, served_note, Verdict};
-use relink::abi::line;
-use relink::abi::note::GuestNote;
 use relink::abi::probe::{judge as judge_live, observe, Check, Outcome};
-use relink::abi::remedy::warnings;
 use relink::abi::version::V8Version;
-use relink::address::LoadBias;
-use relink::elf::arch::Arch;
-use relink::elf::file::map_file;
-use relink::elf::{Dynamic, ElfError, FileImage, SymbolTable};
-use relink::host::Exports;
-use relink::pipeline::{Files, Part};
-use relink::plan::{plan, Request, Why};
 use relink::process::Maps;
-use relink::runtime::guards;
+use relink::stages::{Host, HostFile, Inputs, Observed};
 use relink::Error;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -141,23 +130,21 @@ struct Bridge {
 /// Prints the verdict; gives the exit status.
 pub fn run(options: &Options) -> Result<u8, Failure> {
     let host_path = file_of(&options.host)?;
-    let host_bytes = map_file(&host_path)?;
-    let host = Host::read(&host_bytes, &host_path)?;
+    let inputs = Inputs::default();
+    let host = HostFile::open(&inputs, &host_path)?;
     let guest_path = guests::for_host(options.guest.as_deref(), Some(&host_path))?;
-    let files = Files::open(&guest_path)?;
-    let images = files.images()?;
-    let parts = Part::read_all(&images)?;
-    let note = parts[0].note()?;
-    let wanted = compiled_for(&note);
+    let observed = Observed::of(&inputs, inputs.guest(&guest_path)?, host)?;
+    let (note, fingerprint) = (observed.note(), observed.host().fingerprint());
+    let wanted = compiled_for(note);
     let mut answer = Answer {
-        host_v8: host.fingerprint.version_text(),
+        host_v8: fingerprint.version_text(),
         host: host_path.clone(),
-        guest: guest_path,
+        guest: guest_path.clone(),
         guest_v8: note.v8.clone(),
         guest_node: note.node.clone(),
         result: "refused",
-        abi: judge_note(&note, &host.fingerprint),
-        bridge: match served_note(&note, &host.fingerprint) {
+        abi: judge_note(note, fingerprint),
+        bridge: match served_note(note, fingerprint) {
             Ok(profile) => Bridge { served: true, why: profile.name.into() },
             Err(error) => Bridge { served: false, why: error.to_string() },
         },
@@ -165,17 +152,17 @@ pub fn run(options: &Options) -> Result<u8, Failure> {
         stand_ins: BTreeMap::new(),
         degraded: Vec::new(),
         adapters: Vec::new(),
-        warnings: warnings(&wanted, &host.fingerprint),
+        warnings: observed.warnings(),
         probe: None,
         no_plan: None,
     };
     if options.probe {
         // Where code of ours bridges, the guest's layout table has the host's numbers.
         let bridged = matches!(answer.abi, Verdict::Bridgeable { .. });
-        let numbers = if bridged { host.fingerprint.version } else { wanted.version };
-        answer.probe = Some(Probe::run(host.path, numbers));
+        let numbers = if bridged { fingerprint.version } else { wanted.version };
+        answer.probe = Some(Probe::run(&host_path, numbers));
     }
-    answer.symbols(host.stand_ins(&parts, &note));
+    answer.symbols(observed.survey(&terms(&guest_path)));
     let status = answer.conclude();
     if options.json {
         println!("{}", serde_json::to_string_pretty(&answer).map_err(|e| Error::Internal(e.to_string()))?);
@@ -183,64 +170,6 @@ pub fn run(options: &Options) -> Result<u8, Failure> {
         print!("{}", answer.text());
     }
     Ok(status)
-}
-
-/// A host's file.
-struct Host<'d> {
-    file: FileImage<'d>,
-    path: &'d Path,
-    fingerprint: Fingerprint,
-}
-
-impl<'d> Host<'d> {
-    fn read(bytes: &'d [u8], path: &'d Path) -> Result<Self, Error> {
-        let unreadable = |source| Error::ProviderImage { path: path.into(), source };
-        let file = FileImage::parse(bytes, Arch::native()).map_err(unreadable)?;
-        let fingerprint = fingerprint(&file).map_err(unreadable)?;
-        let fingerprint = fingerprint.ok_or(Error::NoProvider { modules: 1, marker: MARKER })?;
-        Ok(Self { file, path, fingerprint })
-    }
-
-    /// What stands in for symbols that the host lacks, once every slot of the guest has its place; nothing is loaded.
-    fn stand_ins(&self, parts: &[Part], note: &GuestNote) -> Result<Vec<&'static Adapter>, Error> {
-        let unreadable = |source| Error::ProviderImage { path: self.path.into(), source };
-        let dynamic = Dynamic::parse(&self.file.image).map_err(unreadable)?;
-        let mut exports = Exports::new(&self.file.image, &dynamic, LoadBias(0)).map_err(unreadable)?;
-        let line = self.fingerprint.version.and_then(line::of_v8);
-        let adapters = adapters::for_pair(
-            note,
-            adapters::unit_for(note, &self.fingerprint),
-            line,
-            adapters::beside_a_host,
-        );
-        let needed = parts[0].inventory.needed_v8().filter(|name| adapters.iter().all(|a| a.symbol != *name));
-        exports.complete(self.path, needed).map_err(unreadable)?;
-        let needs = parts[0].needs(note)?;
-        let members: Vec<_> = parts.iter().map(Part::member).collect();
-        let plan = plan(&Request {
-            members: &members,
-            needs: &|name| needs.contains(name),
-            provider: &exports,
-            provider_name: &self.path.display().to_string(),
-            adapters: &adapters,
-            guards: &guards::all(),
-        })?;
-        let used = plan.bindings.iter().filter_map(|b| match b.why {
-            Why::Adapter(adapter) if adapter.when == When::Missing => Some(adapter),
-            _ => None,
-        });
-        Ok(used.collect())
-    }
-}
-
-/// What the V8 of a file is, if its symbols are visible.
-fn fingerprint(file: &FileImage) -> Result<Option<Fingerprint>, ElfError> {
-    let dynamic = Dynamic::parse(&file.image)?;
-    let symbols = SymbolTable::parse(&file.image, &dynamic)?;
-    match holds_v8(&symbols)? {
-        true => Fingerprint::read(&file.image, &symbols).map(Some),
-        false => Ok(None),
-    }
 }
 
 /// The file that is meant: itself, or the one with a V8 among those that the process of this number has mapped.
@@ -253,7 +182,7 @@ fn file_of(host: &Path) -> Result<PathBuf, Error> {
     let code = Maps::parse(&text).0.into_iter().filter(|m| m.protection.execute && m.inode != 0);
     let files: BTreeSet<PathBuf> = code.map(|m| m.name).collect();
     let modules = files.len();
-    let has_v8 = |path: &PathBuf| map_file(path).is_ok_and(|bytes| Host::read(&bytes, path).is_ok());
+    let has_v8 = |path: &PathBuf| HostFile::open(&Inputs::default(), path).is_ok();
     let mut found: Vec<_> = files.into_iter().filter(has_v8).collect();
     match (found.pop(), found.is_empty()) {
         (Some(only), true) => Ok(only),

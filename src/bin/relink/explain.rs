@@ -1,11 +1,11 @@
 //! `relink explain`: where every slot for one symbol goes, and why; from files alone.
 
-use super::plan::{with_plan, Planned};
+use super::plan::planned;
 use super::{print, Failure};
 use clap::Args;
 use relink::guest::Slot;
-use relink::pipeline::Part;
 use relink::plan::{Binding, Target};
+use relink::stages::{HostFile, Inputs, Part, Planned};
 use std::path::PathBuf;
 
 /// Reads files; no code of theirs runs.
@@ -26,22 +26,20 @@ pub struct Options {
 
 /// Prints what becomes of the symbol's slots.
 pub fn run(options: &Options) -> Result<(), Failure> {
-    with_plan(&options.host, options.guest.as_deref(), |planned| {
-        let found = answers(planned, &options.symbol);
-        if found.is_empty() {
-            return Err(Failure::Unknown(options.symbol.clone()));
-        }
-        if options.json {
-            let slots: Vec<_> = found.iter().map(|a| a.json(options)).collect();
-            print(&format!(
-                "{}\n",
-                serde_json::json!({ "verdict": planned.admitted.verdict().word(), "slots": slots })
-            ));
-        } else {
-            found.iter().for_each(|answer| print(&(answer.text(options) + "\n")));
-        }
-        Ok(())
-    })
+    let inputs = Inputs::default();
+    let planned = planned(&inputs, &options.host, options.guest.as_deref())?;
+    let found = answers(&planned, &options.symbol);
+    if found.is_empty() {
+        return Err(Failure::Unknown(options.symbol.clone()));
+    }
+    if options.json {
+        let slots: Vec<_> = found.iter().map(|a| a.json(options)).collect();
+        let verdict = planned.admission().verdict().word();
+        print(&format!("{}\n", serde_json::json!({ "verdict": verdict, "slots": slots })));
+    } else {
+        found.iter().for_each(|answer| print(&(answer.text(options) + "\n")));
+    }
+    Ok(())
 }
 
 /// What becomes of one slot.
@@ -52,12 +50,12 @@ struct Answer<'a, 'd> {
     binding: Option<&'a Binding<'d>>,
 }
 
-fn answers<'a, 'd>(planned: &'a Planned<'a, 'd>, symbol: &str) -> Vec<Answer<'a, 'd>> {
+fn answers<'p, 'a>(planned: &'p Planned<'a, HostFile<'a>>, symbol: &str) -> Vec<Answer<'p, 'a>> {
     let mut found = Vec::new();
-    for part in planned.parts {
+    for part in planned.parts() {
         for slot in part.inventory.slots.iter().filter(|s| is_meant(s.symbol, symbol)) {
             let binding =
-                planned.plan.bindings.iter().find(|b| b.image == part.image && b.slot.entry == slot.entry);
+                planned.plan().bindings.iter().find(|b| b.image == part.image && b.slot.entry == slot.entry);
             found.push(Answer { part, slot, binding });
         }
     }

@@ -2,23 +2,13 @@
 
 use super::{guests, print, Failure};
 use clap::Args;
-use relink::abi::adapters::{self, unit_for};
-use relink::abi::catalogue::MARKER;
-use relink::abi::claim::holds_v8;
-use relink::abi::fingerprint::Fingerprint;
-use relink::abi::gate::{self, Admitted};
-use relink::abi::line;
-use relink::abi::remedy::warnings;
-use relink::address::LoadBias;
-use relink::elf::arch::Arch;
-use relink::elf::file::map_file;
-use relink::elf::{Dynamic, FileImage, SymbolTable};
-use relink::host::Exports;
-use relink::pipeline::{Files, Part};
-use relink::plan::{plan, Binding, Plan, Request};
-use relink::runtime::guards;
+use relink::config;
+use relink::pipeline::beside_a_host;
+use relink::plan::{Binding, Plan};
+use relink::stages::{HostFile, Inputs, Observed, Part, Planned, Terms, Units};
 use relink::Error;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Reads both files; no code of either runs.
 #[derive(Args)]
@@ -37,81 +27,59 @@ pub struct Options {
     json: bool,
 }
 
-/// What both `plan` and `explain` look at.
-pub struct Planned<'q, 'd> {
-    /// The plan.
-    pub plan: &'q Plan<'d>,
-    /// The guest and its libraries.
-    pub parts: &'q [Part<'q, 'd>],
-    /// What the gate has found.
-    pub admitted: &'q Admitted,
+/// A host's file and a guest, read: what `plan`, `explain` and `check` begin with.
+pub fn observe<'a>(
+    inputs: &'a Inputs<'a>,
+    host: &Path,
+    guest: &Path,
+) -> Result<Observed<'a, HostFile<'a>>, Error> {
+    let host = HostFile::open(inputs, host)?;
+    Observed::of(inputs, inputs.guest(guest)?, host)
 }
 
-/// Plans the guest for the host from their files and hands the plan to `show`.
-pub fn with_plan(
-    host_path: &Path,
+/// How a guest is bound on files: as in a process, without the bridge, and with the adapter unit if it was built.
+pub fn terms(guest: &Path) -> Terms<'static> {
+    Terms { units: units(), ..beside_a_host(guest, None, Units::Kits) }
+}
+
+/// Where adapter units are, as for `relink run`.
+fn units() -> Units<'static> {
+    static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let named = || std::env::var_os(config::ADAPTERS).filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    FOLDER.get_or_init(named).as_deref().map_or(Units::Kits, Units::In)
+}
+
+/// The plan of a guest for the host in a file.
+pub fn planned<'a>(
+    inputs: &'a Inputs<'a>,
+    host: &Path,
     guest: Option<&Path>,
-    show: impl FnOnce(&Planned) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let guest_path = guests::for_host(guest, Some(host_path))?;
-    let host_bytes = map_file(host_path)?;
-    let files = Files::open(&guest_path)?;
-    let images = files.images()?;
-    let parts = Part::read_all(&images)?;
-    let note = parts[0].note()?;
-    let unreadable = |source| Error::ProviderImage { path: host_path.to_owned(), source };
-    let host = FileImage::parse(&host_bytes, Arch::native()).map_err(unreadable)?;
-    let dynamic = Dynamic::parse(&host.image).map_err(unreadable)?;
-    let symbols = SymbolTable::parse(&host.image, &dynamic).map_err(unreadable)?;
-    if !holds_v8(&symbols).map_err(unreadable)? {
-        return Err(Error::NoProvider { modules: 1, marker: MARKER }.into());
-    }
-    let fingerprint = Fingerprint::read(&host.image, &symbols).map_err(unreadable)?;
-    let exports = Exports::new(&host.image, &dynamic, LoadBias(0)).map_err(unreadable)?;
-    let admitted = gate::admit(&note, &fingerprint)?;
-    for warning in warnings(&gate::compiled_for(&note), &fingerprint) {
+) -> Result<Planned<'a, HostFile<'a>>, Failure> {
+    let guest = guests::for_host(guest, Some(host))?;
+    let admitted = observe(inputs, host, &guest)?.admit()?;
+    for warning in admitted.observed().warnings() {
         eprintln!("relink: warning: {warning}");
     }
-    let line = line::of_host(&fingerprint)?;
-    let needs = parts[0].needs(&note)?;
-    let members: Vec<_> = parts.iter().map(Part::member).collect();
-    let plan = plan(&Request {
-        members: &members,
-        needs: &|name| needs.contains(name),
-        provider: &exports,
-        provider_name: &name(host_path),
-        adapters: &adapters::for_pair(
-            &note,
-            unit_for(&note, &fingerprint),
-            Some(line),
-            adapters::beside_a_host,
-        ),
-        guards: &guards::all(),
-    })?;
-    show(&Planned { plan: &plan, parts: &parts, admitted: &admitted })
+    Ok(admitted.plan(&terms(&guest))?)
 }
 
 /// Prints the plan, or says why there is none.
 pub fn run(options: &Options) -> Result<(), Failure> {
-    with_plan(&options.host, options.guest.as_deref(), |planned| {
-        print(&if options.json {
-            format!("{}\n", json(planned, options))
-        } else {
-            let (libraries, text) = (libraries(planned.parts), text(planned.plan, options));
-            let (verdict, profile) = (planned.admitted.verdict().word(), planned.admitted.profile().name);
-            format!("{libraries}{text}verdict: {verdict} ({profile})\n")
-        });
-        Ok(())
-    })
+    let inputs = Inputs::default();
+    let planned = planned(&inputs, &options.host, options.guest.as_deref())?;
+    print(&if options.json {
+        format!("{}\n", json(&planned, options))
+    } else {
+        let (libraries, text) = (libraries(planned.parts()), text(planned.plan(), options));
+        let (verdict, profile) = (planned.admission().verdict().word(), planned.admission().profile().name);
+        format!("{libraries}{text}verdict: {verdict} ({profile})\n")
+    });
+    Ok(())
 }
 
 /// Which library has which number.
 fn libraries(parts: &[Part]) -> String {
     parts.iter().map(|part| format!("{}: {}\n", part.image, part.path.display())).collect()
-}
-
-fn name(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
 fn wanted(binding: &Binding, options: &Options) -> bool {
@@ -125,14 +93,19 @@ fn text(plan: &Plan, options: &Options) -> String {
     plan.bindings.iter().filter(|b| wanted(b, options)).map(|b| b.explain(true) + "\n").collect()
 }
 
-fn json(planned: &Planned, options: &Options) -> serde_json::Value {
-    let Planned { plan, admitted, .. } = planned;
-    let bindings: Vec<_> =
-        plan.bindings.iter().filter(|b| wanted(b, options)).map(Binding::to_json).collect();
+fn json<'a>(planned: &Planned<'a, HostFile<'a>>, options: &Options) -> serde_json::Value {
+    let (plan, admission) = (planned.plan(), planned.admission());
+    let bindings = plan.bindings.iter().filter(|b| wanted(b, options));
+    let binding = |b: &Binding| {
+        let mut json = b.to_json();
+        // As the report's `audit` tells it.
+        json["bound"] = serde_json::json!(planned.bound(b).target);
+        json
+    };
     serde_json::json!({
-        "verdict": admitted.verdict().word(),
-        "profile": admitted.profile().name,
-        "bindings": bindings,
+        "verdict": admission.verdict().word(),
+        "profile": admission.profile().name,
+        "bindings": bindings.map(binding).collect::<Vec<_>>(),
         "left_to_the_linker": plan.left_to_the_linker,
     })
 }

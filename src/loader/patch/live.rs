@@ -82,7 +82,9 @@ impl Memory for LiveMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::patch::{apply, by_page, SlotWrite};
+    use crate::patch::apply;
+    use crate::plan::SlotWrite;
+    use crate::stages::Sealed;
 
     /// A page-aligned, read-only piece of memory like a RELRO page.
     fn relro_page() -> region::Allocation {
@@ -104,7 +106,7 @@ mod tests {
         // SAFETY: the page is this test's own and lives to its end.
         let mut memory = unsafe { LiveMemory::new(vec![range]) }.expect("maps");
         let writes = vec![SlotWrite { at: start, expected: 5, value: 7 }];
-        let applied = apply(&mut memory, &by_page(writes, page_size())).expect("applied");
+        let applied = apply(&mut memory, Sealed::for_tests(writes)).expect("applied");
         assert_eq!(memory.read(start).expect("readable"), 7);
         let protection = |at| Maps::own().expect("maps").at(at).expect("mapped").protection.to_string();
         assert_eq!(protection(start), "r--");

@@ -6,5 +6,4 @@ pub mod pages;
 pub mod transaction;
 
 pub use memory::Memory;
-pub use pages::{by_page, PageWrites, SlotWrite};
-pub use transaction::{apply, Applied};
+pub use transaction::{apply, Written};

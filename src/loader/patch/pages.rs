@@ -1,17 +1,7 @@
 //! Grouping slot writes by page. Pure.
 
+use crate::plan::SlotWrite;
 use relink_elf::address::RunAddr;
-
-/// One word to be written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SlotWrite {
-    /// Where.
-    pub at: RunAddr,
-    /// What must be there before.
-    pub expected: u64,
-    /// What shall be there after.
-    pub value: u64,
-}
 
 /// The writes to one page.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,8 +1,9 @@
 //! The transaction: check everything, write everything, read everything back; or put everything back.
 
 use super::memory::Memory;
-use super::pages::PageWrites;
+use super::pages::{by_page, PageWrites};
 use crate::process::Protection;
+use crate::stages::Sealed;
 use relink_abi::error::Error;
 use relink_elf::address::RunAddr;
 use std::io;
@@ -10,7 +11,7 @@ use std::io;
 /// Slots that have been written. Keeps what is needed to take them back.
 #[derive(Debug, Default)]
 #[must_use]
-pub struct Applied {
+pub struct Written {
     done: Vec<Step>,
     slots: usize,
     pages: usize,
@@ -24,7 +25,7 @@ enum Step {
     Wrote { at: RunAddr, before: u64 },
 }
 
-impl Applied {
+impl Written {
     /// How many slots were written.
     pub fn slots(&self) -> usize {
         self.slots
@@ -53,11 +54,15 @@ impl Applied {
     }
 }
 
-/// Writes all pages, or none. Nothing is written unless every slot holds what is expected of it.
-pub fn apply(memory: &mut dyn Memory, pages: &[PageWrites]) -> Result<Applied, Error> {
-    check_before(memory, pages)?;
-    let mut applied = Applied::default();
-    for page in pages {
+/// Writes all words, or none. Nothing is written unless every slot holds what is expected of it.
+///
+/// # Errors
+/// A slot does not, or memory cannot be written; then everything was taken back, or the error says that it was not.
+pub fn apply(memory: &mut dyn Memory, writes: Sealed) -> Result<Written, Error> {
+    let pages = by_page(writes.into_writes(), memory.page_size());
+    check_before(memory, &pages)?;
+    let mut applied = Written::default();
+    for page in &pages {
         if let Err((at, why)) = apply_page(memory, page, &mut applied) {
             return Err(roll_back(memory, applied, at, why));
         }
@@ -79,7 +84,7 @@ fn check_before(memory: &dyn Memory, pages: &[PageWrites]) -> Result<(), Error> 
 fn apply_page(
     memory: &mut dyn Memory,
     page: &PageWrites,
-    applied: &mut Applied,
+    applied: &mut Written,
 ) -> Result<(), (RunAddr, String)> {
     let at_page = |error: io::Error| (page.page, error.to_string());
     let before = memory.protection(page.page).map_err(at_page)?;
@@ -106,7 +111,7 @@ fn apply_page(
     Ok(())
 }
 
-fn roll_back(memory: &mut dyn Memory, applied: Applied, at: RunAddr, why: String) -> Error {
+fn roll_back(memory: &mut dyn Memory, applied: Written, at: RunAddr, why: String) -> Error {
     match applied.undo(memory) {
         Ok(()) => Error::RolledBack { at, why },
         Err((where_, error)) => Error::RollbackFailed { at, why, rollback: format!("{where_}: {error}") },
@@ -116,7 +121,7 @@ fn roll_back(memory: &mut dyn Memory, applied: Applied, at: RunAddr, why: String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::patch::pages::{by_page, SlotWrite};
+    use crate::plan::SlotWrite;
     use std::cell::Cell;
     use std::collections::BTreeMap;
 
@@ -159,9 +164,9 @@ mod tests {
             Ok(())
         }
 
-        fn writes() -> Vec<PageWrites> {
+        fn writes() -> Sealed {
             let write = |at: u64| SlotWrite { at: RunAddr(at), expected: at + 1, value: at * 7 };
-            by_page([0x1000, 0x1008, 0x1ff8, 0x2000, 0x3010].map(write).to_vec(), PAGE)
+            Sealed::for_tests([0x1000, 0x1008, 0x1ff8, 0x2000, 0x3010].map(write).to_vec())
         }
     }
 
@@ -195,7 +200,7 @@ mod tests {
     fn everything_is_written_and_protections_are_put_back() {
         let mut memory = Fake::new();
         let before = memory.state();
-        let applied = apply(&mut memory, &Fake::writes()).expect("applied");
+        let applied = apply(&mut memory, Fake::writes()).expect("applied");
         assert_eq!((applied.slots(), applied.pages()), (5, 3));
         assert!(memory.words.iter().all(|(at, value)| *value == at * 7));
         assert_eq!(memory.state().1, before.1);
@@ -206,13 +211,13 @@ mod tests {
     #[test]
     fn a_failure_at_every_kth_operation_leaves_no_trace() {
         let mut whole = Fake::new();
-        let _ = apply(&mut whole, &Fake::writes()).expect("applied");
+        let _ = apply(&mut whole, Fake::writes()).expect("applied");
         let operations = whole.operations.get();
         assert!(operations > 20, "{operations}");
         for fail_at in 0..operations {
             let mut memory = Fake { fail_at, ..Fake::new() };
             let before = memory.state();
-            let error = apply(&mut memory, &Fake::writes()).expect_err("must fail");
+            let error = apply(&mut memory, Fake::writes()).expect_err("must fail");
             assert_eq!(error.code(), "E0503", "{error}");
             assert!(error.to_string().contains(&format!("operation {fail_at} refused")), "{error}");
             assert_eq!(memory.state(), before, "operation {fail_at}");
@@ -224,7 +229,7 @@ mod tests {
         let mut memory = Fake::new();
         memory.words.insert(0x3010, 99);
         let before = memory.state();
-        let error = apply(&mut memory, &Fake::writes()).expect_err("must fail");
+        let error = apply(&mut memory, Fake::writes()).expect_err("must fail");
         assert!(
             matches!(error, Error::UnexpectedSlot { slot: RunAddr(0x3010), found: 99, expected: 0x3011 }),
             "{error}"
@@ -235,7 +240,7 @@ mod tests {
     #[test]
     fn a_word_that_does_not_read_back_is_noticed() {
         let mut memory = Fake { corrupt_writes: true, ..Fake::new() };
-        let error = apply(&mut memory, &Fake::writes()).expect_err("must fail");
+        let error = apply(&mut memory, Fake::writes()).expect_err("must fail");
         assert!(error.to_string().contains("read back"), "{error}");
     }
 
@@ -265,7 +270,7 @@ mod tests {
         }
         let mut memory = Stuck(Fake::new());
         let words = memory.0.words.clone();
-        let error = apply(&mut memory, &Fake::writes()).expect_err("must fail");
+        let error = apply(&mut memory, Fake::writes()).expect_err("must fail");
         assert_eq!(error.code(), "E0504", "{error}");
         assert_eq!(memory.0.words, words, "the words themselves are put back all the same");
     }

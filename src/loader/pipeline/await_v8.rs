@@ -1,8 +1,8 @@
 //! Waiting for the host's V8 without anything else.
 
-use super::{ask, bind, not_ready, ready_cells, wait_for_provider, SharedReport};
+use super::{not_ready, prepare, ready_cells, wait_for_provider, SharedReport, Wanted};
 use crate::config::Config;
-use crate::host::{Exports, Provider};
+use crate::stages::Inputs;
 use relink_abi::error::Error;
 use relink_abi::line::Bridges;
 use std::time::Instant;
@@ -19,24 +19,17 @@ pub fn await_v8(
     wanted: &dyn Fn() -> bool,
 ) -> Result<bool, Error> {
     let start = Instant::now();
-    let ask = ask(config, bridges);
-    wait_for_provider(config.wait, ask.provider, wanted)?;
+    let guest = Wanted::by(config, bridges);
+    wait_for_provider(config.wait, guest.provider, wanted)?;
     if !wanted() {
         return Ok(false);
     }
-    let mut ready = None;
-    let look = |exports: &Exports, provider: &Provider| {
-        let left = config.wait.saturating_sub(start.elapsed());
-        let is_ready = ready_cells(exports, provider)?.wait(left, wanted);
-        if !is_ready && wanted() {
-            return Err(not_ready(provider, config.wait));
-        }
-        ready = Some(is_ready);
-        // Goes no further; never told.
-        Err(Error::HostEnded)
-    };
-    match bind(&ask, report, look, |_| Ok(())) {
-        Err(error) => ready.ok_or(error),
-        Ok(()) => Err(Error::Internal("a wait has bound a guest".into())),
+    let inputs = Inputs::default();
+    let verified = prepare(&inputs, &guest, report)?;
+    let left = config.wait.saturating_sub(start.elapsed());
+    let is_ready = ready_cells(&verified)?.wait(left, wanted);
+    if !is_ready && wanted() {
+        return Err(not_ready(verified.host().provider(), config.wait));
     }
+    Ok(is_ready)
 }

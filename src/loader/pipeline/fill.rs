@@ -1,10 +1,9 @@
 //! What the stages put into the report.
 
-use super::Part;
 use crate::host::Provider;
-use crate::plan::VerifiedPlan;
 use crate::plan::{Binding, StagedImage, Why};
 use crate::report::{AdapterUse, Report};
+use crate::stages::Verified;
 use relink_abi::adapters;
 use relink_abi::note::GuestNote;
 
@@ -22,11 +21,12 @@ impl Report {
         self.guest_v8 = Some(note.v8.clone());
     }
 
-    /// The plan passed the gate. The bridge's slots are our own affair and are not counted.
-    pub(crate) fn planned(&mut self, verified: &VerifiedPlan, parts: &[Part]) {
-        let libraries = parts.iter().filter(|p| matches!(p.image, StagedImage::Library(_)));
+    /// There is a plan that may be applied. The bridge's slots are our own affair and are not counted.
+    pub(crate) fn planned(&mut self, verified: &Verified) {
+        let libraries = verified.parts().iter().filter(|p| matches!(p.image, StagedImage::Library(_)));
         self.libraries = libraries.map(|p| p.path.display().to_string()).collect();
-        let admitted = verified.admitted();
+        let verified = verified.plan();
+        let admitted = verified.admission();
         self.verdict = Some(format!("{}: {}", admitted.verdict().word(), admitted.profile().name));
         self.left_to_the_linker = verified.plan().left_to_the_linker;
         let of_guest = || verified.plan().bindings.iter().filter(|b| b.image == StagedImage::Guest);

@@ -3,17 +3,16 @@
 //! # Safety
 //! The copies are planned for the very images that are loaded, none of whose code runs before every slot is bound.
 
-use super::parts::Part;
 use crate::guest::copy::plan_copy;
 use crate::guest::stage::{self, Staged};
 use crate::log::{self, Level};
 use crate::patch::live::LiveMemory;
-use crate::patch::{apply, by_page, Applied, Memory};
-use crate::plan::VerifiedPlan;
-use crate::plan::{place, Placement, Plan, StagedImage};
+use crate::patch::{apply, Memory, Written};
+use crate::plan::{Placement, StagedImage};
 use crate::process::room;
 use crate::runtime::addons::Loaded;
 use crate::runtime::{addons, bridge as entered, descriptors, event_loop, guards, keys, remains};
+use crate::stages::{Part, VerifiedPlan};
 use relink_abi::error::Error;
 use relink_abi::symbol::is_run_time;
 use relink_elf::address::RunAddr;
@@ -112,9 +111,12 @@ impl Images {
     }
 
     /// Writes the slots, or unloads all images again.
-    pub fn bind(self, plan: &Plan) -> Result<(Self, Applied), Error> {
+    ///
+    /// # Errors
+    /// They cannot all be written.
+    pub fn bind(self, plan: &VerifiedPlan) -> Result<(Self, Written), Error> {
         match self.write(plan) {
-            Ok(applied) => Ok((self, applied)),
+            Ok(written) => Ok((self, written)),
             Err(error) => {
                 // After a failed roll-back a slot may point anywhere; but no code of the images has run, and unloading
                 // them runs none either.
@@ -124,16 +126,12 @@ impl Images {
         }
     }
 
-    fn write(&self, plan: &Plan) -> Result<Applied, Error> {
+    fn write(&self, plan: &VerifiedPlan) -> Result<Written, Error> {
         let mut memory = self.memory()?;
-        let page_size = memory.page_size();
-        let mut writes = place(plan, &self.placement());
         // A bridge that served another guest holds what it was bound to then.
         let bridge = self.get(StagedImage::Bridge).map(|b| b.span()).unwrap_or_default();
-        for write in writes.iter_mut().filter(|w| bridge.contains(&w.at)) {
-            write.expected = memory.read(write.at).unwrap_or(write.expected);
-        }
-        apply(&mut memory, &by_page(writes, page_size))
+        let writes = plan.writes(&self.placement()).as_it_is(&bridge, &|at| memory.read(at).ok());
+        apply(&mut memory, writes)
     }
 
     /// The images' memory.

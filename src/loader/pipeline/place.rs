@@ -6,7 +6,7 @@
 //! unloaded when no runtime is left, none of whose threads can still be in its code.
 
 use super::load::Images;
-use super::{beside_the_host, lock, observe, start, Bound, Clock, SharedReport};
+use super::{bind, lock, observe, ready_beside_the_host, start, Applied, Clock, Running, SharedReport};
 use crate::config::Config;
 use crate::log::{self, Level};
 use crate::plan::StagedImage;
@@ -18,6 +18,7 @@ use crate::runtime::instance::Instance;
 use crate::runtime::lifecycle::Life;
 use crate::runtime::turn::{NotFree, Taken, Turn};
 use crate::runtime::{float, host_calls, lifecycle, platform, protected, remains, signals};
+use crate::stages::Inputs;
 use relink_abi::adapters;
 use relink_abi::catalogue::PLATFORM_CELL;
 use relink_abi::error::Error;
@@ -183,37 +184,24 @@ pub(super) fn enter(
 
 /// Brings a guest in, if no other thread has done so by the time that the host's V8 is ready.
 fn bring_in(config: &Config, bridges: Bridges, report: &SharedReport) -> Result<Taken<Option<Place>>, Error> {
-    let mut claimed = None;
-    let claim = || {
-        let there = place(config.wait.max(LEAST))?;
-        // Goes no further if there is one now; never told.
-        let nobody = if there.is_none() { Ok(()) } else { Err(Error::HostEnded) };
-        claimed = Some(there);
-        nobody
-    };
-    let brought = beside_the_host(config, bridges, report, claim, |bound| Place::of(bound, config, report));
-    match (claimed, brought) {
-        (Some(there), Err(_)) if there.is_some() => Ok(there),
-        (Some(mut there), Ok(guest)) => {
-            *there = Some(guest);
-            Ok(there)
-        }
-        (_, Err(error)) => Err(error),
-        (None, Ok(_)) => Err(Error::Internal("a guest without a place".into())),
+    let inputs = Inputs::default();
+    let verified = ready_beside_the_host(&inputs, config, bridges, report)?;
+    let mut there = place(config.wait.max(LEAST))?;
+    if there.is_none() {
+        let bound = bind(verified, config.audit, report)?;
+        *there = Some(Place::of(bound, config, report)?);
     }
+    Ok(there)
 }
 
 impl Place {
     /// Runs the initialisers of a guest that was bound.
-    fn of(bound: Bound, config: &Config, report: &SharedReport) -> Result<Self, Error> {
+    fn of(bound: Applied, config: &Config, report: &SharedReport) -> Result<Self, Error> {
         let protect = |name: &str| bound.function(StagedImage::Bridge, name);
         // SAFETY: the functions are looked for in the staged bridge, which was bound just now and is kept once an initialiser has
         // been called, whatever comes of it.
         unsafe { protected::know(&protect) }?;
-        if let Err(error) = Clock(report).time("initialise", || bound.initialise()) {
-            bound.keep();
-            return Err(error);
-        }
+        let bound = Clock(report).time("initialise", || bound.initialise())?;
         let found = Hook::of(&bound).and_then(|hook| {
             // SAFETY: the functions are looked for in the staged bridge, which was bound and initialised just now.
             let bridge = unsafe { Bridge::find(&|name| bound.function(StagedImage::Bridge, name)) }?;
@@ -228,7 +216,7 @@ impl Place {
         };
         // Before the hook is in: a host that leaves meanwhile waits for what comes of it.
         start::at_exit_of_the_host();
-        let Bound { images, order, provider, .. } = bound;
+        let (images, order, provider) = bound.into_parts();
         Ok(Self {
             common: Common::of(config),
             bridge,
@@ -313,12 +301,13 @@ impl Place {
 }
 
 impl Hook {
-    fn of(bound: &Bound) -> Result<Self, Error> {
+    fn of(bound: &Running) -> Result<Self, Error> {
+        let verified = bound.verified();
         let missing = || Error::MissingEntry { image: "the host's V8".into(), symbol: PLATFORM_CELL.into() };
         let unreadable = |source| Error::ProviderImage { path: "the host's V8".into(), source };
-        let cell = bound.exports.find(PLATFORM_CELL, None).map_err(unreadable)?.ok_or_else(missing)?;
+        let cell = verified.exports().find(PLATFORM_CELL, None).map_err(unreadable)?.ok_or_else(missing)?;
         // SAFETY: the cell is V8's own variable, seen set by the wait stage.
-        let platform = unsafe { platform::describe(cell.address, bound.exports, bound.line) };
+        let platform = unsafe { platform::describe(cell.address, verified.exports(), verified.line()) };
         let function = |(stands_in, symbol): &(&'static str, &'static str)| {
             Ok((*symbol, bound.function(StagedImage::Bridge, stands_in)?))
         };
@@ -326,7 +315,7 @@ impl Hook {
         Ok(Self {
             platform: platform.map_err(unreadable)?,
             unit: bound.unit()?,
-            node_flags: bound.verified.admitted().profile().node_flags,
+            node_flags: verified.plan().admission().profile().node_flags,
             functions: adapters::HOST_DISPOSES.iter().map(function).collect::<Result<_, Error>>()?,
             except,
         })

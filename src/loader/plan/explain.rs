@@ -2,6 +2,7 @@
 
 use super::{Binding, Plan, StagedImage, Target, Why};
 use crate::host::exports::Visibility;
+use relink_elf::address::{LinkAddr, LoadBias};
 use std::fmt::Write as _;
 
 impl Binding<'_> {
@@ -52,6 +53,7 @@ impl Target {
             Self::Staged(image, at) => format!("{image}+{at}"),
             Self::Relink(at) if addresses => format!("Relink at {at}"),
             Self::Relink(_) => "Relink".into(),
+            Self::StandIn(name) => (*name).into(),
             Self::Null => "0".into(),
         }
     }
@@ -105,5 +107,69 @@ impl Binding<'_> {
             "target": self.target.describe(true),
             "why": self.why.text(),
         })
+    }
+}
+
+/// A slot and what it is bound to, by symbols and link-time addresses: the same for a plan that is made from files and for what
+/// the slot holds in a process.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct BoundSlot {
+    /// The image that the slot lies in.
+    pub image: String,
+    /// Link-time address of the slot.
+    pub slot: String,
+    /// The symbol that the slot refers to.
+    pub symbol: String,
+    /// Where it leads: an image and a link-time address in it, or the name of a function of Relink's.
+    pub target: String,
+    /// Why.
+    pub why: String,
+}
+
+/// How the module that provides V8 is called in [`BoundSlot`].
+const HOST: &str = "host's V8";
+
+impl Binding<'_> {
+    /// The binding as such. `host` is the load bias that the plan was made with: that of the host's module, or 0 for its file.
+    pub fn bound(&self, host: LoadBias) -> BoundSlot {
+        let target = match self.target {
+            Target::Provider(definition) => BoundSlot::in_host(host.link(definition.address)),
+            Target::Own(at) => BoundSlot::in_image(self.image, at),
+            Target::Staged(image, at) => match self.why {
+                Why::Adapter(adapter) => adapter.stands_in.to_owned(),
+                _ => BoundSlot::in_image(image, at),
+            },
+            Target::Relink(_) => BoundSlot::guard(self.slot.symbol),
+            Target::OwnTls(_) | Target::StandIn(_) | Target::Null => self.target.describe(true),
+        };
+        self.bound_to(target)
+    }
+
+    /// The same with a target that was read back.
+    pub fn bound_to(&self, target: String) -> BoundSlot {
+        BoundSlot {
+            image: self.image.to_string(),
+            slot: self.slot.at.to_string(),
+            symbol: self.slot.symbol.to_owned(),
+            target,
+            why: self.why.text(),
+        }
+    }
+}
+
+impl BoundSlot {
+    /// A place in the module that provides V8.
+    pub fn in_host(at: LinkAddr) -> String {
+        format!("{HOST}+{at}")
+    }
+
+    /// A place in an image that is staged.
+    pub fn in_image(image: StagedImage, at: LinkAddr) -> String {
+        format!("{image}+{at}")
+    }
+
+    /// Relink's function in the place of libc's of this name.
+    pub fn guard(symbol: &str) -> String {
+        format!("Relink's {symbol}")
     }
 }

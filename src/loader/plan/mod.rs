@@ -5,12 +5,11 @@ pub mod explain;
 mod place;
 mod policy;
 mod resolve;
-mod verified;
 
-pub use place::{audit, place, Misplaced, Placement};
+pub use explain::BoundSlot;
+pub use place::{audit, place, Misplaced, Placement, SlotWrite};
 pub use policy::Rule;
 pub use resolve::{plan, Definitions, Guard, Member, Request, StagedDefinitions};
-pub use verified::{verify, VerifiedPlan};
 
 use crate::guest::copy::Rewrite;
 use crate::guest::Slot;
@@ -48,6 +47,8 @@ pub enum Target {
     Staged(StagedImage, LinkAddr),
     /// A function of Relink itself.
     Relink(RunAddr),
+    /// A function of this name in an image of Relink's own that is not at hand: in plans that are made from files alone.
+    StandIn(&'static str),
     /// Nowhere: an undefined weak reference is 0 (gABI chapter 4, "Symbol Table").
     Null,
 }
@@ -96,6 +97,11 @@ impl Binding<'_> {
         }
     }
 
+    /// The address S of a slot that holds this word.
+    pub fn without_addend(&self, word: u64) -> u64 {
+        word.wrapping_add_signed(self.addend().wrapping_neg())
+    }
+
     /// psABI: S + A for `R_*_64`; the addend of the other two kinds is of no meaning.
     fn addend(&self) -> i64 {
         if self.slot.kind == RelocationKind::Abs64 {
@@ -115,4 +121,14 @@ pub struct Plan<'d> {
     pub bindings: Vec<Binding<'d>>,
     /// Symbolic slots that ld.so binds.
     pub left_to_the_linker: usize,
+}
+
+impl Plan<'_> {
+    /// The adapters that slots are bound to, as often as there are such slots.
+    pub fn adapters(&self) -> impl Iterator<Item = &'static Adapter> + '_ {
+        self.bindings.iter().filter_map(|binding| match binding.why {
+            Why::Adapter(adapter) => Some(adapter),
+            _ => None,
+        })
+    }
 }

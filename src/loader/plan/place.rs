@@ -1,9 +1,19 @@
 //! Placing: from bindings to words at run-time addresses, once the load addresses are known. Pure.
 
 use super::{Binding, Plan, StagedImage, Target};
-use crate::patch::SlotWrite;
 use relink_elf::address::{LinkAddr, LoadBias, RunAddr};
 use std::collections::BTreeMap;
+
+/// One word to be written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SlotWrite {
+    /// Where.
+    pub at: RunAddr,
+    /// What must be there before.
+    pub expected: u64,
+    /// What shall be there after.
+    pub value: u64,
+}
 
 /// Where the images were loaded.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +34,8 @@ impl Placement {
             Target::Relink(at) => at,
             // An undefined weak S is 0 (gABI).
             Target::Null => RunAddr(0),
-            Target::OwnTls(_) => return None,
+            // The second is the name of a function that is not at hand: its plan is not placed.
+            Target::OwnTls(_) | Target::StandIn(_) => return None,
         };
         Some(address.0.wrapping_add_signed(binding.addend()))
     }

@@ -62,7 +62,7 @@ pub struct Member<'r, 'd> {
 #[derive(Clone, Copy)]
 pub struct Request<'r, 'd> {
     /// The guest, the libraries of its closure in the order in which ld.so would look symbols up, and the bridge; without
-    /// one (planning on files alone) adapters count as present.
+    /// one (planning on files alone) adapters count as present and are bound by name ([`Target::StandIn`]).
     pub members: &'r [Member<'r, 'd>],
     /// Of a guest with a V8 of its own: the V8 names by which it means the host's V8.
     pub needs: &'r dyn Fn(&str) -> bool,
@@ -209,10 +209,10 @@ impl<'d> Planner<'_, '_, 'd> {
     }
 
     fn adapted(&mut self, adapter: &'static Adapter) -> Result<(Target, Why), Error> {
-        if self.request.member(StagedImage::Bridge).is_none() {
-            return Ok((Target::Null, Why::Adapter(adapter)));
-        }
         let found = match self.staged(StagedImage::Unit, adapter.stands_in)? {
+            None if self.request.member(StagedImage::Bridge).is_none() => {
+                Some(Target::StandIn(adapter.stands_in))
+            }
             None => self.staged(StagedImage::Bridge, adapter.stands_in)?,
             found => found,
         };

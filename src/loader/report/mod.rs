@@ -5,6 +5,7 @@ mod text;
 pub use text::render;
 
 use crate::outcome::Outcome;
+use crate::plan::BoundSlot;
 use relink_abi::probe::standing::Standing;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,6 +80,9 @@ pub struct Audit {
     pub right: usize,
     /// The others: the plan's line, what was expected and what was found.
     pub wrong: Vec<String>,
+    /// Each slot that was bound, and where its word leads: found in memory, not in the plan.
+    #[serde(default)]
+    pub slots: Vec<BoundSlot>,
     /// Slots left to ld.so: the module that each points into (or "null", or "nowhere"), with the symbols.
     pub left: BTreeMap<String, BTreeSet<String>>,
     /// Slots of thread-local variables, which hold no addresses.

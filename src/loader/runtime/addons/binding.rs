@@ -1,8 +1,7 @@
 //! Relinking one add-on: it means the host's V8 by V8's names, and the guest and its libraries by Node's, whatever the
 //! process exports. All that is read of these is in memory; only names that the guest hides are in its file.
 //!
-//! No gate stands here: the guest's passed for this V8, and Node itself refuses an add-on that was compiled for another
-//! `NODE_MODULE_VERSION`.
+//! No gate stands here: an add-on is planned with the admission of its guest ([`Admission`]).
 //!
 //! # Safety
 //! The copy is planned for the very image that is loaded, none of whose code runs before every slot is bound.
@@ -13,12 +12,11 @@ use crate::guest::copy::plan_copy;
 use crate::guest::stage::{self, Source, Staged};
 use crate::guest::{Inventory, Lifecycle};
 use crate::host::Exports;
+use crate::patch::apply;
 use crate::patch::live::LiveMemory;
-use crate::patch::{apply, by_page, Memory};
-use crate::plan::{
-    place, plan, Guard, Member, Placement, Plan, Request, StagedDefinitions, StagedImage, Why,
-};
+use crate::plan::{Guard, Member, Placement, Request, StagedDefinitions, StagedImage, Why};
 use crate::process::{Maps, Modules};
+use crate::stages::{Admission, VerifiedPlan};
 use relink_abi::adapters::Adapter;
 use relink_abi::error::Error;
 use relink_abi::symbol::{owner, Owner};
@@ -43,6 +41,8 @@ pub struct Known {
 /// What the names of an add-on can mean.
 #[derive(Debug)]
 pub struct World {
+    /// The guest's admission.
+    pub admission: Admission,
     /// The guest first, its libraries in the order in which symbols are looked up, the bridge.
     pub images: Vec<Known>,
     /// The module that provides V8: its name for messages, and where it is.
@@ -103,7 +103,7 @@ impl World {
         self.look(&hidden, |live| {
             let plan = self.plan(&addons, live)?;
             let named = parts[0].fates.iter().any(|(_, fate)| *fate != Fate::LdSo);
-            if registers || named || plan.bindings.iter().any(|b| is_of_node(b.why)) {
+            if registers || named || plan.plan().bindings.iter().any(|b| is_of_node(b.why)) {
                 self.load(&addons, claims, &plan, whom).map(Some)
             } else {
                 Ok(None)
@@ -136,7 +136,7 @@ impl World {
         Ok(None)
     }
 
-    /// Reads the images in memory. `hidden` names are also looked for in the guest's file.
+    /// Reads the images in memory. `hidden` names are also looked for in the guest's file, and V8's among them in the host's.
     fn look<T>(
         &self,
         hidden: &HashSet<&str>,
@@ -146,7 +146,12 @@ impl World {
         let modules = Modules::observe();
         let (name, bias) = &self.provider;
         let provider = image_at(&modules, &maps, *bias).map_err(|e| unreadable(name, e))?;
-        let provider = exports(&provider, *bias).map_err(|e| unreadable(name, e))?;
+        let mut provider = exports(&provider, *bias).map_err(|e| unreadable(name, e))?;
+        if let Some(module) = modules.0.iter().find(|module| module.bias == *bias) {
+            // As for the guest: V8 may hide from its dynamic symbols what is asked of it.
+            let of_v8 = hidden.iter().copied().filter(|name| owner(name) == Owner::V8);
+            provider.complete(&module.path, of_v8).map_err(|e| unreadable(name, e))?;
+        }
         let image =
             |known: &Known| image_at(&modules, &maps, known.bias).map_err(|e| unreadable(&known.soname, e));
         let images = self.images.iter().map(image).collect::<Result<Vec<_>, _>>()?;
@@ -171,13 +176,14 @@ impl World {
         file.and_then(|file| full_symbols(&file, wanted).ok()).unwrap_or_default()
     }
 
-    /// The names that may be looked for among those that the guest hides: libuv's and, where the image has no libraries of
-    /// its own, all that it expects of the program that loads it.
+    /// The names that may be looked for among those that the guest or the host hides: libuv's, V8's and, where the image has no
+    /// libraries of its own, all that it expects of the program that loads it.
     fn hidden_names<'d>(&self, addon: &AddOn<'_, 'd>) -> HashSet<&'d str> {
         let alone = addon.part.fates.iter().all(|(_, fate)| *fate == Fate::Node);
         let slots = addon.inventory.slots.iter();
         let expected = slots.filter(|s| s.own.is_none() && s.library.is_none() && !s.weak);
-        expected.map(|s| s.symbol).filter(|name| alone || name.starts_with("uv_")).collect()
+        let hidden = |name: &&str| alone || name.starts_with("uv_") || owner(name) == Owner::V8;
+        expected.map(|s| s.symbol).filter(hidden).collect()
     }
 
     /// Whether a library of this name is the guest.
@@ -185,7 +191,7 @@ impl World {
         self.images.iter().any(|known| known.image == StagedImage::Guest && known.soname == library)
     }
 
-    fn plan<'l>(&self, addons: &'l [AddOn<'l, 'l>], live: &Live<'l>) -> Result<Plan<'l>, Error> {
+    fn plan<'l>(&self, addons: &'l [AddOn<'l, 'l>], live: &Live<'l>) -> Result<VerifiedPlan<'l>, Error> {
         let adapted = self.images.iter().any(|known| known.image == StagedImage::Unit);
         for addon in addons.iter().filter(|_| adapted) {
             if let Some(symbol) = addon.inventory.needed_v8().next() {
@@ -199,7 +205,7 @@ impl World {
             inventory: &addon.inventory,
             definitions: &addon.definitions,
         }));
-        let planned = plan(&Request {
+        let planned = self.admission.plan(&Request {
             members: &members,
             needs: &|_| false,
             provider: live.provider,
@@ -219,7 +225,7 @@ impl World {
         &self,
         addons: &[AddOn],
         claims: Vec<Library>,
-        plan: &Plan,
+        plan: &VerifiedPlan,
         whom: c_int,
     ) -> Result<Relinked, Error> {
         let mut biases: BTreeMap<_, _> = self.images.iter().map(|known| (known.image, known.bias)).collect();
@@ -240,8 +246,7 @@ impl World {
         // SAFETY: the images are loaded, none of their code has run, and nobody else knows them.
         let memory = unsafe { LiveMemory::new(spans) };
         let mut memory = memory.map_err(|source| Error::Proc { what: "/proc/self/maps", source })?;
-        let pages = by_page(place(plan, &Placement(biases)), memory.page_size());
-        apply(&mut memory, &pages).map(drop)?;
+        apply(&mut memory, plan.writes(&Placement(biases))).map(drop)?;
         Ok(staged.whole(addons, claims))
     }
 }
@@ -360,9 +365,9 @@ impl<'a, 'd> AddOn<'a, 'd> {
         Ok(self.definitions.link(ENTRY, None)?.is_some())
     }
 
-    fn load(&self, plan: &Plan, image: StagedImage, whom: c_int) -> Result<Staged, Error> {
+    fn load(&self, plan: &VerifiedPlan, image: StagedImage, whom: c_int) -> Result<Staged, Error> {
         let path = &self.part.file.path;
-        let rewrites = plan.bindings.iter().filter(|b| b.image == image).map(|b| (&b.slot, b.rewrite()));
+        let rewrites = plan.plan().bindings.iter().filter(|b| b.image == image).map(|b| (&b.slot, b.rewrite()));
         let taken_out = |name: &str| self.part.fate(name).is_some_and(|fate| fate != Fate::LdSo);
         let copy = plan_copy(self.image, &self.inventory, rewrites, &taken_out);
         let copy = copy.map_err(|at| Error::Stage {
