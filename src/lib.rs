@@ -7,6 +7,7 @@
 
 pub mod abi;
 pub mod address;
+pub mod codes;
 pub mod config;
 pub mod elf;
 pub mod error;

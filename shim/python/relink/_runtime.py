@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from ctypes import byref, c_void_p, sizeof
 
 from . import _library as lib
-from ._errors import OK, Refused, exception
+from ._errors import OK, Answer, Refused, exception
 
 # For callers that name no time: a call ends when it ends, or with Node.
 _FOREVER_MS = 0xFFFFFFFF
@@ -165,7 +165,7 @@ class Runtime:
     def _run_posted(self, number, run):
         future = self._pending.pop(number)
         if not run:
-            return future.set_exception(exception(7, "Node has ended"))
+            return future.set_exception(exception(Answer.ENDED, "Node has ended"))
         try:
             future.set_result(future.function())
         except BaseException as error:  # whoever waits for it gets it
@@ -201,7 +201,7 @@ class Runtime:
     def tick(self, budget=0.001):
         """Does what is due in a ticked guest: False when Node has ended."""
         answer = self._library.relink_tick(self._handle, max(0, round(budget * 1e6)))
-        if answer == 7:
+        if answer == Answer.ENDED:
             return False
         lib.check(answer)
         return True
@@ -227,7 +227,7 @@ class Runtime:
         if not handle.value:
             return
         answer = self._library.relink_destroy(handle, _milliseconds(timeout))
-        if answer in (3, 2, 10):
+        if answer in (Answer.TIMEOUT, Answer.BUSY, Answer.WRONG_THREAD):
             # It is still there.
             self._handle = handle
         lib.check(answer)

@@ -1,6 +1,7 @@
 //! One cell of the matrix: Node really runs in the host, or Relink really refuses.
 
 use super::hosts::{Host, Prepared};
+use crate::codes;
 use crate::config;
 use crate::kit::error::{io, Result};
 use crate::kit::progress::Progress;
@@ -191,7 +192,7 @@ impl Cell {
         } else if let Some(error) = &report.error {
             self.why = Some(format!("{} {}", error.code, error.message));
             // Codes of the fourth hundred say that the two do not fit, but for adapters that were not built; any other is a defect here.
-            let unfit = error.code.starts_with("E04") && error.code != "E0407";
+            let unfit = error.code.starts_with("E04") && error.code != codes::E0407;
             self.result = if unfit { Outcome::Refused } else { Outcome::Failed };
         } else {
             return true;
