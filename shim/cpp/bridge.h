@@ -121,6 +121,9 @@ enum relink_bridge_channel_flag {
   RELINK_CHANNEL_STAY = 1  /* Node waits for what the host sends, also when it has nothing else to wait for */
 };
 
+/* By which a function of the host's gives its result, once: status 0 and a JSON text, or 1 and a message. */
+typedef void (*relink_bridge_give)(void *reply, int32_t status, const char *text, size_t length);
+
 /* How the host and scripts of the guest talk to each other. Copied; the strings must live until the run has ended. The
    functions are called on the guest's main thread and never null. Texts are UTF-8 of so many bytes, and end with a NUL. */
 typedef struct relink_bridge_channel {
@@ -132,8 +135,7 @@ typedef struct relink_bridge_channel {
   void (*opened)(void *ctx);  /* the bootstrap listens */
   void (*closed)(void *ctx);  /* nothing will be answered any more */
   void (*answer)(void *ctx, uint64_t id, int32_t status, const char *text, size_t length);
-  void (*host)(void *ctx, const char *name, const char *text, size_t length,
-               void (*give)(void *reply, int32_t status, const char *text, size_t length), void *reply);
+  void (*host)(void *ctx, const char *name, const char *text, size_t length, relink_bridge_give give, void *reply);
   void *ctx;
 } relink_bridge_channel;
 

@@ -4,6 +4,7 @@ pub mod adapters;
 pub mod bridged;
 pub mod catalogue;
 pub mod claim;
+pub mod codes;
 pub mod compare;
 pub mod error;
 pub mod fingerprint;

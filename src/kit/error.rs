@@ -1,23 +1,6 @@
-//! What can go wrong in the build kit, with stable codes.
-//!
-//! | code | meaning |
-//! |---|---|
-//! | E0701 | a file or folder of the cache cannot be read or written |
-//! | E0702 | no place for the cache folder is known, or its path cannot be used in a build |
-//! | E0703 | programs that the step needs are not installed |
-//! | E0704 | a program that was started failed |
-//! | E0705 | the machine has no Debian archive (bookworm) among its apt sources, or no apt |
-//! | E0706 | apt offers no version of a package, or none that can be downloaded |
-//! | E0707 | an npm package could not be fetched or does not match the integrity that npm reports |
-//! | E0708 | a source folder, header folder or program given is not what it should be |
-//! | E0709 | a patch of the source package does not apply, or a source has not the text that is replaced in it |
-//! | E0710 | compiling failed |
-//! | E0711 | the library that was built does not meet the requirements on a guest |
-//! | E0712 | the thing asked for has not been built or fetched yet |
-//! | E0713 | interrupted by a signal; what was done is kept |
-//! | E0714 | a name is not known, headers contradict what is known, or this machine is not supported |
-//! | E0715 | V8's headers have something for which the neutral guest has no rule |
+//! What can go wrong in the build kit, with stable codes: [`codes`] has the meaning of each.
 
+use relink_abi::codes;
 use std::io;
 use std::path::PathBuf;
 
@@ -27,7 +10,7 @@ pub type Result<T> = std::result::Result<T, KitError>;
 /// A failure of the build kit. Each message says what, where, and what would cure it.
 #[derive(Debug, thiserror::Error)]
 pub enum KitError {
-    /// A file operation in the cache failed (E0701).
+    /// A file operation in the cache failed.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
         /// What was tried, as a verb phrase: "read", "create".
@@ -37,13 +20,13 @@ pub enum KitError {
         /// The system's reason.
         source: io::Error,
     },
-    /// The cache folder cannot be used (E0702).
+    /// The cache folder cannot be used.
     #[error("cache folder: {why}; set RELINK_CACHE to an absolute path without blanks")]
     CachePlace {
         /// What is wrong.
         why: String,
     },
-    /// Programs are missing (E0703).
+    /// Programs are missing.
     #[error("{} needed but not installed: {}; install with: {remedy}", if tools.len() == 1 { "a program is" } else { "programs are" }, tools.join(", "))]
     MissingTools {
         /// The programs' names.
@@ -51,7 +34,7 @@ pub enum KitError {
         /// The one command that installs them.
         remedy: String,
     },
-    /// A program failed (E0704).
+    /// A program failed.
     #[error("{program} failed ({status}): {message}")]
     Program {
         /// What was run.
@@ -61,13 +44,13 @@ pub enum KitError {
         /// The last line that says something, and where the rest is.
         message: String,
     },
-    /// No Debian archive is known (E0705).
+    /// No Debian archive is known.
     #[error("{why}; the parts come from Debian 12: add \"deb <mirror>/debian bookworm main\" to /etc/apt/sources.list, or name a Node source with --source")]
     NoDebian {
         /// What was looked for and not found.
         why: String,
     },
-    /// A package cannot be had (E0706).
+    /// A package cannot be had.
     #[error("package {package}: {why}; try `apt-get update` with a working mirror, then run this again")]
     Package {
         /// Its name.
@@ -75,7 +58,7 @@ pub enum KitError {
         /// Which versions were tried and how they failed.
         why: String,
     },
-    /// An npm package cannot be had (E0707).
+    /// An npm package cannot be had.
     #[error(
         "npm package {package}: {why}; check that `npm view {package} version` works, then run this again"
     )]
@@ -85,7 +68,7 @@ pub enum KitError {
         /// What went wrong.
         why: String,
     },
-    /// Something given by the user is not what it should be (E0708).
+    /// Something given by the user is not what it should be.
     #[error("{option} {}: {why}", path.display())]
     Input {
         /// The option, or the thing's name.
@@ -95,7 +78,7 @@ pub enum KitError {
         /// What is missing in it.
         why: String,
     },
-    /// A patch failed (E0709).
+    /// A patch failed.
     #[error("patch {patch} does not apply to {}: {why}; run again with --rebuild to start from fresh sources", tree.display())]
     Patch {
         /// Its name in debian/patches/series.
@@ -105,7 +88,7 @@ pub enum KitError {
         /// First line of patch's own complaint.
         why: String,
     },
-    /// Compiling failed (E0710).
+    /// Compiling failed.
     #[error("{what} does not compile: {first_error}; full log: {}", log.display())]
     Compile {
         /// What was compiled, and against which headers.
@@ -115,7 +98,7 @@ pub enum KitError {
         /// The log file.
         log: PathBuf,
     },
-    /// The result is not a proper guest (E0711).
+    /// The result is not a proper guest.
     #[error("{} is no usable guest: {}; log: {}", library.display(), faults.join("; "), log.display())]
     BadGuest {
         /// The library.
@@ -125,7 +108,7 @@ pub enum KitError {
         /// The build's log.
         log: PathBuf,
     },
-    /// Not there yet (E0712).
+    /// Not there yet.
     #[error("{what} is not there yet; run `{remedy}`")]
     NotBuilt {
         /// The thing.
@@ -133,7 +116,7 @@ pub enum KitError {
         /// The command that makes it.
         remedy: &'static str,
     },
-    /// Stopped by SIGINT or SIGTERM (E0713).
+    /// Stopped by SIGINT or SIGTERM.
     #[error("interrupted by {signal}; run the same command again to go on from here")]
     Interrupted {
         /// Its name.
@@ -141,13 +124,13 @@ pub enum KitError {
         /// Its number.
         number: i32,
     },
-    /// A name, headers or a machine that cannot be worked with (E0714).
+    /// A name, headers or a machine that cannot be worked with.
     #[error("{why}")]
     Unsupported {
         /// What is not supported.
         why: String,
     },
-    /// A header cannot be made neutral (E0715).
+    /// A header cannot be made neutral.
     #[error("no rule for {}{}: \"{text}\": {why}; a rule goes into src/kit/neutral, or build with --exact", path.display(), if *line == 0 { String::new() } else { format!(":{line}") })]
     NoRule {
         /// The header.
@@ -165,21 +148,21 @@ impl KitError {
     /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Io { .. } => "E0701",
-            Self::CachePlace { .. } => "E0702",
-            Self::MissingTools { .. } => "E0703",
-            Self::Program { .. } => "E0704",
-            Self::NoDebian { .. } => "E0705",
-            Self::Package { .. } => "E0706",
-            Self::Npm { .. } => "E0707",
-            Self::Input { .. } => "E0708",
-            Self::Patch { .. } => "E0709",
-            Self::Compile { .. } => "E0710",
-            Self::BadGuest { .. } => "E0711",
-            Self::NotBuilt { .. } => "E0712",
-            Self::Interrupted { .. } => "E0713",
-            Self::Unsupported { .. } => "E0714",
-            Self::NoRule { .. } => "E0715",
+            Self::Io { .. } => codes::E0701,
+            Self::CachePlace { .. } => codes::E0702,
+            Self::MissingTools { .. } => codes::E0703,
+            Self::Program { .. } => codes::E0704,
+            Self::NoDebian { .. } => codes::E0705,
+            Self::Package { .. } => codes::E0706,
+            Self::Npm { .. } => codes::E0707,
+            Self::Input { .. } => codes::E0708,
+            Self::Patch { .. } => codes::E0709,
+            Self::Compile { .. } => codes::E0710,
+            Self::BadGuest { .. } => codes::E0711,
+            Self::NotBuilt { .. } => codes::E0712,
+            Self::Interrupted { .. } => codes::E0713,
+            Self::Unsupported { .. } => codes::E0714,
+            Self::NoRule { .. } => codes::E0715,
         }
     }
 
@@ -205,17 +188,6 @@ pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_table_at_the_top_lists_the_codes_that_are_used() {
-        let text = include_str!("error.rs");
-        let table: Vec<&str> =
-            text.lines().filter_map(|l| l.strip_prefix("//! | E")).map(|l| &l[..4]).collect();
-        let arms: Vec<&str> =
-            text.lines().filter_map(|l| l.split_once("=> \"E")).map(|(_, l)| &l[..4]).collect();
-        assert_eq!(table, arms);
-        assert_eq!(table.len(), 15);
-    }
 
     #[test]
     fn messages_name_thing_and_remedy() {

@@ -6,10 +6,18 @@ import com.sun.jna.Pointer;
 import com.sun.jna.ptr.PointerByReference;
 import java.util.Map;
 
-/** The functions of relink.h. */
+/** The functions and constants of relink.h: all of them, {@link RelinkException.Answer} aside. The tests of Relink compare both. */
 interface Library extends com.sun.jna.Library {
     /** librelink.so: by the system property or environment variable that names it, or where ld.so finds it. */
     Library INSTANCE = Native.load(name(), Library.class, Map.of(OPTION_STRING_ENCODING, "UTF-8"));
+
+    int RELINK_OWN_THREAD = 0;
+    int RELINK_TICKED = 1;
+    int RELINK_SHARED = 2;
+    int RELINK_STAY = 1;
+    int RELINK_FILE = 0;
+    int RELINK_STRING = 1;
+    int RELINK_PACKAGE = 2;
 
     private static String name() {
         String named = System.getProperty("relink.library", System.getenv("RELINK_LIBRARY"));
@@ -64,4 +72,10 @@ interface Library extends com.sun.jna.Library {
     int relink_report(Pointer runtime, PointerByReference result);
 
     int relink_destroy(Pointer runtime, int timeoutMs);
+
+    int relink_start(Pointer settings);
+
+    int relink_wait(int timeoutMs);
+
+    int relink_unload(int timeoutMs);
 }

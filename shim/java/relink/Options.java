@@ -63,7 +63,7 @@ public final class Options {
 
     /** Node runs on the thread that creates the runtime, while that calls {@link Runtime#tick}. */
     public Options ticked() {
-        made.mode = 1;
+        made.mode = Library.RELINK_TICKED;
         return this;
     }
 
@@ -132,7 +132,7 @@ public final class Options {
 
     /** Node stays when its script has nothing more to do. */
     public Options stay() {
-        made.flags = 1;
+        made.flags = Library.RELINK_STAY;
         return this;
     }
 

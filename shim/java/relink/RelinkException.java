@@ -4,7 +4,7 @@ package relink;
 public class RelinkException extends RuntimeException {
     private static final long serialVersionUID = 1;
 
-    /** What the library answered: {@code enum relink_answer}. */
+    /** What the library answered: {@code enum relink_answer}, in its order. */
     public enum Answer {
         OK, NOTHING, BUSY, TIMEOUT, REFUSED, STAYS, ARGUMENT, ENDED, THREW, UNKNOWN, WRONG_THREAD, INTERNAL, FORKED;
 
@@ -18,6 +18,12 @@ public class RelinkException extends RuntimeException {
     RelinkException(int answer, String why) {
         super(why);
         this.answer = Answer.of(answer);
+    }
+
+    /** The code that docs/DIAGNOSTICS.md lists, as "E0301", if the reason has one; else null. */
+    public String code() {
+        String why = getMessage();
+        return why != null && why.matches("(?s)E\\d{4}\\b.*") ? why.substring(0, 5) : null;
     }
 
     /** Which answer. For {@code THREW} the message is the error as JSON: name, message, code and stack. */

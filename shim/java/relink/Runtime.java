@@ -20,12 +20,9 @@ import java.util.function.Supplier;
 public final class Runtime implements AutoCloseable {
     /** For callers that name no time: a call ends when it ends, or with Node. */
     private static final int FOREVER_MS = -1;
-    private static final int FILE = 0;
-    private static final int STRING = 1;
-    private static final int PACKAGE = 2;
-    private static final int NOTHING = 1;
-    private static final int STAYS = 5;
-    private static final int ENDED = 7;
+    private static final int NOTHING = RelinkException.Answer.NOTHING.ordinal();
+    private static final int STAYS = RelinkException.Answer.STAYS.ordinal();
+    private static final int ENDED = RelinkException.Answer.ENDED.ordinal();
     /** How long the JVM's shutdown waits for Node, in milliseconds. */
     private static final int LAST_MS = 150;
 
@@ -92,17 +89,17 @@ public final class Runtime implements AutoCloseable {
 
     /** Loads a script, CommonJS or ES module; its exports can be called as "name.function" from then on. Says what they are (JSON). */
     public String runFile(String path, String name) {
-        return run(FILE, path, name);
+        return run(Library.RELINK_FILE, path, name);
     }
 
     /** Loads the source of a CommonJS module. */
     public String runString(String source, String name) {
-        return run(STRING, source, name);
+        return run(Library.RELINK_STRING, source, name);
     }
 
     /** Loads a package or built-in module. */
     public String require(String what, String name) {
-        return run(PACKAGE, what, name);
+        return run(Library.RELINK_PACKAGE, what, name);
     }
 
     private String run(int kind, String what, String name) {

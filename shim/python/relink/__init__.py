@@ -11,6 +11,7 @@ while it waits; Python functions that scripts call run on Node's thread, with th
 
 from . import v8
 from ._errors import (
+    Answer,
     ArgumentError,
     Busy,
     Ended,
@@ -31,6 +32,7 @@ from ._runtime import Runtime, Script, probe
 __version__ = "0.1.0"
 
 __all__ = [
+    "Answer",
     "ArgumentError",
     "Busy",
     "Ended",

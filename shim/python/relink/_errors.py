@@ -1,12 +1,38 @@
 """What relink.h answers, as exceptions."""
 
+import enum
 import json
+import re
+
+
+class Answer(enum.IntEnum):
+    """enum relink_answer"""
+
+    OK = 0
+    NOTHING = 1
+    BUSY = 2
+    TIMEOUT = 3
+    REFUSED = 4
+    STAYS = 5
+    ARGUMENT = 6
+    ENDED = 7
+    THREW = 8
+    UNKNOWN = 9
+    WRONG_THREAD = 10
+    INTERNAL = 11
+    FORKED = 12
 
 
 class Error(Exception):
-    """Any answer but OK. `answer` is its number in relink.h."""
+    """Any answer but OK. `answer` is which (Answer). `code` is the code that docs/DIAGNOSTICS.md lists, as "E0301", if the reason has one."""
 
     answer = None
+    code = None
+
+    def __init__(self, why=""):
+        super().__init__(why)
+        found = re.match(r"E\d{4}\b", why)
+        self.code = found and found.group()
 
 
 class NothingThere(Error):
@@ -51,7 +77,7 @@ class JavaScriptError(Error):
         self.message = thrown.get("message")
         self.code = thrown.get("code")
         self.stack = thrown.get("stack")
-        super().__init__(f"{self.name}: {self.message}")
+        Exception.__init__(self, f"{self.name}: {self.message}")
 
 
 class UnknownFunction(Error, AttributeError):
@@ -70,34 +96,25 @@ class Forked(Error):
     """This process was forked from the one that Node is in, and has none of its threads (E0211)."""
 
 
-# enum relink_answer
-OK = 0
-NOTHING = 1
-BUSY = 2
-TIMEOUT = 3
-STAYS = 5
-ENDED = 7
-THREW = 8
-WRONG_THREAD = 10
-FORKED = 12
+OK = Answer.OK
 _KINDS = {
-    1: NothingThere,
-    2: Busy,
-    3: Timeout,
-    4: Refused,
-    5: Stays,
-    6: ArgumentError,
-    7: Ended,
-    8: JavaScriptError,
-    9: UnknownFunction,
-    10: WrongThread,
-    11: InternalError,
-    12: Forked,
+    Answer.NOTHING: NothingThere,
+    Answer.BUSY: Busy,
+    Answer.TIMEOUT: Timeout,
+    Answer.REFUSED: Refused,
+    Answer.STAYS: Stays,
+    Answer.ARGUMENT: ArgumentError,
+    Answer.ENDED: Ended,
+    Answer.THREW: JavaScriptError,
+    Answer.UNKNOWN: UnknownFunction,
+    Answer.WRONG_THREAD: WrongThread,
+    Answer.INTERNAL: InternalError,
+    Answer.FORKED: Forked,
 }
 
 
 def exception(answer, why):
     """The exception for an answer that is not OK."""
     error = _KINDS.get(answer, InternalError)(why)
-    error.answer = answer
+    error.answer = Answer(answer) if answer in _KINDS else answer
     return error

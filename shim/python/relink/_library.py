@@ -1,4 +1,5 @@
-"""librelink.so and the types of relink.h (shim/include/relink.h)."""
+"""librelink.so, and the types, constants and functions of relink.h (shim/include/relink.h): all of them, under the same names without
+`relink_`. The tests of Relink compare both."""
 
 import ctypes
 import os
@@ -13,7 +14,7 @@ DONE = CFUNCTYPE(None, c_void_p, c_int, c_char_p)
 FUNCTION = CFUNCTYPE(c_int, c_void_p, c_char_p, c_void_p)
 CALLBACK = CFUNCTYPE(None, c_void_p, c_int)
 
-OWN_THREAD, TICKED = 0, 1
+OWN_THREAD, TICKED, SHARED = 0, 1, 2
 STAY = 1
 FILE, STRING, PACKAGE = 0, 1, 2
 
@@ -70,6 +71,9 @@ _FUNCTIONS = {
     "relink_forget": (c_int, [c_void_p, c_ulonglong]),
     "relink_report": (c_int, [c_void_p, _TEXT_OUT]),
     "relink_destroy": (c_int, [c_void_p, c_uint]),
+    "relink_start": (c_int, [_LIST]),
+    "relink_wait": (c_int, [c_uint]),
+    "relink_unload": (c_int, [c_uint]),
 }
 
 _lock = threading.Lock()

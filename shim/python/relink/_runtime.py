@@ -10,7 +10,7 @@ from concurrent.futures import Future, InvalidStateError
 from ctypes import byref, c_void_p, sizeof
 
 from . import _library as lib
-from ._errors import ENDED, NOTHING, OK, STAYS, TIMEOUT, Refused, exception
+from ._errors import OK, Answer, Refused, exception
 from ._waiting import interruptible, slices
 
 # For callers that name no time: a call ends when it ends, or with Node.
@@ -147,12 +147,12 @@ class Runtime:
                     else:
                         told = lib.text(self._library.relink_resume, self._handle, call, slice_ms)
                 self._raise()
-                if told[0] != TIMEOUT:
+                if told[0] != Answer.TIMEOUT:
                     call = 0
                     return told
                 if first:
                     first, call = False, self._library.relink_unanswered()
-            return TIMEOUT, f"no answer within {_milliseconds(timeout)} ms", None
+            return Answer.TIMEOUT, f"no answer within {_milliseconds(timeout)} ms", None
         finally:
             if call:
                 self._library.relink_forget(self._handle, call)
@@ -168,7 +168,7 @@ class Runtime:
             with interruptible(self._library, self._handle, self._ticked):
                 answer = function(handle, slice_ms)
             self._raise()
-            if answer != TIMEOUT:
+            if answer != Answer.TIMEOUT:
                 break
         return answer
 
@@ -242,7 +242,7 @@ class Runtime:
         if future is None:
             return
         if not run:
-            return _settle(future, "set_exception", exception(ENDED, "Node has ended"))
+            return _settle(future, "set_exception", exception(Answer.ENDED, "Node has ended"))
         try:
             result = future.function()
         except BaseException as error:  # whoever waits for it gets it
@@ -283,7 +283,7 @@ class Runtime:
         with interruptible(self._library, self._handle, self._ticked):
             answer = self._library.relink_tick(self._handle, max(0, round(budget * 1e6)))
         self._raise()
-        if answer == ENDED:
+        if answer == Answer.ENDED:
             return False
         lib.check(answer)
         return True
@@ -308,7 +308,7 @@ class Runtime:
         self._library.relink_disconnect(self._handle, _milliseconds(timeout))
         while self._pending:
             _, future = self._pending.popitem()
-            _settle(future, "set_exception", exception(ENDED, "Python ends"))
+            _settle(future, "set_exception", exception(Answer.ENDED, "Python ends"))
 
     def destroy(self, timeout=10.0):
         """Takes the guest out of the process; nothing if it is out already."""
@@ -316,7 +316,7 @@ class Runtime:
         if not handle.value:
             return
         answer = self._repeat(self._library.relink_destroy, handle, timeout)
-        if answer in (OK, STAYS, NOTHING):
+        if answer in (OK, Answer.STAYS, Answer.NOTHING):
             self._handle = c_void_p()
             # Nothing of the guest's can call Python any more.
             _live.pop(handle.value, None)

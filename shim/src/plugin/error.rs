@@ -1,6 +1,7 @@
 //! Why the plugin does not bring Node in.
 
 use crate::answer::{Answer, No};
+use relink_abi::codes;
 use relink_abi::error::Error;
 use std::path::PathBuf;
 
@@ -8,7 +9,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum PluginError {
     /// The plugin has no configuration.
-    #[error("E1001 no {name} beside the plugin: looked in {}; `relink plugin install` lays the folder out", looked.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", "))]
+    #[error("{code} no {name} beside the plugin: looked in {}; `relink plugin install` lays the folder out", looked.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", "), code = codes::E1001)]
     NoConfiguration {
         /// The file's name.
         name: &'static str,
@@ -16,7 +17,7 @@ pub enum PluginError {
         looked: Vec<PathBuf>,
     },
     /// The configuration cannot be used.
-    #[error("E1002 \"{}\": {why}; docs/GAME-SERVERS.md lists the settings", path.display())]
+    #[error("{code} \"{}\": {why}; docs/GAME-SERVERS.md lists the settings", path.display(), code = codes::E1002)]
     Configuration {
         /// The file.
         path: PathBuf,
@@ -24,13 +25,13 @@ pub enum PluginError {
         why: String,
     },
     /// The configuration says so.
-    #[error("E1003 switched off: \"{}\" says \"enabled\": false", path.display())]
+    #[error("{code} switched off: \"{}\" says \"enabled\": false", path.display(), code = codes::E1003)]
     Disabled {
         /// The file.
         path: PathBuf,
     },
     /// This Metamod has other interfaces.
-    #[error("E1004 this Metamod:Source takes plugins of interface {oldest} to {newest} (its own: {major}), and this plugin is one of interface {} for 2; take a Metamod:Source 1.11, 1.12 or 2.0 with SourceHook", super::abi::PLUGIN_API)]
+    #[error("{code} this Metamod:Source takes plugins of interface {oldest} to {newest} (its own: {major}), and this plugin is one of interface {} for 2; take a Metamod:Source 1.11, 1.12 or 2.0 with SourceHook", super::abi::PLUGIN_API, code = codes::E1004)]
     Metamod {
         /// The oldest that it takes.
         oldest: i32,
@@ -40,10 +41,10 @@ pub enum PluginError {
         major: i32,
     },
     /// The game's frames cannot be had.
-    #[error("E1005 no frames to run Node in: {0}; set \"frame\" for this game, or \"run\": \"thread\"")]
+    #[error("{code} no frames to run Node in: {0}; set \"frame\" for this game, or \"run\": \"thread\"", code = codes::E1005)]
     Frames(String),
     /// What is asked for cannot be done now.
-    #[error("E1006 {0}")]
+    #[error("{code} {0}", code = codes::E1006)]
     Not(String),
     /// The way in.
     #[error("{}", .0.line())]

@@ -16,6 +16,7 @@ mod reap;
 mod run;
 
 use clap::{Parser, Subcommand};
+use relink::codes;
 use relink::elf::file::FileError;
 use relink::kit::cli::KitCommand;
 use relink::kit::KitError;
@@ -75,31 +76,31 @@ enum Failure {
     #[error("{code} {0}", code = .0.code())]
     Kit(#[from] KitError),
     /// The program to be started can't be.
-    #[error("E0801 \"{program}\": {why}")]
+    #[error("{code} \"{program}\": {why}", code = codes::E0801)]
     Host { program: String, why: String, status: u8 },
     /// librelink.so is not where it should be.
-    #[error("E0802 {0}")]
+    #[error("{code} {0}", code = codes::E0802)]
     Library(String),
     /// What the demo showed is not what it should have shown.
-    #[error("E0803 {0}")]
+    #[error("{code} {0}", code = codes::E0803)]
     Demo(String),
     /// A file or process can't be looked into.
-    #[error("E0810 cannot inspect \"{what}\": {why}; name an ELF file or the number of a process")]
+    #[error("{code} cannot inspect \"{what}\": {why}; name an ELF file or the number of a process", code = codes::E0810)]
     Inspect { what: String, why: String },
     /// Relinked Node fails tests that plain Node passes.
-    #[error("E0804 {0}")]
+    #[error("{code} {0}", code = codes::E0804)]
     Parity(String),
     /// Node's own tests of a line that the V8 that is fetched by default is not for.
-    #[error("E0808 the V8 that `relink parity` fetches is that of Node 18, and not for Node {0}: name another with --v8, or a host with --inside")]
+    #[error("{code} the V8 that `relink parity` fetches is that of Node 18, and not for Node {0}: name another with --v8, or a host with --inside", code = codes::E0808)]
     NoV8(u32),
     /// A pair of the matrix did not do what it should.
-    #[error("E0806 {0}")]
+    #[error("{code} {0}", code = codes::E0806)]
     Matrix(String),
     /// The plugin can't be laid out.
-    #[error("E0807 {0}; name the game's folder, which must be one that can be written")]
+    #[error("{code} {0}; name the game's folder, which must be one that can be written", code = codes::E0807)]
     Install(String),
     /// No slot refers to the symbol.
-    #[error("E0805 neither the guest nor its libraries have a slot for {0}: nothing of it is bound; `relink plan` lists all that is")]
+    #[error("{code} neither the guest nor its libraries have a slot for {0}: nothing of it is bound; `relink plan` lists all that is", code = codes::E0805)]
     Unknown(String),
 }
 

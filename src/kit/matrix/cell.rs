@@ -4,6 +4,7 @@ use super::hosts::{Host, Prepared};
 use crate::error::{io, Result};
 use crate::progress::Progress;
 use crate::run::Signals;
+use relink_abi::codes;
 use relink_loader::config;
 use relink_loader::report::{Report, StageTime};
 use serde::{Deserialize, Serialize};
@@ -191,7 +192,7 @@ impl Cell {
         } else if let Some(error) = &report.error {
             self.why = Some(format!("{} {}", error.code, error.message));
             // Codes of the fourth hundred say that the two do not fit, but for adapters that were not built; any other is a defect here.
-            let unfit = error.code.starts_with("E04") && error.code != "E0407";
+            let unfit = error.code.starts_with("E04") && error.code != codes::E0407;
             self.result = if unfit { Outcome::Refused } else { Outcome::Failed };
         } else {
             return true;

@@ -4,7 +4,7 @@
 //! The bridge calls the functions below on the guest's main thread while the channel lives, with texts of the length that
 //! it gives; `give` is the bridge's own function and is called once, with the pointer that came with it.
 
-use super::raw::header::{relink_bridge_channel, RELINK_CHANNEL_STAY};
+use super::raw::header::{relink_bridge_channel, relink_bridge_give, RELINK_CHANNEL_STAY};
 use super::{host_calls, threads};
 use std::ffi::{c_char, c_void, CStr, CString};
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -21,9 +21,6 @@ pub trait Listener: Send + Sync {
     /// A script calls a function of the host's: JSON text in and out, or a message.
     fn host(&self, name: &str, text: &str) -> Result<String, String>;
 }
-
-/// By which a function of the host's gives its result: 0 and a JSON text, or anything else and a message.
-type Give = unsafe extern "C" fn(*mut c_void, i32, *const c_char, usize);
 
 /// A channel, which the bridge is told of by its address: see [`super::instance::Instance::begin`].
 pub struct Channel {
@@ -123,7 +120,7 @@ unsafe extern "C" fn host(
     name: *const c_char,
     at: *const c_char,
     length: usize,
-    give: Option<Give>,
+    give: relink_bridge_give,
     reply: *mut c_void,
 ) {
     let called = catch_unwind(AssertUnwindSafe(|| {

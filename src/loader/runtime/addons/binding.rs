@@ -367,7 +367,8 @@ impl<'a, 'd> AddOn<'a, 'd> {
 
     fn load(&self, plan: &VerifiedPlan, image: StagedImage, whom: c_int) -> Result<Staged, Error> {
         let path = &self.part.file.path;
-        let rewrites = plan.plan().bindings.iter().filter(|b| b.image == image).map(|b| (&b.slot, b.rewrite()));
+        let rewrites =
+            plan.plan().bindings.iter().filter(|b| b.image == image).map(|b| (&b.slot, b.rewrite()));
         let taken_out = |name: &str| self.part.fate(name).is_some_and(|fate| fate != Fate::LdSo);
         let copy = plan_copy(self.image, &self.inventory, rewrites, &taken_out);
         let copy = copy.map_err(|at| Error::Stage {
