@@ -79,6 +79,12 @@ pub enum Error {
         /// The one that has brought Node in.
         owner: i32,
     },
+    /// The process was forked after V8's initialisation.
+    #[error("the V8 of {provider} was initialised before this process was forked, and its heap is not in a child; initialise V8, and create runtimes, after fork() or daemon()")]
+    HeapNotForked {
+        /// The module.
+        provider: String,
+    },
     /// The lock of ld.so is held, which each thread that starts needs.
     #[error("{who} holds the lock of ld.so (it is in a constructor or destructor that dlopen() or dlclose() has called), which Node's threads need to start and to end; do this when dlopen() has returned, or before dlclose()")]
     InLoader {
@@ -369,6 +375,7 @@ impl Error {
             Self::UnknownFact { .. } => "E0205",
             Self::HostEnded => "E0206",
             Self::Forked { .. } => "E0211",
+            Self::HeapNotForked { .. } => "E0214",
             Self::InLoader { .. } => "E0212",
             Self::OtherLibrary { .. } => "E0213",
             Self::GuestFile { .. } => "E0301",

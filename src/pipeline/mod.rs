@@ -19,7 +19,7 @@ pub use place::Share;
 pub use start::{begin, finish, run, Ticked};
 
 use crate::abi::adapters::{self, Adapter, When};
-use crate::abi::catalogue::{PLATFORM_CELL, WITNESSES};
+use crate::abi::catalogue::{PLATFORM_CELL, SHARED_READ_ONLY_HEAP, WITNESSES};
 use crate::abi::gate::{self, VerifiedPlan};
 use crate::abi::line::{self, Bridges, Line};
 use crate::abi::probe::standing::{Pair, Settings};
@@ -37,7 +37,7 @@ use crate::report::log::{self, Level};
 use crate::report::{Report, Witness};
 use crate::runtime::addons::{Known, World};
 use crate::runtime::readiness::Cells;
-use crate::runtime::{addons, guards, unpacked};
+use crate::runtime::{addons, guards, readiness, unpacked};
 use pair::Companions;
 pub use pair::Units;
 use std::path::Path;
@@ -280,10 +280,19 @@ fn ready_cells(exports: &Exports, provider: &Provider) -> Result<Cells, Error> {
 }
 
 fn wait_until_ready(exports: &Exports, provider: &Provider, config: &Config) -> Result<(), Error> {
-    if ready_cells(exports, provider)?.wait(config.wait, &|| true) {
+    if !ready_cells(exports, provider)?.wait(config.wait, &|| true) {
+        return Err(not_ready(provider, config.wait));
+    }
+    if line::of_host(&provider.fingerprint)?.first_isolate() != SHARED_READ_ONLY_HEAP {
+        return Ok(());
+    }
+    let cell = variable(exports, provider, "shared heap", SHARED_READ_ONLY_HEAP)?;
+    let maps = Maps::own().map_err(|source| Error::Proc { what: "/proc/self/maps", source })?;
+    // SAFETY: V8's variable of that name, which was seen set just now.
+    if unsafe { readiness::shared_heap_is_here(cell, &maps) } {
         Ok(())
     } else {
-        Err(not_ready(provider, config.wait))
+        Err(Error::HeapNotForked { provider: provider.module.name() })
     }
 }
 

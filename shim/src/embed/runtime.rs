@@ -15,7 +15,7 @@ use relink_core::report::log::{self, Level};
 use relink_core::runtime::channel::Channel;
 use relink_core::runtime::instance::{Instance, Sent};
 use relink_core::runtime::lifecycle::Life;
-use relink_core::runtime::{guards, host_calls, threads, withheld};
+use relink_core::runtime::{guards, host_calls, lifecycle, threads, withheld};
 use std::ffi::{CStr, CString};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -359,10 +359,16 @@ impl Runtime {
     }
 
     fn await_end(&self, timeout_ms: u32, meanwhile: impl Fn()) -> Result<(), No> {
-        let until = deadline(timeout_ms);
+        /// Its thread needs the lock to end, so this is to be told.
+        const IN_LOADER_MS: u32 = 100;
+        let waits_for_us = process::holds_the_loaders_lock();
+        let until = deadline(if waits_for_us { timeout_ms.min(IN_LOADER_MS) } else { timeout_ms });
         while !self.has_ended() {
             meanwhile();
             if Instant::now() >= until {
+                if waits_for_us {
+                    return Err(in_loader());
+                }
                 return Err(Answer::Timeout.because(format!("Node still runs after {timeout_ms} ms")));
             }
             std::thread::sleep(PAUSE);
@@ -378,7 +384,13 @@ impl Runtime {
             );
         }
         self.entered()?;
-        self.stop(timeout_ms)?;
+        let stopped = self.stop(timeout_ms);
+        if process::holds_the_loaders_lock() {
+            // The library whose destructor this is may be the one that scripts call. What unloads the guest waits for the lock.
+            host_calls::close(self.life.number(), Instant::now());
+            return Err(in_loader());
+        }
+        stopped?;
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let share = match std::mem::replace(&mut *session, Session::Ended(None)) {
             Session::Ended(share) => share,
@@ -386,14 +398,13 @@ impl Runtime {
             Session::Ticked(_) => None,
         };
         self.deadline.iter().for_each(Deadline::forget);
-        if process::holds_the_loaders_lock() {
-            // A thread that unloads would wait for it, and this one for that thread.
-            share.into_iter().for_each(Share::keep);
-            let error = Error::InLoader { who: "the calling thread" };
-            return Err(Answer::Stays.because(error.line()));
-        }
         take_out(share)
     }
+}
+
+/// What is asked for happens when the thread has left ld.so.
+fn in_loader() -> No {
+    Answer::Timeout.because(Error::InLoader { who: "the calling thread" }.line())
 }
 
 fn ended() -> No {
@@ -409,6 +420,10 @@ fn join(thread: JoinHandle<Option<Share>>, life: &Life) -> Option<Share> {
 
 /// Takes what Node left out of the process.
 fn take_out(share: Option<Share>) -> Result<(), No> {
+    if lifecycle::host_is_leaving() {
+        share.into_iter().for_each(Share::keep);
+        return Err(Answer::Stays.because("the process ends, and with it what is left of the guest"));
+    }
     share.map_or(Ok(()), Share::give_back).map_err(|error| {
         // Of this one the host knows.
         let level = if matches!(error, Error::StaysShared) { Level::Info } else { Level::Error };
