@@ -6,9 +6,9 @@
 use crate::{header, process};
 use relink_abi::error::Error;
 use relink_loader::runtime::float;
-use std::cell::RefCell;
-use std::ffi::{c_char, c_int, CString};
+use std::ffi::{c_char, c_int, c_void, CString};
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::OnceLock;
 
 /// `enum relink_answer`.
 #[repr(i32)]
@@ -62,9 +62,35 @@ impl From<Error> for No {
     }
 }
 
-thread_local! {
-    /// Why this thread's last call did not answer OK.
-    static WHY: RefCell<Option<CString>> = const { RefCell::new(None) };
+/// What this thread keeps until its next call: why its last one did not answer OK. By a key of pthread's: a thread-local variable with a
+/// destructor is registered with ld.so, whose lock another thread may hold that waits for this one.
+fn key() -> Option<libc::pthread_key_t> {
+    static KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
+    unsafe extern "C" fn forget(text: *mut c_void) {
+        // SAFETY: what `remember` has left, once.
+        drop(unsafe { CString::from_raw(text.cast()) });
+    }
+    *KEY.get_or_init(|| {
+        let mut key = 0;
+        // SAFETY: a place for the key, and a destructor for what is left under it.
+        (unsafe { libc::pthread_key_create(&raw mut key, Some(forget)) } == 0).then_some(key)
+    })
+}
+
+fn remember(why: Option<CString>) {
+    let Some(key) = key() else { return };
+    // SAFETY: the key is valid for ever; what is left under it is a string of ours, taken back once.
+    unsafe {
+        let before: *mut c_char = libc::pthread_getspecific(key).cast();
+        let now = why.map_or(std::ptr::null_mut(), CString::into_raw);
+        if before.is_null() && now.is_null() {
+            return;
+        }
+        libc::pthread_setspecific(key, now.cast());
+        if !before.is_null() {
+            drop(CString::from_raw(before));
+        }
+    }
 }
 
 /// Answers a call, and remembers why it was not OK. Nothing of ours may unwind into the host.
@@ -74,16 +100,20 @@ pub fn answer(work: impl FnOnce() -> Result<(), No>) -> c_int {
         .unwrap_or_else(|_| Err(Answer::Internal.because("a panic, told on standard error")));
     let (answer, why) = done.map_or_else(|no| (no.answer, Some(no.why)), |()| (Answer::Ok, None));
     let why = why.map(|why| CString::new(why.replace('\0', " ")).unwrap_or_default());
-    // A thread that is past its thread-local storage has nobody to ask for the reason.
-    let _ = WHY.try_with(|last| *last.borrow_mut() = why);
+    remember(why);
     answer as c_int
 }
 
 /// Why the last function that this thread called did not answer OK.
 #[no_mangle]
 pub extern "C" fn relink_last_error() -> *const c_char {
-    let why = WHY.try_with(|why| why.borrow().as_ref().map(|why| why.as_ptr()));
-    why.ok().flatten().unwrap_or(c"".as_ptr())
+    // SAFETY: the key is valid for ever.
+    let why = key().map_or(std::ptr::null_mut(), |key| unsafe { libc::pthread_getspecific(key) });
+    if why.is_null() {
+        c"".as_ptr()
+    } else {
+        why.cast_const().cast()
+    }
 }
 
 /// Gives the caller a text of its own.

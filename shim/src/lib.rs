@@ -53,6 +53,7 @@ static CONSTRUCTOR: extern "C" fn() = on_load;
 
 extern "C" fn on_load() {
     // A panic must not reach ld.so. There is nobody to be told but standard error, and the panic hook did that.
+    let _ = catch_unwind(process::on_load);
     let _ = catch_unwind(arm);
 }
 

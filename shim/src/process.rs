@@ -5,11 +5,13 @@
 //! as what `pthread_mutex_t` is in glibc.
 
 use relink_abi::error::Error;
+use relink_elf::address::RunAddr;
 use relink_loader::process::Modules;
 use relink_loader::runtime::signals;
 use std::ffi::{c_int, c_void};
 use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// The process that Node was brought into; 0: none yet.
@@ -53,11 +55,12 @@ pub extern "C" fn relink_private_in_use() -> c_int {
 
 /// Another library of Relink's that has brought Node in.
 fn other_library() -> Option<std::path::PathBuf> {
-    let ours = relink_private_in_use as *const () as u64;
+    // Not the function's: a library's references to what it exports may be bound to another one's.
+    let ours = RunAddr(OWNER.as_ptr() as usize as u64);
     let modules = Modules::observe();
     let in_use = modules.0.iter().find(|module| {
         let Some(found) = module.symbol(c"relink_private_in_use") else { return false };
-        if found.0 == ours || !module.contains(found) {
+        if module.contains(ours) || !module.contains(found) {
             return false;
         }
         // SAFETY: the function above, of a library that is held.
@@ -83,15 +86,8 @@ pub fn outside_the_loader(limit: Duration) -> Result<(), Error> {
 /// ld.so's locks are recursive mutexes in a structure that it exports to the rest of glibc. Which of its words they are is not known:
 /// whatever reads as one that this thread holds is one.
 pub fn holds_the_loaders_lock() -> bool {
-    // SAFETY: a NUL-terminated name, and a structure of glibc's to be filled.
-    let (start, size) = unsafe {
-        let start = libc::dlsym(libc::RTLD_DEFAULT, c"_rtld_global".as_ptr());
-        let mut info: libc::Dl_info = std::mem::zeroed();
-        let mut symbol: *const Symbol = std::ptr::null();
-        let place = (&raw mut symbol).cast::<*mut c_void>();
-        let found = !start.is_null() && dladdr1(start, &raw mut info, place, SYMBOL_ENTRY) != 0;
-        (start, if found && !symbol.is_null() { (*symbol).size as usize } else { 0 })
-    };
+    let (start, size) = *STATE_OF_LD_SO.get_or_init(state_of_ld_so);
+    let start = start as *const u32;
     const WORDS: usize = size_of::<libc::pthread_mutex_t>() / size_of::<u32>();
     // Of a locked mutex, in words: `lock`, `count`, `owner`, `nusers`, `kind` (glibc, struct_mutex.h).
     let held =
@@ -100,10 +96,34 @@ pub fn holds_the_loaders_lock() -> bool {
     (0..steps).step_by(2).any(|at| {
         let word = |n: usize| {
             // SAFETY: within the structure, which is aligned to 8 bytes and written by threads that lock and unlock.
-            unsafe { start.cast::<u32>().add(at + n).read_volatile() }
+            unsafe { start.add(at + n).read_volatile() }
         };
         held(&std::array::from_fn::<u32, 5, _>(word))
     })
+}
+
+/// Address and size of the structure with the locks, 0 where there is none.
+static STATE_OF_LD_SO: OnceLock<(usize, usize)> = OnceLock::new();
+
+/// The library is being loaded. What is looked up needs the lock, which this thread has now.
+pub fn on_load() {
+    let _looked_up = STATE_OF_LD_SO.get_or_init(state_of_ld_so);
+}
+
+fn state_of_ld_so() -> (usize, usize) {
+    // SAFETY: a NUL-terminated name, and a structure of glibc's to be filled.
+    unsafe {
+        let start = libc::dlsym(libc::RTLD_DEFAULT, c"_rtld_global".as_ptr());
+        let mut info: libc::Dl_info = std::mem::zeroed();
+        let mut symbol: *const Symbol = std::ptr::null();
+        let place = (&raw mut symbol).cast::<*mut c_void>();
+        let found = !start.is_null() && dladdr1(start, &raw mut info, place, SYMBOL_ENTRY) != 0;
+        if found && !symbol.is_null() {
+            (start as usize, (*symbol).size as usize)
+        } else {
+            (0, 0)
+        }
+    }
 }
 
 const RECURSIVE: u32 = libc::PTHREAD_MUTEX_RECURSIVE as u32;

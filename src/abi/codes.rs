@@ -55,6 +55,8 @@ codes! {
         "create the runtime when `dlopen()` has returned (or `relink_start()`, which does not wait), destroy it before `dlclose()`";
     E0213: "two librelink.so from two files are in the process, and the other one has brought Node in",
         "load one of them, by one path";
+    E0214: "V8 was initialised before the process was forked: V8 keeps its heap from children, so the host's own isolates are not in it either",
+        "initialise V8 after `fork()` or `daemon()`";
 
     // E03xx: the guest's file
     E0301: "cannot be opened, or is no regular file",

@@ -81,6 +81,12 @@ pub enum Error {
         /// The one that has brought Node in.
         owner: i32,
     },
+    /// The process was forked after V8's initialisation.
+    #[error("the V8 of {provider} was initialised before this process was forked, and its heap is not in a child; initialise V8, and create runtimes, after fork() or daemon()")]
+    HeapNotForked {
+        /// The module.
+        provider: String,
+    },
     /// The lock of ld.so is held, which each thread that starts needs.
     #[error("{who} holds the lock of ld.so (it is in a constructor or destructor that dlopen() or dlclose() has called), which Node's threads need to start and to end; do this when dlopen() has returned, or before dlclose()")]
     InLoader {
@@ -401,6 +407,7 @@ impl Error {
             Self::HostEnded => codes::E0206,
             Self::Forked { .. } => codes::E0211,
             Self::InLoader { .. } => codes::E0212,
+            Self::HeapNotForked { .. } => codes::E0214,
             Self::OtherLibrary { .. } => codes::E0213,
             Self::GuestFile { .. } => codes::E0301,
             Self::GuestImage { source: ElfError::NotElf { .. }, .. } => codes::E0302,

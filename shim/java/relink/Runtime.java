@@ -30,7 +30,11 @@ public final class Runtime implements AutoCloseable {
     private static final Set<Runtime> LIVE = ConcurrentHashMap.newKeySet();
 
     static {
-        java.lang.Runtime.getRuntime().addShutdownHook(new Thread(Runtime::leave, "relink-shutdown"));
+        try {
+            java.lang.Runtime.getRuntime().addShutdownHook(new Thread(Runtime::leave, "relink-shutdown"));
+        } catch (IllegalStateException already) {
+            // The JVM is shutting down: the library ends what is made now.
+        }
     }
 
     private final Library library = Library.INSTANCE;

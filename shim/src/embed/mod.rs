@@ -3,6 +3,7 @@
 //! # Safety
 //! Every function takes what the header says; handles are compared and never dereferenced.
 
+mod bring_in;
 mod calls;
 mod options;
 mod runtime;

@@ -1,23 +1,19 @@
 //! A guest that its host talks to, from its making to its end.
-//!
-//! # Safety
-//! Gives the calling thread file-system attributes of its own (`unshare(2)`).
 
 use super::calls::{Calls, Done, HostFunction, Outcome};
 use super::options::Wanted;
 use super::watch::{Deadline, Watched};
-use super::{thread_end, unanswered};
+use super::{bring_in, thread_end, unanswered};
 use crate::answer::{Answer, No};
-use crate::{bridge, fail, new_report, process, spawn};
+use crate::{new_report, process};
 use relink_abi::error::Error;
 use relink_loader::log::{self, Level};
-use relink_loader::pipeline::{self, lock, Share, SharedReport, Ticked};
+use relink_loader::pipeline::{lock, Share, SharedReport, Ticked};
 use relink_loader::runtime::channel::Channel;
 use relink_loader::runtime::instance::{Instance, Sent};
 use relink_loader::runtime::lifecycle::Life;
-use relink_loader::runtime::{guards, host_calls, stacks, threads, withheld};
+use relink_loader::runtime::{guards, host_calls, lifecycle, stacks, threads, withheld};
 use std::ffi::{CStr, CString};
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
@@ -26,10 +22,10 @@ use std::time::{Duration, Instant};
 /// The script that runs first in the guest.
 const BOOTSTRAP: &str = concat!(include_str!("../../js/load.js"), include_str!("../../js/bootstrap.js"));
 /// How long a thread that waits for the guest sleeps between two looks.
-const PAUSE: Duration = Duration::from_millis(1);
+pub(super) const PAUSE: Duration = Duration::from_millis(1);
 
 /// Where the guest is.
-enum Session {
+pub(super) enum Session {
     Thread(JoinHandle<Option<Share>>),
     Ticked(Ticked),
     Ended(Option<Share>),
@@ -56,7 +52,7 @@ pub struct Runtime {
 }
 
 /// A number that no other living thread has; 0 is none.
-fn here() -> usize {
+pub(super) fn here() -> usize {
     thread_local!(static PLACE: u8 = const { 0 });
     PLACE.try_with(|place| std::ptr::from_ref(place) as usize).unwrap_or(0)
 }
@@ -113,9 +109,9 @@ impl Runtime {
         let stack_kib = (ticked && wanted.config.shared.is_none()).then_some(wanted.config.stack_kib);
         let session = if ticked {
             thread.store(here(), Ordering::Relaxed);
-            begin(&wanted, channel, &calls, &life, &report)?
+            bring_in::begin(&wanted, channel, &calls, &life, &report)?
         } else {
-            on_own_thread(wanted, channel, &calls, &thread, &life, &report)?
+            bring_in::on_own_thread(wanted, channel, &calls, &thread, &life, &report)?
         };
         let depth = AtomicUsize::new(0);
         let session = Mutex::new(session);
@@ -370,10 +366,16 @@ impl Runtime {
     }
 
     fn await_end(&self, timeout_ms: u32, meanwhile: impl Fn()) -> Result<(), No> {
-        let until = deadline(timeout_ms);
+        /// Its thread needs the lock to end, so this is to be told.
+        const IN_LOADER_MS: u32 = 100;
+        let waits_for_us = process::holds_the_loaders_lock();
+        let until = deadline(if waits_for_us { timeout_ms.min(IN_LOADER_MS) } else { timeout_ms });
         while !self.has_ended() {
             meanwhile();
             if Instant::now() >= until {
+                if waits_for_us {
+                    return Err(in_loader());
+                }
                 return Err(Answer::Timeout.because(format!("Node still runs after {timeout_ms} ms")));
             }
             std::thread::sleep(PAUSE);
@@ -389,7 +391,13 @@ impl Runtime {
             );
         }
         self.can_be_entered()?;
-        self.stop(timeout_ms)?;
+        let stopped = self.stop(timeout_ms);
+        if process::holds_the_loaders_lock() {
+            // The library whose destructor this is may be the one that scripts call. What unloads the guest waits for the lock.
+            host_calls::close(self.life.number(), Instant::now());
+            return Err(in_loader());
+        }
+        stopped?;
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let share = match std::mem::replace(&mut *session, Session::Ended(None)) {
             Session::Ended(share) => share,
@@ -397,12 +405,6 @@ impl Runtime {
             Session::Ticked(_) => None,
         };
         self.deadline.iter().for_each(Deadline::forget);
-        if process::holds_the_loaders_lock() {
-            // A thread that unloads would wait for it, and this one for that thread.
-            share.into_iter().for_each(Share::keep);
-            let error = Error::InLoader { who: "the calling thread" };
-            return Err(Answer::Stays.because(error.line()));
-        }
         take_out(share)
     }
 }
@@ -411,98 +413,34 @@ fn stack_suffices(stack_kib: u32) -> Result<(), No> {
     stacks::suffices(stack_kib).map_err(|why| Answer::Refused.because(why))
 }
 
+/// What is asked for happens when the thread has left ld.so.
+fn in_loader() -> No {
+    Answer::Timeout.because(Error::InLoader { who: "the calling thread" }.line())
+}
+
 fn ended() -> No {
     Answer::Ended.because("Node has ended")
 }
 
 /// What the guest's thread gives back, which has ended or is about to.
-fn join(thread: JoinHandle<Option<Share>>, life: &Life) -> Option<Share> {
+pub(super) fn join(thread: JoinHandle<Option<Share>>, life: &Life) -> Option<Share> {
     let share = thread.join().unwrap_or(None);
     life.thread_is_gone();
     share
 }
 
 /// Takes what Node left out of the process.
-fn take_out(share: Option<Share>) -> Result<(), No> {
+pub(super) fn take_out(share: Option<Share>) -> Result<(), No> {
+    if lifecycle::host_is_leaving() {
+        share.into_iter().for_each(Share::keep);
+        return Err(Answer::Stays.because("the process ends, and with it what is left of the guest"));
+    }
     share.map_or(Ok(()), Share::give_back).map_err(|error| {
         // Of this one the host knows.
         let level = if matches!(error, Error::StaysShared) { Level::Info } else { Level::Error };
         log::tell(level, &error.line());
         Answer::Stays.because(error.line())
     })
-}
-
-/// Why Node is not there although nothing refused it.
-fn why_ended(report: &SharedReport) -> No {
-    let report = lock(report);
-    let failed = report.error.as_ref().map(|e| format!("{} {}", e.code, e.message));
-    let ended = report.outcome.as_ref().map(|o| format!("Node ended at once ({}) {}", o.how, o.message));
-    Answer::Refused.because(failed.or(ended).unwrap_or_else(|| "Node did not start".into()))
-}
-
-fn on_own_thread(
-    wanted: Wanted,
-    channel: Arc<Channel>,
-    calls: &Arc<Calls>,
-    place: &Arc<AtomicUsize>,
-    life: &Arc<Life>,
-    report: &SharedReport,
-) -> Result<Session, No> {
-    let (place, at_the_end) = (Arc::clone(place), Arc::clone(calls));
-    let cwd = wanted.config.cwd.clone();
-    let prepare = move || {
-        place.store(here(), Ordering::Relaxed);
-        cwd.as_deref().map_or(Ok(()), own_working_directory)
-    };
-    let end = move |entered| {
-        at_the_end.end();
-        entered
-    };
-    let thread = spawn(wanted.config, Some(channel), life, Arc::clone(report), prepare, end);
-    let thread = thread.ok_or_else(|| why_ended(report))?;
-    while !calls.opened() {
-        if thread.is_finished() && !calls.opened() {
-            let no = take_out(join(thread, life)).err();
-            return Err(no.unwrap_or_else(|| why_ended(report)));
-        }
-        calls.pause(Instant::now() + PAUSE);
-    }
-    Ok(Session::Thread(thread))
-}
-
-fn begin(
-    wanted: &Wanted,
-    channel: Arc<Channel>,
-    calls: &Calls,
-    life: &Arc<Life>,
-    report: &SharedReport,
-) -> Result<Session, No> {
-    let config = &wanted.config;
-    lock(report).guest = config.guest.display().to_string();
-    let ticked = pipeline::begin(config, bridge::all(), channel, life, report);
-    calls.main_script_has_run();
-    let ticked = ticked.map_err(|error| {
-        fail(&error, report, config.report.as_deref());
-        No::from(error)
-    })?;
-    if calls.opened() {
-        return Ok(Session::Ticked(ticked));
-    }
-    let left = take_out(Some(ticked.end()?)).err();
-    Err(left.unwrap_or_else(|| why_ended(report)))
-}
-
-/// The guest's thread, and those that it makes, get a working directory of their own.
-fn own_working_directory(folder: &Path) -> Result<(), Error> {
-    let failed = |e: std::io::Error| Error::Setting {
-        name: "cwd",
-        why: format!("\"{}\": {e}; name a folder that can be entered", folder.display()),
-    };
-    // SAFETY: this thread alone stops sharing its file-system attributes.
-    if unsafe { libc::unshare(libc::CLONE_FS) } != 0 {
-        return Err(failed(std::io::Error::last_os_error()));
-    }
-    std::env::set_current_dir(folder).map_err(failed)
 }
 
 /// What has the bootstrap load a script, as the text of a call without a name.

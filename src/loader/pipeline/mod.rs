@@ -27,10 +27,10 @@ use crate::log::{self, Level};
 use crate::process::{Maps, Modules};
 use crate::report::Report;
 use crate::runtime::readiness::Cells;
-use crate::runtime::{addons, guards, unpacked};
+use crate::runtime::{addons, guards, readiness, unpacked};
 use crate::stages::{HostProcess, Inputs, Observed, Terms, Units, Verified};
 use relink_abi::adapters;
-use relink_abi::catalogue::PLATFORM_CELL;
+use relink_abi::catalogue::{PLATFORM_CELL, SHARED_READ_ONLY_HEAP};
 use relink_abi::error::Error;
 use relink_abi::line::Bridges;
 use relink_abi::probe::standing::Settings;
@@ -215,10 +215,20 @@ fn ready_cells(verified: &Verified) -> Result<Cells, Error> {
 }
 
 fn wait_until_ready(verified: &Verified, config: &Config) -> Result<(), Error> {
-    if ready_cells(verified)?.wait(config.wait, &|| true) {
+    let provider = verified.host().provider();
+    if !ready_cells(verified)?.wait(config.wait, &|| true) {
+        return Err(not_ready(provider, config.wait));
+    }
+    if verified.line().first_isolate() != SHARED_READ_ONLY_HEAP {
+        return Ok(());
+    }
+    let cell = variable(verified.exports(), provider, "shared heap", SHARED_READ_ONLY_HEAP)?;
+    let maps = Maps::own().map_err(|source| Error::Proc { what: "/proc/self/maps", source })?;
+    // SAFETY: V8's variable of that name, which was seen set just now.
+    if unsafe { readiness::shared_heap_is_here(cell, &maps) } {
         Ok(())
     } else {
-        Err(not_ready(verified.host().provider(), config.wait))
+        Err(Error::HeapNotForked { provider: provider.module.name() })
     }
 }
 

@@ -1,8 +1,10 @@
 //! Is the host's V8 initialised? Observed in its data, for calls like `V8::Initialize` need no PLT.
 //!
 //! # Safety
-//! The cells that are read are variables of the provider's, found through its symbols; the provider stays loaded.
+//! The cells that are read are variables of the provider's, found through its symbols; the provider stays loaded. What they point to is read
+//! where it is mapped.
 
+use crate::process::Maps;
 use relink_elf::address::RunAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
@@ -49,9 +51,50 @@ impl Cells {
     }
 }
 
+/// Whether the heap that V8's isolates share is in this process. V8 keeps its heaps from children (`MADV_DONTFORK`): in one that was forked
+/// after V8's initialisation, all that is left of it are pointers.
+///
+/// # Safety
+/// The cell is V8's `SoleReadOnlyHeap::shared_ro_heap_`, which was seen set: an object on the process's heap, with references to the first
+/// objects of V8's.
+pub unsafe fn shared_heap_is_here(cell: RunAddr, maps: &Maps) -> bool {
+    /// What is looked at of the object, in bytes; it is larger.
+    const LOOK: u64 = 512;
+    const LOWEST: u64 = 1 << 16;
+    const HIGHEST: u64 = 1 << 47;
+    let readable = |at: u64, length: u64| maps.covers(RunAddr(at), RunAddr(at + length), |p| p.read);
+    // SAFETY: a variable of a loaded module, of the size of a pointer (promised by the caller).
+    let object = unsafe { (cell.0 as usize as *const u64).read_volatile() };
+    if !readable(object, LOOK) {
+        return true;
+    }
+    let word = |at: u64| {
+        // SAFETY: readable, as was seen just now; the object lives as long as V8.
+        unsafe { (at as usize as *const u64).read_volatile() }
+    };
+    // References to objects of a heap have these lower bits.
+    let is_reference = |word: &u64| word & 3 == 1 && (LOWEST..HIGHEST).contains(word);
+    let references: Vec<u64> = (0..LOOK / 8).map(|n| word(object + 8 * n)).filter(is_reference).collect();
+    references.len() < 4 || references.iter().any(|word| readable(word - 1, 8))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_heap_that_is_nowhere_is_told_from_one_that_is_here() {
+        let maps = Maps::own().expect("/proc");
+        let thing = Box::new(7u64);
+        let here = std::ptr::from_ref(&*thing) as u64 + 1;
+        for (word, is_here) in [(here, true), (0x10001, false), (0, true)] {
+            let object = Box::new([word; 64]);
+            let cell = Box::new(std::ptr::from_ref(&*object) as u64);
+            let at = RunAddr(std::ptr::from_ref(&*cell) as u64);
+            // SAFETY: the cell points to an object of that size.
+            assert_eq!(unsafe { shared_heap_is_here(at, &maps) }, is_here, "{word:#x}");
+        }
+    }
 
     #[test]
     fn readiness_is_seen_when_another_thread_sets_the_last_word() {
