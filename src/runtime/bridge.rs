@@ -172,7 +172,7 @@ impl Bridge {
             unit: unit.map_or(std::ptr::null(), |at| at.0 as usize as *const c_void),
             may_inspect,
             calculating,
-            stack: stacks::lowest,
+            stack: stack_at,
         };
         match (self.attach)(&raw const host) {
             0 => Ok(()),
@@ -277,6 +277,15 @@ extern "C" fn on_guest_thread() -> c_int {
 
 extern "C" fn may_inspect() -> c_int {
     c_int::from(withheld::may_inspect())
+}
+
+extern "C" fn stack_at(here: usize, own: *mut c_int) -> usize {
+    let (lowest, is_own) = stacks::at(here);
+    if !own.is_null() {
+        // SAFETY: the bridge's integer.
+        unsafe { *own = c_int::from(is_own) };
+    }
+    lowest
 }
 
 extern "C" fn calculating(work: extern "C" fn(*mut c_void), data: *mut c_void) {

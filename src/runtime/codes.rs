@@ -21,6 +21,9 @@ pub(super) const LOST: c_int = -101;
 /// `RELINK_BRIDGE_E_SHARED`.
 pub(super) const SHARED: c_int = -17;
 
+/// `RELINK_BRIDGE_E_STACK`.
+const OTHER_STACK: c_int = -18;
+
 /// The meaning of the codes of `enum relink_bridge_error`.
 pub(super) fn refusal(code: c_int) -> Error {
     if code == SHARED {
@@ -43,6 +46,7 @@ pub(super) fn refusal(code: c_int) -> Error {
         OTHER_THREAD => "another thread began it",
         -15 => "the adapter unit is not one for this bridge",
         NOT_ENTERED => "the calling thread has not entered the host's isolate that the guest is in",
+        OTHER_STACK => "this stack is not the calling thread's own: a runtime on a thread of its own cannot be called from one that its functions have changed to, V8 collects the C++ heap that Node has from 20 on by reading the thread's own stack, and from 13.6 on checks that it is on it; call on that, or give Node a thread of its own",
         LOST => "another runtime was lost in this process (abort, or V8 out of memory): what remains of it stays, and none can come",
         OTHER_BRIDGE => "an earlier guest's bridge stays in this process, and another cannot take its place",
         _ => "unknown code",

@@ -6,7 +6,7 @@
 
 use super::bridge::{Bridge, Raw, RunTimes, Start};
 use super::channel::Channel;
-use super::codes::{refusal, NOT_RUNNING, OTHER_THREAD, SHARED};
+use super::codes::{refusal, NOT_ENTERED, NOT_RUNNING, OTHER_THREAD, SHARED};
 use super::event_loop::EventLoop;
 use super::raw::{outcome, times, Options, RunResult};
 use super::threads;
@@ -24,6 +24,15 @@ pub enum Sent {
     NobodyListens,
     /// It can only be given on the guest's main thread.
     OtherThread,
+}
+
+/// Whether a runtime can be entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entrance {
+    /// It can.
+    Open,
+    /// It is in an isolate of the host's, which the calling thread has not entered.
+    NotInItsIsolate,
 }
 
 impl Sent {
@@ -118,9 +127,16 @@ impl Instance {
         threads::as_guest(self.number, work)
     }
 
-    /// Whether the calling thread has entered the isolate that it is in, if that is the host's.
-    pub fn is_entered_here(&self) -> bool {
-        (self.bridge.entered)(self.raw) == 0
+    /// Whether the calling thread, which runs or ticks it, may enter it from the stack that it is on.
+    ///
+    /// # Errors
+    /// It has not entered the host's isolate that the runtime is in; or V8 cannot be on such a stack.
+    pub fn can_be_entered(&self) -> Result<Entrance, Error> {
+        match (self.bridge.entered)(self.raw) {
+            0 => Ok(Entrance::Open),
+            NOT_ENTERED => Ok(Entrance::NotInItsIsolate),
+            code => Err(refusal(code)),
+        }
     }
 
     /// Has the bootstrap called on its loop. Any thread.

@@ -22,7 +22,7 @@ pub(super) struct Host {
     pub(super) unit: *const c_void,
     pub(super) may_inspect: extern "C" fn() -> c_int,
     pub(super) calculating: extern "C" fn(extern "C" fn(*mut c_void), *mut c_void),
-    pub(super) stack: extern "C" fn(usize) -> usize,
+    pub(super) stack: extern "C" fn(usize, *mut c_int) -> usize,
 }
 const _: () = assert!(size_of::<Host>() == 88);
 

@@ -12,7 +12,7 @@ use relink_core::error::Error;
 use relink_core::pipeline::{self, lock, Share, SharedReport, Ticked};
 use relink_core::report::log::{self, Level};
 use relink_core::runtime::channel::Channel;
-use relink_core::runtime::instance::{Instance, Sent};
+use relink_core::runtime::instance::{Entrance, Instance, Sent};
 use relink_core::runtime::lifecycle::Life;
 use relink_core::runtime::{guards, stacks, threads, withheld};
 use std::ffi::{CStr, CString};
@@ -126,7 +126,8 @@ impl Runtime {
             return Ok(());
         }
         self.stack_kib.map_or(Ok(()), stack_suffices)?;
-        if self.life.instance().is_none_or(Instance::is_entered_here) {
+        let entrance = self.life.instance().map_or(Ok(Entrance::Open), Instance::can_be_entered)?;
+        if entrance == Entrance::Open {
             return Ok(());
         }
         Err(Answer::WrongThread.because("this thread has not entered the isolate that the guest is in"))
