@@ -243,9 +243,14 @@ mod tests {
 
     #[test]
     fn bad_values_name_the_variable() {
-        for (name, value) in
-            [(ARGS, "a b"), (NODE_ARGS, "{}"), (LOG, "loud"), (WAIT_MS, "-1"), (PROBE, "maybe"), (STACK_KIB, "64")]
-        {
+        for (name, value) in [
+            (ARGS, "a b"),
+            (NODE_ARGS, "{}"),
+            (LOG, "loud"),
+            (WAIT_MS, "-1"),
+            (PROBE, "maybe"),
+            (STACK_KIB, "64"),
+        ] {
             let error = read(&[(GUEST, "g"), (SCRIPT, "s"), (name, value)]).expect("asked").expect_err("bad");
             assert!(error.to_string().starts_with(name), "{error}");
         }

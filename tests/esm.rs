@@ -25,12 +25,21 @@ fn modules() -> TempDir {
         std::fs::create_dir_all(folder.path().join(made)).expect("a folder");
     }
     let files = [
-        ("waits.mjs", "await new Promise((done) => setTimeout(done, 5)); export const twice = (x) => 2 * x;\n"),
+        (
+            "waits.mjs",
+            "await new Promise((done) => setTimeout(done, 5)); export const twice = (x) => 2 * x;\n",
+        ),
         ("uses.mjs", "import { twice } from './waits.mjs'; export const four = (x) => twice(twice(x));\n"),
         ("dynamic.mjs", "const { twice } = await import('./waits.mjs'); export { twice };\n"),
         ("typed/package.json", r#"{ "type": "module" }"#),
-        ("typed/index.js", "export const named = await Promise.resolve('typed'); export default () => named;\n"),
-        ("with space #1/here.mjs", "await 0; export const url = () => import.meta.url.split('/').slice(-2).join('/');\n"),
+        (
+            "typed/index.js",
+            "export const named = await Promise.resolve('typed'); export default () => named;\n",
+        ),
+        (
+            "with space #1/here.mjs",
+            "await 0; export const url = () => import.meta.url.split('/').slice(-2).join('/');\n",
+        ),
         ("rejects.mjs", "await 0; throw Object.assign(new TypeError('not today'), { code: 'ERR_MINE' });\n"),
         ("nested-rejects.mjs", "import './rejects.mjs';\n"),
         ("never.mjs", "await new Promise(() => {});\n"),
@@ -90,16 +99,24 @@ fn modules_load_by_the_c_interface() {
 fn a_module_is_the_main_script() {
     let scripts = modules();
     let main = scripts.path().join("main.mjs");
-    let text = "const { four } = await import('./uses.mjs'); console.log('four', four(10)); await 0; export {};\n";
+    let text =
+        "const { four } = await import('./uses.mjs'); console.log('four', four(10)); await 0; export {};\n";
     std::fs::write(&main, text).expect("written");
     let (guest_20, node_20) = line_20();
     for (guest, node) in [(&parts().guest, &parts().node), (&guest_20, &node_20)] {
-        for (script, said, how, code) in
-            [("main.mjs", "four 40\n", "finished", 0), ("never.mjs", "", "finished", 13), ("rejects.mjs", "", "uncaught", 1)]
-        {
+        for (script, said, how, code) in [
+            ("main.mjs", "four 40\n", "finished", 0),
+            ("never.mjs", "", "finished", 13),
+            ("rejects.mjs", "", "uncaught", 1),
+        ] {
             let report = scripts.path().join("report.json");
             let mut run = command(Path::new(env!("CARGO_BIN_EXE_relink")));
-            run.args(["run", "--library"]).arg(&parts().library).arg("--guest").arg(guest).arg("--report").arg(&report);
+            run.args(["run", "--library"])
+                .arg(&parts().library)
+                .arg("--guest")
+                .arg(guest)
+                .arg("--report")
+                .arg(&report);
             run.arg("--script").arg(scripts.path().join(script)).arg("--").arg(node);
             let host = "const fs = require('fs'); const look = setInterval(() => {\n\
                 if (fs.existsSync(process.argv[1])) { clearInterval(look); } }, 20);";
@@ -107,7 +124,11 @@ fn a_module_is_the_main_script() {
             assert_eq!(String::from_utf8_lossy(&output.stdout), said, "{script}");
             let told: serde_json::Value =
                 serde_json::from_slice(&std::fs::read(&report).expect("a report")).expect("JSON");
-            assert_eq!((told["outcome"]["how"].as_str(), told["outcome"]["exit_code"].as_i64()), (Some(how), Some(code)), "{script}: {told}");
+            assert_eq!(
+                (told["outcome"]["how"].as_str(), told["outcome"]["exit_code"].as_i64()),
+                (Some(how), Some(code)),
+                "{script}: {told}"
+            );
             std::fs::remove_file(&report).expect("removed");
         }
     }
@@ -125,7 +146,12 @@ fn server_in_node(folder: &Path) -> PathBuf {
     let addon = folder.join("server.node");
     let mut compiler = Command::new("g++");
     compiler.args(["-std=c++17", "-D_GNU_SOURCE", "-O1", "-shared", "-fPIC", "-pthread", "-isystem"]);
-    compiler.arg(&parts().headers).arg("-I").arg(root().join("shim/include")).arg("-I").arg(root().join("fixtures/plugin"));
+    compiler
+        .arg(&parts().headers)
+        .arg("-I")
+        .arg(root().join("shim/include"))
+        .arg("-I")
+        .arg(root().join("fixtures/plugin"));
     checked(compiler.arg(&source).args(["-ldl", "-o"]).arg(&addon));
     addon
 }

@@ -89,7 +89,10 @@ fn a_fiber_is_refused_where_v8_cannot_be_on_one() {
         let errors = String::from_utf8_lossy(&output.stderr);
         // host.h's status for an answer that was not expected, which is REFUSED.
         assert_eq!(output.status.code(), Some(71), "{way}: {errors}");
-        assert!(errors.contains(" is 4: E0601 ") && errors.contains("this stack is not the calling thread's own"), "{errors}");
+        assert!(
+            errors.contains(" is 4: E0601 ") && errors.contains("this stack is not the calling thread's own"),
+            "{errors}"
+        );
     }
 }
 
@@ -104,12 +107,24 @@ fn a_large_stack_of_the_hosts_is_not_the_guests() {
         try { JSON.stringify(o); } catch (error) { console.log(isMainThread, error.name); }\n\
         if (isMainThread) new Worker(__filename);\n";
     std::fs::write(&script, source).expect("written");
-    let host = "setTimeout(() => process.exit(5), 1500)";
-    for node_args in [&[][..], &["--node-arg=--stack-size=2000"], &["--node-arg=--stack-size=60000"], &["--stack-kib=1024"]] {
+    let report = folder.path().join("report.json");
+    let host = "const fs = require('fs'); setInterval(() => { if (fs.existsSync(process.argv[1])) process.exit(5); }, 20)";
+    for node_args in [
+        &[][..],
+        &["--node-arg=--stack-size=2000"],
+        &["--node-arg=--stack-size=60000"],
+        &["--stack-kib=1024"],
+    ] {
         let mut run = command(Path::new(env!("CARGO_BIN_EXE_relink")));
-        run.args(["run", "--library"]).arg(&parts().library).arg("--guest").arg(&parts().guest);
+        run.args(["run", "--report"])
+            .arg(&report)
+            .arg("--library")
+            .arg(&parts().library)
+            .arg("--guest")
+            .arg(&parts().guest);
         run.arg("--script").arg(&script).args(node_args).arg("--").arg(&parts().node);
-        let output = run.args(["--stack-size=50000", "-e", host]).output().expect("it runs");
+        let output = run.args(["--stack-size=50000", "-e", host]).arg(&report).output().expect("it runs");
+        std::fs::remove_file(&report).expect("a report");
         let said = String::from_utf8_lossy(&output.stdout);
         let count = |line: &str| said.lines().filter(|l| *l == line).count();
         assert_eq!(output.status.code(), Some(5), "{node_args:?}: {output:?}");

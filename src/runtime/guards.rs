@@ -47,7 +47,11 @@ pub fn all() -> Vec<Guard> {
         guard("sigaction", sigaction as *const (), "the host's signal dispositions stay as they are"),
         guard("signal", signal as *const (), "the host's signal dispositions stay as they are"),
         guard("ioctl", streams::ioctl as *const (), "the host's standard streams keep their blocking mode"),
-        guard("tcsetattr", terminals::tcsetattr as *const (), "the host's terminal is as before when the guest has ended"),
+        guard(
+            "tcsetattr",
+            terminals::tcsetattr as *const (),
+            "the host's terminal is as before when the guest has ended",
+        ),
         guard("read", streams::read as *const (), "the host's standard streams keep their blocking mode"),
         guard("dup2", streams::dup2 as *const (), "the host's standard streams stay what they are"),
         guard("dup3", streams::dup3 as *const (), "the host's standard streams stay what they are"),
