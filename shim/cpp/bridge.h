@@ -48,7 +48,8 @@ enum relink_bridge_error {
   RELINK_BRIDGE_E_ISOLATE = -16,     /* the calling thread has not entered the host's isolate that the guest is in */
   RELINK_BRIDGE_E_SHARED = -17,      /* the host's isolate still refers to the guest's code, which must stay loaded */
   RELINK_BRIDGE_E_THROWN = -18,      /* relink_bridge_protect: the function threw an exception */
-  RELINK_BRIDGE_E_LEFT = -19         /* relink_bridge_protect: the function was left by relink_bridge_leave() */
+  RELINK_BRIDGE_E_LEFT = -19,        /* relink_bridge_protect: the function was left by relink_bridge_leave() */
+  RELINK_BRIDGE_E_STACK = -20        /* V8's collector would read the stack, and this one is not the calling thread's own */
 };
 
 /* Levels of `log`. */
@@ -106,8 +107,8 @@ typedef struct relink_bridge_host {
                                        of different lines of V8, else null */
   int (*may_inspect)(void);        /* 0 if the inspector is withheld from the runtime of the calling thread; never null */
   void (*calculating)(void (*work)(void *data), void *data); /* calls `work` with the default floating-point environment; never null */
-  uintptr_t (*stack)(uintptr_t here); /* the lowest address that may be used of the stack that this address of the calling thread's
-                                         lies in; 0: not known. Never null */
+  uintptr_t (*stack)(uintptr_t here, int *own); /* the lowest address that may be used of the stack that this address of the calling
+                                                   thread's lies in, 0: not known; `own`: whether it is that thread's own. Never null */
 } relink_bridge_host;
 
 /* Installs the platform hook. 0, or SIZE, ARGUMENT, ATTACHED, NO_PLATFORM, MEMORY, UNIT. */
@@ -212,7 +213,8 @@ RELINK_BRIDGE_API int relink_bridge_run(relink_bridge_runtime *runtime, const re
 
 /* Brings Node up on the calling thread, which stays the host's: from now on it calls relink_bridge_tick() and at last
    relink_bridge_end(). What options->loop points at must live until then. 0, or what relink_bridge_run returns, or
-   ARGUMENT. Why nothing was brought up is in the result of relink_bridge_end(), which is due after every 0. A thread may have
+   ARGUMENT. Why nothing was brought up is in the result of relink_bridge_end(), which is due after every 0. STACK, as for
+   relink_bridge_entered(). A thread may have
    begun several, and call one from within another. */
 RELINK_BRIDGE_API int relink_bridge_begin(relink_bridge_runtime *runtime, const relink_bridge_options *options);
 
@@ -224,7 +226,8 @@ RELINK_BRIDGE_API int relink_bridge_tick(relink_bridge_runtime *runtime, uint64_
    may still hold what is Node's, its environment stays until relink_bridge_close. */
 RELINK_BRIDGE_API int relink_bridge_end(relink_bridge_runtime *runtime, relink_bridge_result *result);
 
-/* Whether the calling thread may enter the guest where that is in an isolate of the host's: 0, or ISOLATE. */
+/* Whether the calling thread, which runs or ticks it, may enter the guest from the stack that it is on: 0, or STACK; and in an isolate
+   of the host's: ISOLATE. */
 RELINK_BRIDGE_API int relink_bridge_entered(relink_bridge_runtime *runtime);
 
 /* Has the bootstrap called for name and text. send: later, on the loop; any thread. call: at once; on the guest's main

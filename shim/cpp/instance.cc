@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "about.h"
@@ -13,12 +14,16 @@
 #include "shared.h"
 #include "signal_mask.h"
 
+// v8::V8::GetVersion (v8-initialization.h).
+extern "C" const char* relink_v8_version() __asm__("_ZN2v82V810GetVersionEv");
+
 namespace relink {
 namespace {
 
 constexpr int kNoWait = 2;                         // uv.h: UV_RUN_NOWAIT
 constexpr int kExitCodeHeap = 134;                 // as of a process that V8 ended
 constexpr int kHeapExtensions = 16;
+constexpr long kChecked = 1205;                    // the first V8 of which it is not known that it can be on any stack; 13.6 cannot
 constexpr uintptr_t kStackForNative = 128 * 1024;      // what V8's checks do not see
 
 // uv_loop_configure(loop, UV_METRICS_IDLE_TIME), as Node's own main calls it: performance.eventLoopUtilization() needs it.
@@ -55,6 +60,13 @@ clockid_t loop_clock() {
   return clock;
 }
 
+// 1204 for "12.4.254.21-node.33".
+long v8_version() {
+  char* rest = nullptr;
+  long major = strtol(relink_v8_version(), &rest, 10);
+  return major * 100 + (*rest == '.' ? strtol(rest + 1, nullptr, 10) : 0);
+}
+
 sigset_t only_sigpipe() {
   sigset_t set;
   sigemptyset(&set);
@@ -63,6 +75,20 @@ sigset_t only_sigpipe() {
 }
 
 }  // namespace
+
+bool on_own_stack() {
+  int own = 0;
+  host().stack(reinterpret_cast<uintptr_t>(__builtin_frame_address(0)), &own);
+  return own != 0;
+}
+
+// From Node 20 on an isolate has a C++ heap (cppgc). A collection that begins while C++ runs reads every word from the stack pointer up to where
+// pthread says that the thread's stack began: on another stack what lies between two mappings, and the host would die. Later V8s check that
+// they are on the thread's own stack, and end the process where they are not.
+bool can_be_on_this_stack() {
+  static const bool any = RELINK_NODE < 20 && v8_version() < kChecked;
+  return any || on_own_stack();
+}
 
 uint64_t now_us() { return time_us(CLOCK_MONOTONIC); }
 
@@ -126,7 +152,8 @@ bool Instance::limit_stack(bool outermost) {
   uintptr_t here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
   if (!outermost && stack_.limit <= here && here <= stack_.entry) return false;
   uintptr_t given = uintptr_t{options_.stack_kib} * 1024;
-  uintptr_t lowest = (given != 0 ? here - given : host().stack(here)) + kStackForNative;
+  int own = 0;
+  uintptr_t lowest = (given != 0 ? here - given : host().stack(here, &own)) + kStackForNative;
   uintptr_t wanted = here - stack_for_scripts();
   stack_ = {here, wanted < here && wanted > lowest ? wanted : lowest};
   setup_->isolate()->SetStackLimit(stack_.limit);

@@ -47,6 +47,12 @@ void leave();
 void entered(v8::Isolate* isolate, const sigset_t& before);
 }  // namespace escape
 
+// Whether the caller's frame is on the calling thread's own stack.
+bool on_own_stack();
+
+// Whether scripts can run on the stack that the caller's frame is on.
+bool can_be_on_this_stack();
+
 // How an environment ended: the first reason counts.
 struct Ending {
   bool known = false;

@@ -190,6 +190,7 @@ extern "C" int relink_bridge_begin(relink_bridge_runtime* runtime, const relink_
   if (int error = check(options, &runtime->result)) return error;
   if (options->loop == nullptr || options->loop->size != sizeof *options->loop) return RELINK_BRIDGE_E_ARGUMENT;
   if (!attached()) return RELINK_BRIDGE_E_NOT_ATTACHED;
+  if (options->shared == nullptr && !can_be_on_this_stack()) return RELINK_BRIDGE_E_STACK;
   if (!take(runtime)) return RELINK_BRIDGE_E_BUSY;
   runtime->begun = true;
   runtime->ticking.store(here());
@@ -240,7 +241,11 @@ extern "C" int relink_bridge_call(relink_bridge_runtime* runtime, uint64_t id, c
 }
 
 extern "C" int relink_bridge_entered(relink_bridge_runtime* runtime) {
-  return runtime->may_enter() ? 0 : RELINK_BRIDGE_E_ISOLATE;
+  if (!runtime->may_enter()) return RELINK_BRIDGE_E_ISOLATE;
+  if (runtime->shared || !runtime->runs()) return 0;
+  // On a thread of its own it has been entered already, with V8's limit for that thread's stack.
+  bool can = runtime->begun ? relink::can_be_on_this_stack() : relink::on_own_stack();
+  return can ? 0 : RELINK_BRIDGE_E_STACK;
 }
 
 extern "C" int relink_bridge_send(relink_bridge_runtime* runtime, uint64_t id, const char* name, const char* text) {

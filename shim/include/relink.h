@@ -113,7 +113,8 @@ int relink_probe(const relink_options *options, char **result);
 /* Brings Node in, and returns when it can be talked to, at which its script may not yet have run (own thread) or has run up
  * to its first wait (ticked): OK, ARGUMENT, REFUSED (also where it cannot be beside those that there are), WRONG_THREAD. Any thread,
  * also from within a script of another runtime; in ticked mode it becomes the guest's, and must be the host's (WRONG_THREAD).
- * One thread may tick several, and one from within another. */
+ * One thread may tick several, and one from within another. A stack that scripts cannot run on is REFUSED, as for
+ * every function that enters a ticked guest. */
 int relink_create(const relink_options *options, relink_runtime **runtime);
 
 enum relink_kind {

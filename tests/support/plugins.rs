@@ -65,10 +65,15 @@ impl Server {
     /// The same with something about it changed.
     pub fn start_with(change: impl FnOnce(&mut Command) -> &mut Command) -> Self {
         let mut command = Command::new(&server().0);
+        Self::start_by(change(&mut command))
+    }
+
+    /// One that this command starts.
+    pub fn start_by(command: &mut Command) -> Self {
         for name in relink::config::VARIABLES.iter().chain(&["LD_PRELOAD", "NODE_OPTIONS"]) {
             command.env_remove(name);
         }
-        let command = change(&mut command).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("the server runs");
         let output = BufReader::new(child.stdout.take().expect("a pipe"));
         let (tell, lines) = channel();

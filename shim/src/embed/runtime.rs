@@ -10,7 +10,7 @@ use relink_abi::error::Error;
 use relink_loader::log::{self, Level};
 use relink_loader::pipeline::{lock, Share, SharedReport, Ticked};
 use relink_loader::runtime::channel::Channel;
-use relink_loader::runtime::instance::{Instance, Sent};
+use relink_loader::runtime::instance::{Entrance, Instance, Sent};
 use relink_loader::runtime::lifecycle::Life;
 use relink_loader::runtime::{guards, host_calls, lifecycle, stacks, threads, withheld};
 use std::ffi::{CStr, CString};
@@ -129,7 +129,8 @@ impl Runtime {
             return Ok(());
         }
         self.stack_kib.map_or(Ok(()), stack_suffices)?;
-        if self.life.instance().is_none_or(Instance::is_entered_here) {
+        let entrance = self.life.instance().map_or(Ok(Entrance::Open), Instance::can_be_entered)?;
+        if entrance == Entrance::Open {
             return Ok(());
         }
         Err(Answer::WrongThread.because("this thread has not entered the isolate that the guest is in"))

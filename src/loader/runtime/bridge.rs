@@ -135,7 +135,7 @@ impl Bridge {
             unit: unit.map_or(std::ptr::null(), |at| at.0 as usize as *const c_void),
             may_inspect: Some(may_inspect),
             calculating: Some(calculating),
-            stack: Some(stacks::lowest),
+            stack: Some(stack_at),
         };
         // SAFETY: promised by the caller; the bridge copies the structure, and what it points at lives for ever.
         match unsafe { (self.0.attach)(&raw const host) } {
@@ -253,6 +253,17 @@ extern "C" fn on_guest_thread() -> c_int {
 
 extern "C" fn may_inspect() -> c_int {
     c_int::from(withheld::may_inspect())
+}
+
+/// # Safety
+/// `own` is null or points to an integer.
+unsafe extern "C" fn stack_at(here: usize, own: *mut c_int) -> usize {
+    let (lowest, is_own) = stacks::at(here);
+    if !own.is_null() {
+        // SAFETY: the bridge's integer.
+        unsafe { *own = c_int::from(is_own) };
+    }
+    lowest
 }
 
 /// # Safety

@@ -4,8 +4,8 @@ use super::raw::header::{
     RELINK_BRIDGE_E_ARGUMENT, RELINK_BRIDGE_E_ATTACHED, RELINK_BRIDGE_E_BUSY, RELINK_BRIDGE_E_FOREIGN_VTABLE,
     RELINK_BRIDGE_E_GUEST_ALIVE, RELINK_BRIDGE_E_ISOLATE, RELINK_BRIDGE_E_LEAVING, RELINK_BRIDGE_E_MEMORY,
     RELINK_BRIDGE_E_NOT_ATTACHED, RELINK_BRIDGE_E_NOT_RUNNING, RELINK_BRIDGE_E_NO_PLATFORM,
-    RELINK_BRIDGE_E_ONCE, RELINK_BRIDGE_E_SHARED, RELINK_BRIDGE_E_SIZE, RELINK_BRIDGE_E_THREAD,
-    RELINK_BRIDGE_E_TIMEOUT, RELINK_BRIDGE_E_UNIT,
+    RELINK_BRIDGE_E_ONCE, RELINK_BRIDGE_E_SHARED, RELINK_BRIDGE_E_SIZE, RELINK_BRIDGE_E_STACK,
+    RELINK_BRIDGE_E_THREAD, RELINK_BRIDGE_E_TIMEOUT, RELINK_BRIDGE_E_UNIT,
 };
 use relink_abi::error::Error;
 use std::ffi::c_int;
@@ -40,6 +40,7 @@ pub(super) fn refusal(code: c_int) -> Error {
         RELINK_BRIDGE_E_ISOLATE => {
             "the calling thread has not entered the host's isolate that the guest is in"
         }
+        RELINK_BRIDGE_E_STACK => "this stack is not the calling thread's own: a runtime on a thread of its own cannot be called from one that its functions have changed to, V8 collects the C++ heap that Node has from 20 on by reading the thread's own stack, and from 13.6 on checks that it is on it; call on that, or give Node a thread of its own",
         LOST => "another runtime was lost in this process (abort, or V8 out of memory): what remains of it stays, and none can come",
         OTHER_BRIDGE => "an earlier guest's bridge stays in this process, and another cannot take its place",
         _ => "unknown code",

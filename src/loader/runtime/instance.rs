@@ -10,7 +10,8 @@ use super::channel::Channel;
 use super::codes::{refusal, LOST};
 use super::event_loop::EventLoop;
 use super::raw::header::{
-    Functions, RELINK_BRIDGE_E_NOT_RUNNING, RELINK_BRIDGE_E_SHARED, RELINK_BRIDGE_E_THREAD,
+    Functions, RELINK_BRIDGE_E_ISOLATE, RELINK_BRIDGE_E_NOT_RUNNING, RELINK_BRIDGE_E_SHARED,
+    RELINK_BRIDGE_E_THREAD,
 };
 use super::raw::{no_result, options, outcome, times};
 use super::{host_calls, lifecycle, threads};
@@ -30,6 +31,15 @@ pub enum Sent {
     NobodyListens,
     /// It can only be given on the guest's main thread.
     OtherThread,
+}
+
+/// Whether a runtime can be entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entrance {
+    /// It can.
+    Open,
+    /// It is in an isolate of the host's, which the calling thread has not entered.
+    NotInItsIsolate,
 }
 
 impl Sent {
@@ -259,10 +269,18 @@ impl Instance {
         threads::as_guest(self.number, work)
     }
 
-    /// Whether the calling thread has entered the isolate that it is in, if that is the host's.
-    pub fn is_entered_here(&self) -> bool {
+    /// Whether the calling thread, which runs or ticks it, may enter it from the stack that it is on.
+    ///
+    /// # Errors
+    /// It has not entered the host's isolate that the runtime is in; or V8 cannot be on such a stack.
+    pub fn can_be_entered(&self) -> Result<Entrance, Error> {
         // SAFETY: as above.
-        self.while_open(|| unsafe { (self.bridge().entered)(self.raw) == 0 }).unwrap_or(false)
+        let entered = self.while_open(|| unsafe { (self.bridge().entered)(self.raw) });
+        match entered.unwrap_or(RELINK_BRIDGE_E_ISOLATE) {
+            0 => Ok(Entrance::Open),
+            RELINK_BRIDGE_E_ISOLATE => Ok(Entrance::NotInItsIsolate),
+            code => Err(refusal(code)),
+        }
     }
 
     /// Has the bootstrap called on its loop. Any thread.

@@ -37,7 +37,7 @@ thread_local! {
 pub fn suffices(given_kib: u32) -> Result<(), String> {
     let here = stack_pointer();
     let (left, how) = match given_kib {
-        0 => (here.saturating_sub(lowest(here)), "are left"),
+        0 => (here.saturating_sub(at(here).0), "are left"),
         given => (given as usize * 1024, "may be used (stack_kib)"),
     };
     if left >= LEAST {
@@ -51,11 +51,16 @@ pub fn suffices(given_kib: u32) -> Result<(), String> {
     ))
 }
 
-/// The lowest address that may be used of the stack that `here` lies in; 0 if nothing is known of it.
-pub(super) extern "C" fn lowest(here: usize) -> usize {
-    if let Some(own) = own().filter(|own| own.contains(&here)) {
-        return own.start;
+/// The lowest address that may be used of the stack that `here` lies in, 0 if nothing is known of it; and whether it is the calling
+/// thread's own.
+pub(super) fn at(here: usize) -> (usize, bool) {
+    match own().filter(|own| own.contains(&here)) {
+        Some(own) => (own.start, true),
+        None => (lowest_of_other(here), false),
     }
+}
+
+fn lowest_of_other(here: usize) -> usize {
     let Some(mapping) = mapping(here) else { return 0 };
     if mapping.len() > LARGEST {
         return mapping.start.max(here.saturating_sub(IN_A_HEAP));
@@ -157,7 +162,7 @@ mod tests {
     #[test]
     fn a_threads_own_stack_ends_where_pthread_says() {
         let thread = std::thread::Builder::new().stack_size(300 * 1024);
-        let left = thread.spawn(|| (stack_pointer() - lowest(stack_pointer()), suffices(0)));
+        let left = thread.spawn(|| (stack_pointer() - at(stack_pointer()).0, suffices(0)));
         let (left, suffices) = left.expect("started").join().expect("joined");
         assert!((200 * 1024..400 * 1024).contains(&left), "{left}");
         assert_eq!(suffices, Ok(()));
@@ -175,12 +180,10 @@ mod tests {
     fn a_heap_is_no_stack() {
         let heap = memmap2::MmapMut::map_anon(LARGEST * 2).expect("memory");
         let here = heap.as_ptr() as usize + LARGEST;
-        assert_eq!(lowest(here), here - IN_A_HEAP);
+        assert_eq!(at(here), (here - IN_A_HEAP, false));
         let small = memmap2::MmapMut::map_anon(LARGEST / 2).expect("memory");
         let here = small.as_ptr() as usize + LARGEST / 4;
-        assert!(
-            lowest(here) <= small.as_ptr() as usize || lowest(here) == here - IN_A_HEAP,
-            "it may have been merged"
-        );
+        let lowest = at(here).0;
+        assert!(lowest <= small.as_ptr() as usize || lowest == here - IN_A_HEAP, "it may have been merged");
     }
 }
