@@ -64,9 +64,11 @@ impl Applied<'_> {
                 None => BoundSlot::in_image(image, at),
             };
         }
-        let guard = self.verified().guards().iter().find(|guard| {
-            guard.address == address && guard.symbol == binding.slot.symbol
-        });
+        let guard = self
+            .verified()
+            .guards()
+            .iter()
+            .find(|guard| guard.address == address && guard.symbol == binding.slot.symbol);
         if let Some(guard) = guard {
             return BoundSlot::guard(guard.symbol);
         }

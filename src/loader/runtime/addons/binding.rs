@@ -10,8 +10,8 @@ use crate::guest::copy::plan_copy;
 use crate::guest::stage::{self, Source, Staged};
 use crate::guest::{closure, Inventory, Lifecycle};
 use crate::host::Exports;
-use crate::patch::live::LiveMemory;
 use crate::patch::apply;
+use crate::patch::live::LiveMemory;
 use crate::plan::{Guard, Member, Placement, Request, StagedDefinitions, StagedImage, Why};
 use crate::process::{Maps, Modules};
 use crate::stages::{Admission, VerifiedPlan};
@@ -172,7 +172,10 @@ impl World {
     fn hidden_names<'d>(&self, inventory: &Inventory<'d>) -> HashSet<&'d str> {
         let alone = inventory.needed.iter().all(|name| is_run_time(name) || self.is_guest(name));
         let expected = inventory.slots.iter().filter(|s| s.own.is_none() && s.library.is_none() && !s.weak);
-        expected.map(|s| s.symbol).filter(|name| alone || name.starts_with("uv_") || owner(name) == Owner::V8).collect()
+        expected
+            .map(|s| s.symbol)
+            .filter(|name| alone || name.starts_with("uv_") || owner(name) == Owner::V8)
+            .collect()
     }
 
     fn is_guest(&self, library: &str) -> bool {
