@@ -7,37 +7,48 @@
 
 use criterion::measurement::WallTime;
 use criterion::{criterion_group, criterion_main, BenchmarkGroup, Criterion};
-use relink::abi::{adapters, gate, line};
-use relink::elf::Dynamic;
+use relink::abi::line::{self, Bridges};
 use relink::guest::{closure, stage};
-use relink::host::{detect, Exports, Provider};
+use relink::host::detect;
 use relink::kit::hosts;
-use relink::patch::{apply, by_page, Memory};
-use relink::pipeline::{Files, Images, Part};
-use relink::plan::{place, plan, Guard, Plan, Request, Why};
+use relink::patch::apply;
+use relink::pipeline::{beside_a_host, Images};
+use relink::plan::{Plan, Why};
 use relink::process::{Maps, Modules};
-use relink::runtime::guards;
+use relink::stages::{HostProcess, Inputs, Observed, Part, Planned, Units, VerifiedPlan};
 use relink::symbol::{owner, Owner};
 use std::collections::BTreeSet;
 use std::ffi::{c_void, CString};
+use std::fmt::Write as _;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 fn bind(criterion: &mut Criterion) {
     let libv8 = hosts::path("libv8").expect("no libv8: run `relink host fetch`");
     let handle = load(&libv8);
-    let (maps, modules) = (Maps::own().expect("maps"), Modules::observe());
-    let providers = detect::providers(&modules, &maps).expect("readable");
-    let provider = detect::choose(providers, Some("libnode"), modules.0.len()).expect("one V8");
-    let image = provider.module.image(&maps);
-    let dynamic = Dynamic::parse(&image).expect("dynamic section");
-    let exports = Exports::new(&image, &dynamic, provider.module.bias).expect("symbols");
+    let bridge = bridge();
     let v8_less = relink::kit::guest::path().expect("no guest: run `relink guest build`");
     for (name, guest) in [("V8-less guest", &v8_less), ("stock libnode108", &libv8)] {
         let mut group = criterion.benchmark_group(name);
-        measure(&mut group, guest, &provider, &exports, handle);
+        measure(&mut group, guest, &bridge, handle);
         group.finish();
     }
+}
+
+/// In place of the bridge, which is built into librelink.so: functions of the same names, which nobody calls here.
+fn bridge() -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (source, library) = (folder.path().join("bridge.c"), folder.path().join("bridge.so"));
+    let mut text = String::new();
+    for adapter in line::oldest().adapters {
+        writeln!(text, "void {}(void) {{}}", adapter.stands_in).expect("written");
+    }
+    std::fs::write(&source, text).expect("written");
+    let mut command = Command::new("gcc");
+    command.args(["-shared", "-fPIC", "-Wl,--build-id", "-o"]).arg(&library).arg(&source);
+    assert!(command.status().expect("gcc runs").success());
+    std::fs::read(&library).expect("the library")
 }
 
 /// Loads the V8, and what lies beside it, dependencies first.
@@ -53,59 +64,46 @@ fn load(libv8: &Path) -> *mut c_void {
     unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) }
 }
 
-fn measure(
-    group: &mut BenchmarkGroup<WallTime>,
-    guest: &Path,
-    provider: &Provider,
-    exports: &Exports,
-    handle: *mut c_void,
-) {
-    let files = Files::open(guest).expect("the guest and its libraries");
+fn measure(group: &mut BenchmarkGroup<WallTime>, guest: &Path, bridge: &[u8], handle: *mut c_void) {
+    let bridges = [(line::oldest().name, bridge)];
+    let inputs = Inputs::default();
+    let (maps, modules) = (Maps::own().expect("maps"), Modules::observe());
+    let providers = detect::providers(&modules, &maps).expect("readable");
+    let provider = detect::choose(providers, Some("libnode"), modules.0.len()).expect("one V8");
+    let host = HostProcess::of(&inputs, provider, &maps);
+    let files = inputs.guest(guest).expect("the guest and its libraries");
     let images = files.images().expect("images");
-    let parts = Part::read_all(&images).expect("readable");
-    let note = parts[0].note().expect("a note");
-    let needs = parts[0].needs(&note).expect("known names");
-    let members: Vec<_> = parts.iter().map(Part::member).collect();
-    let guards: Vec<Guard> = guards::all();
-    // Without the bridge: adapters count as bound, and are a dozen of the slots.
-    let adapters = adapters::beside_a_host(line::oldest());
-    let request = Request {
-        members: &members,
-        needs: &|name| needs.contains(name),
-        provider: exports,
-        provider_name: "libv8",
-        adapters: &adapters,
-        guards: &guards,
-    };
-    let planned = plan(&request).expect("a plan");
-    for (what, names) in [("the bound", bound_names(&planned)), ("all", v8_names(&planned))] {
+    group.bench_function("read", |b| b.iter(|| Part::read_all(&images).expect("readable").len()));
+    let terms = beside_a_host(guest, Some(Bridges(&bridges)), Units::None);
+    let admitted = Observed::of(&inputs, files, host).expect("readable").admit().expect("identical");
+    let planned = admitted.plan(&terms).expect("a plan");
+    for (what, names) in [("the bound", bound_names(planned.plan())), ("all", v8_names(planned.plan()))] {
         group.bench_function(format!("dlsym of {what} V8 names ({})", names.len()), |b| {
             // SAFETY: a live handle and NUL-terminated names.
             b.iter(|| names.iter().filter(|n| !unsafe { libc::dlsym(handle, n.as_ptr()) }.is_null()).count());
         });
     }
-    group.bench_function("read", |b| b.iter(|| Part::read_all(&images).expect("readable").len()));
-    group.bench_function(format!("resolve {} slots", planned.bindings.len()), |b| {
-        b.iter(|| plan(&request).expect("a plan").bindings.len())
+    group.bench_function(format!("resolve {} slots", planned.plan().bindings.len()), |b| {
+        b.iter(|| resolve(&planned))
     });
-    let admitted = gate::admit(&note, &provider.fingerprint).expect("identical");
-    let verified = relink::plan::verify(planned, admitted);
-    let staged = Images::load(&parts, &verified).expect("staged");
-    let written = place(verified.plan(), &staged.placement()).len();
-    group.bench_function(format!("resolve, place, check, write, read back ({written} written)"), |b| {
-        b.iter_custom(|rounds| (0..rounds).map(|_| once(&request, &staged)).sum());
+    let verified = planned.verify().expect("all is here");
+    let staged = Images::load(verified.parts(), verified.plan()).expect("staged");
+    let written = verified.plan().writes(&staged.placement()).count();
+    group.bench_function(format!("place, check, write, read back ({written} written)"), |b| {
+        b.iter_custom(|rounds| (0..rounds).map(|_| once(verified.plan(), &staged)).sum());
     });
     staged.keep();
 }
 
+fn resolve<'a>(planned: &Planned<'a, HostProcess<'a>>) -> usize {
+    planned.resolve().expect("a plan").bindings.len()
+}
+
 /// The time of one binding; taking it back is not counted.
-fn once(request: &Request, staged: &Images) -> Duration {
+fn once(plan: &VerifiedPlan, staged: &Images) -> Duration {
     let start = Instant::now();
-    let planned = plan(request).expect("a plan");
-    let writes = place(&planned, &staged.placement());
     let mut memory = staged.memory().expect("maps");
-    let page_size = memory.page_size();
-    let applied = apply(&mut memory, &by_page(writes, page_size)).expect("applied");
+    let applied = apply(&mut memory, plan.writes(&staged.placement())).expect("applied");
     let spent = start.elapsed();
     applied.undo(&mut memory).expect("undone");
     spent

@@ -6,16 +6,15 @@ mod files;
 mod support;
 
 use files::{bytes_of, image_of};
-use relink::abi::fingerprint::Fingerprint;
 use relink::abi::{adapters, line};
 use relink::address::{LinkAddr, LoadBias, RunAddr};
 use relink::elf::arch::RelocationKind;
-use relink::elf::{relocations, Dynamic, FileImage, SymbolTable};
+use relink::elf::{relocations, Dynamic, FileImage};
 use relink::error::Error;
 use relink::guest::Inventory;
 use relink::host::Exports;
-use relink::pipeline::{Files, ImageFile, Part};
 use relink::plan::{plan, Guard, Plan, Request, StagedImage, Target, Why};
+use relink::stages::{Files, Host, HostFile, ImageFile, Inputs, Observed, Part, Planned, Terms, Units};
 use relink::symbol::{owner, Owner};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -254,12 +253,19 @@ fn summary(plan: &Plan) -> String {
     counts.chain(adapters).collect()
 }
 
-/// The plan of the real guest and its libraries on the V8 in this file.
-fn real_plan(provider: &Path, check: impl FnOnce(&Plan, &Exports)) {
-    let files = Files::open(&parts().guest).expect("the guest and its libraries");
-    let images = files.images().expect("images");
-    let host = bytes_of(provider);
-    with_exports(&host, |exports| check(&planned_all(&images, exports).expect("a plan"), exports));
+/// The plan of a real guest and its libraries for the V8 in this file, by the stages that every command takes.
+fn planned_for<'a>(inputs: &'a Inputs<'a>, guest: &Path, host: &Path) -> Planned<'a, HostFile<'a>> {
+    let host = HostFile::open(inputs, host).expect("a V8");
+    let files = inputs.guest(guest).expect("the guest and its libraries");
+    let observed = Observed::of(inputs, files, host).expect("readable");
+    let terms = Terms {
+        bridges: None,
+        units: Units::None,
+        adapters: adapters::beside_a_host,
+        guards: GUARDS.to_vec(),
+        shared: false,
+    };
+    observed.admit().expect("admitted").plan(&terms).expect("a plan")
 }
 
 /// An IFUNC, a symbol that is unique process-wide, and a thread-local variable, all the image's own.
@@ -352,57 +358,45 @@ fn the_stock_guest_on_the_official_v8() {
     assert_eq!(more, NEUTRAL_MORE, "the list is that of the built guest");
     assert_eq!(undefined.len() - more.len() + NEUTRAL_LESS.len(), needs.len());
     assert!(NEUTRAL_LESS.iter().all(|name| needs.contains(name)));
-    let members: Vec<_> = all.iter().map(Part::member).collect();
-    let host = bytes_of(&parts().node);
-    with_exports(&host, |exports| {
-        let plan = plan(&Request {
-            members: &members,
-            needs: &|name| needs.contains(name),
-            provider: exports,
-            provider_name: "node",
-            adapters: &adapters::beside_a_host(line::oldest()),
-            guards: &GUARDS,
-        });
-        let plan = plan.expect("a plan");
-        insta::assert_snapshot!("stock_official", summary(&plan));
-        for binding in plan.bindings.iter().filter(|b| owner(b.slot.symbol) == Owner::V8) {
-            let outside = matches!(binding.why, Why::HostsV8 | Why::Adapter(_));
-            assert_eq!(outside, needs.contains(binding.slot.symbol), "{}", binding.explain(true));
-        }
-    });
+    let inputs = Inputs::default();
+    let planned = planned_for(&inputs, &parts().libv8, &parts().node);
+    insta::assert_snapshot!("stock_official", summary(planned.plan()));
+    for binding in planned.plan().bindings.iter().filter(|b| owner(b.slot.symbol) == Owner::V8) {
+        let outside = matches!(binding.why, Why::HostsV8 | Why::Adapter(_));
+        assert_eq!(outside, needs.contains(binding.slot.symbol), "{}", binding.explain(true));
+    }
 }
 
 #[test]
 fn the_real_guest_on_both_real_v8s() {
     for (name, path) in [("libnode108", &parts().libv8), ("official", &parts().node)] {
-        real_plan(path, |plan, exports| {
-            insta::assert_snapshot!(format!("real_{name}"), summary(plan));
-            let v8: Vec<_> = plan.bindings.iter().filter(|b| owner(b.slot.symbol) == Owner::V8).collect();
-            assert!(v8.len() >= 518, "{}", v8.len());
-            for binding in v8 {
-                if NEUTRAL_MORE.contains(&binding.slot.symbol) {
-                    assert_eq!(binding.why, Why::WeakUndefined, "{}", binding.explain(true));
-                    continue;
-                }
-                let adapted = matches!(binding.why, Why::Adapter(_));
-                let bound = matches!(binding.target, Target::Provider(_));
-                assert!(adapted != bound, "{}", binding.explain(true));
-                let found = exports.find(binding.slot.symbol, None).expect("readable");
-                let lts = binding.slot.symbol.contains("NewBackingStoreForNodeLTS");
-                assert_eq!(found.is_none(), lts && name == "official", "{}", binding.slot.symbol);
+        let inputs = Inputs::default();
+        let planned = planned_for(&inputs, &parts().guest, path);
+        insta::assert_snapshot!(format!("real_{name}"), summary(planned.plan()));
+        let bindings = planned.plan().bindings.iter();
+        let v8: Vec<_> = bindings.filter(|b| owner(b.slot.symbol) == Owner::V8).collect();
+        assert!(v8.len() >= 518, "{}", v8.len());
+        for binding in v8 {
+            if NEUTRAL_MORE.contains(&binding.slot.symbol) {
+                assert_eq!(binding.why, Why::WeakUndefined, "{}", binding.explain(true));
+                continue;
             }
-        });
+            let adapted = matches!(binding.why, Why::Adapter(_));
+            let bound = matches!(binding.target, Target::Provider(_));
+            assert!(adapted != bound, "{}", binding.explain(true));
+            let found = planned.exports().find(binding.slot.symbol, None).expect("readable");
+            let lts = binding.slot.symbol.contains("NewBackingStoreForNodeLTS");
+            assert_eq!(found.is_none(), lts && name == "official", "{}", binding.slot.symbol);
+        }
     }
 }
 
 #[test]
 fn both_real_v8s_tell_what_they_are_from_their_files() {
     for path in [&parts().libv8, &parts().node] {
-        let bytes = bytes_of(path);
-        let file = image_of(&bytes);
-        let dynamic = Dynamic::parse(&file.image).expect("dynamic section");
-        let symbols = SymbolTable::parse(&file.image, &dynamic).expect("symbols");
-        let print = Fingerprint::read(&file.image, &symbols).expect("a fingerprint");
+        let inputs = Inputs::default();
+        let host = HostFile::open(&inputs, path).expect("a V8");
+        let print = host.fingerprint();
         assert_eq!(
             print.version.map(|v| v.to_string()).as_deref(),
             Some("10.2.154.26"),

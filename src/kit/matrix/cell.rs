@@ -1,6 +1,7 @@
 //! One cell of the matrix: Node really runs in the host, or Relink really refuses.
 
 use super::hosts::{Host, Prepared};
+use super::planned::{difference, planned, written};
 use crate::error::{io, Result};
 use crate::progress::Progress;
 use crate::run::Signals;
@@ -153,7 +154,7 @@ impl Cell {
         Ok(cell)
     }
 
-    /// What `relink check` says of the two files must be what the run has shown.
+    /// What `relink check` says of the two files must be what the run has shown, and what `relink plan` says what it has written.
     fn compare(&mut self, report: &Report, guest: &Guest, means: &Means) {
         let Some(host) = report.provider.as_deref() else { return };
         let mut command = Command::new(means.relink);
@@ -174,6 +175,15 @@ impl Cell {
             self.fail(format!("`relink check` says {}, the run shows {shown}", check.result));
         }
         (self.degraded, self.warnings) = (check.degraded, check.warnings);
+        let Some(audit) = &report.audit else { return };
+        match planned(means.relink, Path::new(host), &guest.library) {
+            Ok(planned) => {
+                if let Some(why) = difference(&planned, &written(audit)) {
+                    self.fail(why);
+                }
+            }
+            Err(error) => self.fail(format!("{} {error}", error.code())),
+        }
     }
 
     fn fail(&mut self, why: String) {
@@ -239,10 +249,11 @@ fn worked(said: &str) -> usize {
     features(said).count()
 }
 
-/// Microseconds of the stages that come before Node begins and that do not wait for the host.
+/// Microseconds of the stages that come before Node begins, without waiting for the host and without the audit.
 fn until_node(stages: &[StageTime]) -> u64 {
     let before = stages.iter().take_while(|stage| !stage.stage.starts_with("node-"));
-    before.filter(|stage| !stage.stage.starts_with("wait")).map(|stage| stage.us).sum()
+    let own = |stage: &&StageTime| !stage.stage.starts_with("wait") && stage.stage != "audit";
+    before.filter(own).map(|stage| stage.us).sum()
 }
 
 fn relink(prepared: &mut Prepared, guest: &Guest, means: &Means, folder: &Path) -> Result<()> {
@@ -260,7 +271,8 @@ fn relink(prepared: &mut Prepared, guest: &Guest, means: &Means, folder: &Path) 
         .env(config::GUEST, &guest.library)
         .env(config::SCRIPT, script)
         .env(config::NODE_ARGS, serde_json::json!(["--require", first]).to_string())
-        .env(config::REPORT, folder.join("report.json"));
+        .env(config::REPORT, folder.join("report.json"))
+        .env(config::AUDIT, "1");
     if let Some(name) = prepared.late {
         command.env(config::HOST, name);
     }
@@ -335,6 +347,7 @@ mod tests {
             stage("wait-for-V8", 10),
             stage("wait", 100),
             stage("load", 2),
+            stage("audit", 10_000),
             stage("node-init", 1000),
         ];
         assert_eq!(until_node(&stages), 3);

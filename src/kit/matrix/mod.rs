@@ -1,12 +1,13 @@
 //! The matrix: every guest in every host, and what came of it, as docs/COMPATIBILITY.md shows it.
 //!
 //! Each cell is a run: the real guest in the real host, judged by the feature script against plain Node of the same line. What
-//! `relink check` says of the pair must be what the run shows. Cells are kept in the cache under what they were made with, so
+//! `relink check` says of the pair must be what the run shows, and what `relink plan` prints what it has written. Cells are kept in the cache under what they were made with, so
 //! a run that was stopped goes on where it was.
 
 mod cell;
 mod hosts;
 mod page;
+pub mod planned;
 
 pub use cell::{Cell, Guest, Outcome, Tests};
 pub use hosts::{all as hosts, Host};
