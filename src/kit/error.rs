@@ -17,6 +17,7 @@
 //! | E0713 | interrupted by a signal; what was done is kept |
 //! | E0714 | a name is not known, headers contradict what is known, or this machine is not supported |
 //! | E0715 | V8's headers have something for which the neutral guest has no rule |
+//! | E0716 | a part is not in the cache, and RELINK_OFFLINE forbids to fetch it |
 
 use std::io;
 use std::path::PathBuf;
@@ -159,6 +160,12 @@ pub enum KitError {
         /// What is wrong with it.
         why: String,
     },
+    /// A download was needed and is forbidden (E0716).
+    #[error("{what} is not in the cache, and RELINK_OFFLINE forbids to fetch it; run this once without RELINK_OFFLINE, with a network")]
+    Offline {
+        /// What would have been fetched.
+        what: String,
+    },
 }
 
 impl KitError {
@@ -180,6 +187,7 @@ impl KitError {
             Self::Interrupted { .. } => "E0713",
             Self::Unsupported { .. } => "E0714",
             Self::NoRule { .. } => "E0715",
+            Self::Offline { .. } => "E0716",
         }
     }
 
@@ -187,7 +195,11 @@ impl KitError {
     /// 4 not built yet, 2 wrong input, 128 + N stopped by signal N, 1 everything else.
     pub fn exit_code(&self) -> i32 {
         match self {
-            Self::MissingTools { .. } | Self::NoDebian { .. } | Self::Package { .. } | Self::Npm { .. } => 3,
+            Self::MissingTools { .. }
+            | Self::NoDebian { .. }
+            | Self::Package { .. }
+            | Self::Npm { .. }
+            | Self::Offline { .. } => 3,
             Self::NotBuilt { .. } => 4,
             Self::Input { .. } | Self::CachePlace { .. } | Self::Unsupported { .. } => 2,
             Self::Interrupted { number, .. } => 128 + number,
@@ -214,7 +226,7 @@ mod tests {
         let arms: Vec<&str> =
             text.lines().filter_map(|l| l.split_once("=> \"E")).map(|(_, l)| &l[..4]).collect();
         assert_eq!(table, arms);
-        assert_eq!(table.len(), 15);
+        assert_eq!(table.len(), 16);
     }
 
     #[test]
