@@ -84,9 +84,53 @@ fn the_code_is_formatted() {
     cargo(&["fmt", "--all", "--check"]);
 }
 
+/// The names after `--test` in one alias of `.cargo/config.toml`.
+fn listed<'t>(config: &'t str, alias: &str) -> Vec<&'t str> {
+    let start = config.find(&format!("\n{alias} = [")).unwrap_or_else(|| panic!("no alias {alias}"));
+    let list = config[start..].split("\n]").next().expect("its end");
+    let words: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
+    words.windows(2).filter(|pair| pair[0] == "--test").map(|pair| pair[1]).collect()
+}
+
 #[test]
-fn clippy_has_nothing_to_say() {
-    cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]);
+fn every_test_file_is_in_one_tier() {
+    let config = std::fs::read_to_string(root().join(".cargo/config.toml")).expect("the tiers");
+    let tiers = ["test-offline", "test-local", "test-rest"].map(|alias| listed(&config, alias));
+    let mut listed: Vec<String> = tiers.concat().iter().map(|name| format!("{name}.rs")).collect();
+    let entries = std::fs::read_dir(root().join("tests")).expect("tests");
+    let names = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"));
+    let mut files: Vec<String> = names.filter(|name| name.ends_with(".rs")).collect();
+    listed.sort();
+    files.sort();
+    assert_eq!(listed, files, "the lists in .cargo/config.toml (left) and the files of tests/ (right)");
+    // The names of real parts are no business of a tier that has none.
+    for name in &tiers[0] {
+        let text = std::fs::read_to_string(root().join(format!("tests/{name}.rs"))).expect("UTF-8");
+        assert!(!code(&text).any(|(_, line)| line.trim() == "mod support;"), "{name}.rs uses real parts");
+    }
+}
+
+#[test]
+fn every_download_can_be_forbidden() {
+    let fetchers = ["\"npm\"", "\"apt-get\"", "\"cargo\"", "\"curl\"", "\"wget\"", "\"git\"", "apt-helper"];
+    let mut seen = 0;
+    for (path, text) in files("src/kit", &["rs"]) {
+        let text = text.split("#[cfg(test)]").next().unwrap_or("");
+        seen += text.matches("Program::fetching(").count();
+        for (number, line) in code(text) {
+            let fetches = fetchers.iter().any(|name| line.contains(&format!("Program::new({name}")));
+            // cargo is asked a second time, without the network.
+            let allowed = line.contains("--offline");
+            assert!(
+                !fetches || allowed,
+                "{}:{number}: Program::fetching is for this: {line}",
+                relative(&path)
+            );
+        }
+        let pip = text.contains("\"pip\", \"download\"");
+        assert!(!pip || text.contains("Program::fetching("), "{} fetches by pip", relative(&path));
+    }
+    assert!(seen > 5, "{seen}");
 }
 
 /// Runs cargo in a target folder of its own: the one of this test run may be locked.

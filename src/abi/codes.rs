@@ -169,6 +169,8 @@ codes! {
         "the message lists the names that there are, or says what contradicts what; of machines, x86-64 Linux with glibc is supported";
     E0715: "V8's headers have something for which the neutral guest has no rule",
         "the message names file, line and text; a rule goes into src/kit/neutral (docs/ABI.md), or build with `--exact`";
+    E0716: "a part is not in the cache, and `RELINK_OFFLINE` forbids to fetch it",
+        "the message names the part: run the same once without `RELINK_OFFLINE` and with a network";
 
     // E08xx: the command
     E0801: "the host program cannot be started, or is statically linked",

@@ -138,7 +138,15 @@ pub fn crate_v8(version: &str) -> Result<PathBuf> {
     fs::create_dir(work.path().join("src")).map_err(io("create", work.path()))?;
     write_whole(&work.path().join("src/lib.rs"), "")?;
     let args = ["metadata", "--format-version", "1", "--quiet"];
-    let text = Program::new("cargo").args(args).dir(work.path()).output()?;
+    // cargo's registry is its own cache: it is asked without the network where that is forbidden.
+    let what = format!("the crate v8 {version}");
+    let text = match Program::fetching("cargo", &what) {
+        Ok(cargo) => cargo.args(args).dir(work.path()).output()?,
+        Err(forbidden) => {
+            let cargo = Program::new("cargo").args(args).args(["--offline"]).dir(work.path());
+            cargo.output().map_err(|_| forbidden)?
+        }
+    };
     let failed = |why: String| KitError::Package { package: format!("v8 {version} of crates.io"), why };
     let metadata: serde_json::Value = serde_json::from_str(&text).map_err(|e| failed(e.to_string()))?;
     let packages = metadata["packages"].as_array().cloned().unwrap_or_default();

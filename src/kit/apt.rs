@@ -7,7 +7,7 @@ use super::cache::{self, hex, Cache};
 use super::debian::{self, Stanza};
 use super::error::{io, KitError, Result};
 use super::progress::Progress;
-use super::run::{missing, Program};
+use super::run::{missing, offline, Program};
 use super::sources;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -54,7 +54,8 @@ impl<'a> Apt<'a> {
         }
         let apt = Self { _lock: cache.lock("apt", progress)?, dir: cache.folder("apt")?, progress };
         let changed = apt.write_config()?;
-        if changed || !apt.fresh() {
+        // Offline, lists of any age do: what they name is in the cache, or is refused by name.
+        if changed || !apt.fresh() && !(offline() && apt.stamp().exists()) {
             apt.update()?;
         }
         Ok(apt)
@@ -70,7 +71,7 @@ impl<'a> Apt<'a> {
         for offer in &offers {
             match self.download(name, offer) {
                 Ok(deb) => return Ok(deb),
-                Err(stop @ KitError::Interrupted { .. }) => return Err(stop),
+                Err(stop @ (KitError::Interrupted { .. } | KitError::Offline { .. })) => return Err(stop),
                 Err(error) => why = error.to_string(),
             }
         }
@@ -121,7 +122,8 @@ impl<'a> Apt<'a> {
             cache::remove(&file)?;
             let uri = format!("{}/pool/{path}", self.archive()?);
             let to = file.to_string_lossy().into_owned();
-            let program = Program::new(HELPER).env("APT_CONFIG", self.dir.join("apt.conf"));
+            let program = Program::fetching(HELPER, &format!("{name} of Debian's archive"))?
+                .env("APT_CONFIG", self.dir.join("apt.conf"));
             match program.args(["download-file".into(), uri, to, format!("SHA256:{sha256}")]).output() {
                 Err(KitError::Program { message, .. }) => why = message,
                 other => drop(other?),
@@ -152,7 +154,8 @@ impl<'a> Apt<'a> {
         let deb =
             Deb { package: name.into(), version: version.into(), file, sha256: offer.get("SHA256").into() };
         if !has_sum(&deb.file, &deb.sha256) {
-            self.program("apt-get")?.args(["download", &format!("{name}={version}")]).dir(&dir).output()?;
+            let wanted = format!("{name}={version}");
+            self.fetching(&wanted)?.args(["download", &wanted]).dir(&dir).output()?;
         }
         if has_sum(&deb.file, &deb.sha256) {
             return Ok(deb);
@@ -171,8 +174,8 @@ impl<'a> Apt<'a> {
         }
         if !done.exists() {
             let wanted = format!("{name}={version}");
-            let run =
-                self.program("apt-get")?.args(["source", "--download-only", &wanted]).dir(&dir).output();
+            let fetcher = self.fetching(&format!("the source of {wanted}"))?;
+            let run = fetcher.args(["source", "--download-only", &wanted]).dir(&dir).output();
             if let Err(KitError::Program { message, .. }) = run {
                 cache::write_whole(&failed, &message)?;
                 self.progress
@@ -187,13 +190,22 @@ impl<'a> Apt<'a> {
 
     /// An apt program that knows only our folders.
     fn program(&self, name: &str) -> Result<Program> {
-        let program = Program::new(name).env("APT_CONFIG", self.dir.join("apt.conf"));
-        Ok(program.args(["-q", "-o", "Dpkg::Use-Pty=0"]))
+        Ok(self.configured(Program::new(name)))
+    }
+
+    /// `apt-get`, to fetch something of Debian's archive.
+    fn fetching(&self, what: &str) -> Result<Program> {
+        Program::fetching("apt-get", &format!("Debian's {what}")).map(|program| self.configured(program))
+    }
+
+    fn configured(&self, program: Program) -> Program {
+        let program = program.env("APT_CONFIG", self.dir.join("apt.conf"));
+        program.args(["-q", "-o", "Dpkg::Use-Pty=0"])
     }
 
     fn update(&self) -> Result<()> {
         self.progress.step("fetching Debian's package lists");
-        let result = self.program("apt-get")?.args(["update"]).output();
+        let result = self.fetching("package lists")?.args(["update"]).output();
         match result {
             Ok(_) => cache::write_whole(&self.stamp(), ""),
             Err(KitError::Program { message, .. }) if self.stamp().exists() => {

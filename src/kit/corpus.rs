@@ -95,7 +95,8 @@ fn wheel(cache: &Cache, name: &str, version: &str, progress: &dyn Progress) -> R
         progress.step(&format!("fetching {name} {version} from PyPI"));
         let pip = ["-m", "pip", "download", "--quiet", "--dest", "wheel"];
         let wanted = format!("{name}=={version}");
-        let fetched = Program::new("python3").args(pip).args(WHEELS).args([&wanted]).dir(work).output();
+        let fetcher = Program::fetching("python3", &format!("{wanted} of PyPI"))?;
+        let fetched = fetcher.args(pip).args(WHEELS).args([&wanted]).dir(work).output();
         fetched.map_err(|e| unavailable(&wanted, e, "python3 -m pip"))?;
         for file in std::fs::read_dir(work.join("wheel")).map_err(io("read", work))?.flatten() {
             let file = file.path();
@@ -117,7 +118,7 @@ fn debian(cache: &Cache, name: &str, version: &str, progress: &dyn Progress) -> 
         let apt = cache.folder("apt-suites")?;
         let wanted = format!("{name}={version}");
         let program = |args: &[&str]| {
-            Program::new("apt-get")
+            Program::fetching("apt-get", &format!("Debian's {wanted}"))?
                 .env("APT_CONFIG", apt.join("apt.conf"))
                 .args(["-q"])
                 .args(args)

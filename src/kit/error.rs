@@ -142,6 +142,12 @@ pub enum KitError {
         /// What is wrong with it.
         why: String,
     },
+    /// A download was needed and is forbidden (E0716).
+    #[error("{what} is not in the cache, and RELINK_OFFLINE forbids to fetch it; run this once without RELINK_OFFLINE, with a network")]
+    Offline {
+        /// What would have been fetched.
+        what: String,
+    },
 }
 
 impl KitError {
@@ -163,6 +169,7 @@ impl KitError {
             Self::Interrupted { .. } => codes::E0713,
             Self::Unsupported { .. } => codes::E0714,
             Self::NoRule { .. } => codes::E0715,
+            Self::Offline { .. } => codes::E0716,
         }
     }
 
@@ -170,7 +177,11 @@ impl KitError {
     /// 4 not built yet, 2 wrong input, 128 + N stopped by signal N, 1 everything else.
     pub fn exit_code(&self) -> i32 {
         match self {
-            Self::MissingTools { .. } | Self::NoDebian { .. } | Self::Package { .. } | Self::Npm { .. } => 3,
+            Self::MissingTools { .. }
+            | Self::NoDebian { .. }
+            | Self::Package { .. }
+            | Self::Npm { .. }
+            | Self::Offline { .. } => 3,
             Self::NotBuilt { .. } => 4,
             Self::Input { .. } | Self::CachePlace { .. } | Self::Unsupported { .. } => 2,
             Self::Interrupted { number, .. } => 128 + number,

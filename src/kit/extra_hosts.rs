@@ -103,7 +103,8 @@ fn unpack_wheel(wheel: &Wheel, work: &Path) -> Result<()> {
         remedy: "apt-get install -y python3 python3-pip".into(),
     })?;
     let get = ["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", "download"];
-    Program::new(&python).args(get).args(wheel.tags).args([wheel.package]).dir(work).output()?;
+    let pip = Program::fetching(&python, &format!("{} of PyPI", wheel.package))?;
+    pip.args(get).args(wheel.tags).args([wheel.package]).dir(work).output()?;
     let download = work.join("download");
     let files = fs::read_dir(&download).map_err(io("read", &download))?;
     let file = files.flatten().next().ok_or_else(|| failed("pip fetched nothing".into()))?.path();

@@ -37,7 +37,11 @@ fn no_npm() -> KitError {
 fn fetch(work: &Path, package: &str) -> Result<()> {
     let failed = |why: String| KitError::Npm { package: package.into(), why };
     let args = ["pack", package, "--json", "--ignore-scripts", "--silent", "--pack-destination", "."];
-    let out = match Program::new("npm").args(args).dir(work).output() {
+    let out = match Program::fetching("npm", &format!("the npm package {package}"))?
+        .args(args)
+        .dir(work)
+        .output()
+    {
         Err(KitError::Program { message, .. }) => return Err(failed(message)),
         other => other?,
     };

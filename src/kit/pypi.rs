@@ -23,7 +23,7 @@ pub fn file(cache: &Cache, package: &str, sha256: &str) -> Result<PathBuf> {
     let mut why = String::new();
     for kind in ["--only-binary=:all:", "--no-binary=:all:"] {
         let args = ["-m", "pip", "download", "--quiet", "--no-deps", kind, package, "--dest", "."];
-        match Program::new(&python).args(args).dir(&folder).output() {
+        match Program::fetching(&python, &format!("{package} of PyPI"))?.args(args).dir(&folder).output() {
             Err(KitError::Program { message, .. }) => why = message,
             other => drop(other?),
         }

@@ -13,6 +13,19 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+/// The variable that forbids every download. Set and neither empty nor 0: what is not in the cache is an error (E0716).
+pub const OFFLINE: &str = "RELINK_OFFLINE";
+
+/// Whether the value of [`OFFLINE`] forbids downloads.
+fn forbids(value: Option<&OsStr>) -> bool {
+    value.is_some_and(|v| !v.is_empty() && v != "0")
+}
+
+/// Whether downloads are forbidden.
+pub fn offline() -> bool {
+    forbids(std::env::var_os(OFFLINE).as_deref())
+}
+
 /// How often a running program is looked at.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -69,6 +82,17 @@ impl Program {
         // The loader's own variables are for hosts, not for compilers.
         command.env_remove("LD_PRELOAD");
         Self { command, name: name.as_ref().to_string_lossy().into_owned(), log: None }
+    }
+
+    /// Runs `name` to fetch `what` from a package registry. Every download of the kit goes through here.
+    ///
+    /// # Errors
+    /// [`KitError::Offline`] where downloads are forbidden. `what` is then named as the missing part.
+    pub fn fetching(name: impl AsRef<OsStr>, what: &str) -> Result<Self> {
+        if offline() {
+            return Err(KitError::Offline { what: what.into() });
+        }
+        Ok(Self::new(name))
     }
 
     /// Adds arguments.
@@ -255,6 +279,13 @@ mod tests {
             .unwrap();
         assert_eq!(seen, "one\ntwo\n");
         assert_eq!(std::fs::read_to_string(&log).unwrap(), "before\none\ntwo\n");
+    }
+
+    #[test]
+    fn the_variable_forbids_downloads_unless_it_is_empty_or_0() {
+        for (value, forbidden) in [(None, false), (Some(""), false), (Some("0"), false), (Some("1"), true)] {
+            assert_eq!(forbids(value.map(OsStr::new)), forbidden, "{value:?}");
+        }
     }
 
     #[test]

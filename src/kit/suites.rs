@@ -95,7 +95,8 @@ fn fetch(cache: &Cache, node: &StockNode, work: &Path, progress: &dyn Progress) 
     private_state(&state, &one_suite(&apt::machine_sources()?, node.suite))?;
     let apt = |args: &[&str]| {
         let place = format!("Dir::Cache::archives={}", archives.display());
-        let program = Program::new("apt-get").env("APT_CONFIG", state.join("apt.conf"));
+        let what = format!("{} of Debian {}", node.package, node.suite);
+        let program = Program::fetching("apt-get", &what)?.env("APT_CONFIG", state.join("apt.conf"));
         program.args(["-q", "-y", "-o", &place]).args(args).output().map_err(|e| unavailable(node, e))
     };
     progress.step(&format!("fetching {} and what it needs from Debian {}", node.package, node.suite));

@@ -2,7 +2,7 @@
 //! code in it is only called by V8, and stays dead.
 //!
 //! Each list is that of the undefined V8 symbols of a guest built without V8, written by `relink catalogue needs`;
-//! tests/plan_golden.rs and tests/lines.rs compare it with the guest.
+//! tests/plan_real.rs and tests/lines.rs compare it with the guest.
 
 use crate::note::GuestNote;
 use crate::version::V8Version;
