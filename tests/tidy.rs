@@ -3,7 +3,7 @@
 #[path = "support/texts.rs"]
 mod texts;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use texts::{relative, root, texts as files};
 
