@@ -1,5 +1,8 @@
 //! Lines on standard error, written to the raw descriptor in one piece: no buffer of the host's stdio is involved, so
 //! nothing of the host's output is reordered or lost.
+//!
+//! # Safety
+//! Signal sets are valid from their first use on, and only the calling thread's mask is changed, and put back.
 
 use std::fmt::Write as _;
 use std::sync::Once;
