@@ -15,7 +15,7 @@ use crate::plan::{is_run_time, place, Placement, Plan, StagedImage};
 use crate::process::room;
 use crate::report::log::{self, Level};
 use crate::runtime::addons::Loaded;
-use crate::runtime::{addons, bridge as entered, descriptors, event_loop, guards, keys, remains};
+use crate::runtime::{addons, bridge as entered, descriptors, event_loop, guards, keys, mappings, remains};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -208,6 +208,9 @@ impl Images {
                 log::tell(Level::Debug, &format!("descriptors that the guest left open: {left_open}"));
                 keys::delete_all();
                 addons.into_iter().for_each(Loaded::discard);
+                // SAFETY: no add-on is left, nor a thread of the guest's.
+                let unmapped = unsafe { mappings::unmap_left() };
+                log::tell(Level::Debug, &format!("bytes that add-ons left mapped: {unmapped}"));
                 addons::forget();
                 // First: its handlers lie in what is unloaded next.
                 guards::forget_guest();
