@@ -87,6 +87,28 @@ fn a_slow_constructor_keeps_nobody_who_opens_nothing() {
     }
 }
 
+/// Rust's, C++'s and C's thread-local variables of an add-on, on threads that go on after the guest.
+#[test]
+fn what_an_add_on_leaves_in_a_thread_goes_with_the_guest() {
+    let folder = TempDir::new().expect("a folder");
+    let held = host("held", folder.path());
+    let addon = folder.path().join("thread_locals.node");
+    let mut compiler = Command::new("g++");
+    compiler.args(["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-isystem"]);
+    compiler.arg(&parts().headers).arg(root().join("fixtures/addons/thread_locals.cc"));
+    checked(compiler.arg("-o").arg(&addon));
+    for mode in ["own", "ticked"] {
+        for aborts in [false, true] {
+            let mut run = command(&held);
+            run.env("THREAD_LOCALS", folder.path().join("destroyed"));
+            if aborts {
+                run.env("THREAD_LOCALS_ABORT", "1");
+            }
+            is_well(&checked(run.arg("locals").arg(mode).args([&parts().guest, &addon])), mode);
+        }
+    }
+}
+
 /// A guest beside whose libraries there is one more, with such a constructor. The guest names it in place of one of its own, which
 /// that one names.
 fn guest_with_constructor(folder: &Path) -> PathBuf {

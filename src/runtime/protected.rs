@@ -15,11 +15,14 @@ use std::cell::RefCell;
 use std::ffi::{c_char, c_int, c_void, CStr};
 use std::sync::{Mutex, PoisonError};
 
+/// `relink_bridge_protect`.
+type ProtectFunction =
+    extern "C-unwind" fn(extern "C-unwind" fn(*mut c_void), *mut c_void, *mut c_char, usize) -> c_int;
+
 /// The bridge's functions.
 #[derive(Clone, Copy)]
 struct Protect {
-    protect:
-        extern "C-unwind" fn(extern "C-unwind" fn(*mut c_void), *mut c_void, *mut c_char, usize) -> c_int,
+    protect: ProtectFunction,
     leave: extern "C" fn(),
     protects: extern "C" fn() -> c_int,
 }
@@ -74,7 +77,7 @@ pub unsafe fn know(function: &dyn Fn(&str) -> Result<RunAddr, Error>) -> Result<
     // SAFETY: the bridge's functions of these names, whose signatures bridge.h declares.
     let found = unsafe {
         Protect {
-            protect: std::mem::transmute::<usize, _>(protect?.0 as usize),
+            protect: std::mem::transmute::<usize, ProtectFunction>(protect?.0 as usize),
             leave: std::mem::transmute::<usize, extern "C" fn()>(leave?.0 as usize),
             protects: std::mem::transmute::<usize, extern "C" fn() -> c_int>(protects?.0 as usize),
         }
@@ -104,7 +107,7 @@ pub unsafe fn call(function: extern "C-unwind" fn(*mut c_void), context: *mut c_
     match protect(function, context, what.as_mut_ptr().cast(), what.len()) {
         0 => Ok(()),
         LEFT => {
-            let reason = REASON.with(|reason| reason.borrow_mut().take());
+            let reason = REASON.try_with(|reason| reason.borrow_mut().take()).ok().flatten();
             let unknown = || Left { how: "abort".into(), exit_code: 134, message: "it left".into() };
             Err(Ended::Left(reason.unwrap_or_else(unknown)))
         }
@@ -140,6 +143,7 @@ pub(super) fn is_here() -> bool {
 pub(super) fn leave(how: &str, exit_code: i32, message: &str) {
     let Some(Protect { leave, .. }) = known().filter(|_| is_here()) else { return };
     let reason = Left { how: how.to_owned(), exit_code, message: message.to_owned() };
-    REASON.with(|place| *place.borrow_mut() = Some(reason));
+    // A thread that is past its thread-local storage gives no reason.
+    let _ = REASON.try_with(|place| *place.borrow_mut() = Some(reason));
     leave();
 }
