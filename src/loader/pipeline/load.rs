@@ -11,7 +11,7 @@ use crate::patch::{apply, Memory, Written};
 use crate::plan::{Placement, StagedImage};
 use crate::process::room;
 use crate::runtime::addons::Loaded;
-use crate::runtime::{addons, bridge as entered, descriptors, event_loop, guards, keys, remains};
+use crate::runtime::{addons, bridge as entered, descriptors, event_loop, guards, keys, mappings, remains};
 use crate::stages::{Part, VerifiedPlan};
 use relink_abi::error::Error;
 use relink_abi::symbol::is_run_time;
@@ -220,6 +220,9 @@ impl Images {
                 keys::delete_all();
                 // SAFETY: they were finalised above, and no thread of the guest's is alive.
                 addons.into_iter().for_each(|addon| unsafe { addon.discard() });
+                // SAFETY: no add-on is left, nor a thread of the guest's.
+                let unmapped = unsafe { mappings::unmap_left() };
+                log::tell(Level::Debug, &format!("bytes that add-ons left mapped: {unmapped}"));
                 addons::forget();
                 // First: its handlers lie in what is unloaded next.
                 guards::forget_guest();

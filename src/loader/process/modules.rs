@@ -1,8 +1,9 @@
 //! The modules that ld.so has loaded (`dl_iterate_phdr(3)`) and their memory.
 //!
 //! # Safety
-//! Memory of loaded modules is read through slices that borrow from a [`LiveModule`]. Each holds a reference of ld.so's to
-//! its module (`dlopen` with `RTLD_NOLOAD`), so a host that calls `dlclose` meanwhile does not take it away.
+//! Memory of loaded modules that nobody writes is read through slices that borrow from a [`LiveModule`]. Each holds a reference
+//! of ld.so's to its module (`dlopen` with `RTLD_NOLOAD`), so a host that calls `dlclose` meanwhile does not take it away.
+//! Writable memory is the host's to change at any time: it is copied, word by word, and the copy is read.
 
 use crate::process::Maps;
 use object::elf::{self, ProgramHeader64};
@@ -12,7 +13,8 @@ use relink_elf::{Image, Segment};
 use std::ffi::{c_int, c_void, CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// One loaded module.
 #[derive(Clone, Debug)]
@@ -25,6 +27,17 @@ pub struct LiveModule {
     pub bias: LoadBias,
     headers: Vec<ProgramHeader64<LE>>,
     hold: Arc<Hold>,
+    copies: Copies,
+}
+
+/// What the writable segments held when they were first asked for, in order; without what the file has no bytes for.
+#[derive(Clone, Default)]
+struct Copies(Arc<OnceLock<Vec<Vec<u8>>>>);
+
+impl std::fmt::Debug for Copies {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.debug_tuple("Copies").field(&self.0.get().map(Vec::len)).finish()
+    }
 }
 
 /// A reference of ld.so's to a module.
@@ -107,26 +120,54 @@ impl LiveModule {
         self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
     }
 
-    /// The module as an image over its own memory. Segments that `maps` does not show readable throughout are left
-    /// out, so that reading what the image gives cannot fault.
+    /// The module as an image over its own memory; what is writable in it is as it was when this was first called. Segments that
+    /// `maps` does not show readable throughout are left out, so that reading what the image gives cannot fault.
     pub fn image<'m>(&'m self, maps: &Maps) -> Image<'m> {
         let readable = |h: &&ProgramHeader64<LE>| {
             let start = self.bias.run(LinkAddr(h.p_vaddr.get(LE)));
             let end = RunAddr(start.0.saturating_add(h.p_memsz.get(LE)));
             start < end && maps.covers(start, end, |p| p.read)
         };
-        let segments = self.loads().filter(readable).map(|h| self.segment(h)).collect();
-        Image::from_segments(segments, self.headers.clone(), self.bias)
+        let writable = |h: &ProgramHeader64<LE>| h.p_flags.get(LE) & elf::PF_W != 0;
+        let copy = |h| if readable(&h) && writable(h) { self.copy(h) } else { Vec::new() };
+        let copies = self.copies.0.get_or_init(|| self.loads().map(copy).collect());
+        let segments = self.loads().zip(copies).filter(|(h, _)| readable(h)).map(|(h, copy)| {
+            let start = LinkAddr(h.p_vaddr.get(LE));
+            let bytes = if writable(h) { &copy[..] } else { self.constant(h) };
+            Segment { start, bytes }
+        });
+        Image::from_segments(segments.collect(), self.headers.clone(), self.bias)
     }
 
-    /// The bytes of one readable segment.
-    fn segment(&self, header: &ProgramHeader64<LE>) -> Segment<'_> {
-        let start = LinkAddr(header.p_vaddr.get(LE));
-        let memory = self.bias.run(start).0 as usize as *const u8;
-        // SAFETY: the caller has seen this whole range mapped and readable, and the module is held while the slice lives. Other threads may write data words meanwhile; only words that settle
-        // once (the tables of ld.so, version numbers) are read through it.
-        let bytes = unsafe { std::slice::from_raw_parts(memory, header.p_memsz.get(LE) as usize) };
-        Segment { start, bytes }
+    /// The bytes of one readable segment that is not writable.
+    fn constant(&self, header: &ProgramHeader64<LE>) -> &[u8] {
+        let memory = self.bias.run(LinkAddr(header.p_vaddr.get(LE))).0 as usize as *const u8;
+        // SAFETY: the caller has seen this whole range mapped and readable, and the module is held while the slice lives. Nobody
+        // writes to it: ld.so did, if at all, before the module was listed.
+        unsafe { std::slice::from_raw_parts(memory, header.p_memsz.get(LE) as usize) }
+    }
+
+    /// A copy of the bytes of one readable segment that come from its file; the rest of it began as zeroes.
+    fn copy(&self, header: &ProgramHeader64<LE>) -> Vec<u8> {
+        let start = self.bias.run(LinkAddr(header.p_vaddr.get(LE))).0 as usize;
+        let length = header.p_filesz.get(LE).min(header.p_memsz.get(LE)) as usize;
+        let mut copied = Vec::with_capacity(length);
+        let end = start + length;
+        let mut at = start;
+        while at < end {
+            if at % size_of::<u64>() == 0 && end - at >= size_of::<u64>() {
+                // SAFETY: an aligned word of the segment, which the caller has seen mapped and readable, in a module that is held. The
+                // host may write to it at the same time, so it is read as an atomic.
+                let word = unsafe { AtomicU64::from_ptr(at as *mut u64) }.load(Ordering::Relaxed);
+                copied.extend_from_slice(&word.to_ne_bytes());
+                at += size_of::<u64>();
+            } else {
+                // SAFETY: as above; a byte is always aligned.
+                copied.push(unsafe { AtomicU8::from_ptr(at as *mut u8) }.load(Ordering::Relaxed));
+                at += 1;
+            }
+        }
+        copied
     }
 
     fn loads(&self) -> impl Iterator<Item = &ProgramHeader64<LE>> {
@@ -157,7 +198,8 @@ impl Listed {
         let named = || PathBuf::from(OsStr::from_bytes(self.name.to_bytes()));
         let path = if self.is_executable { executable_with(self.headers_at) } else { named() };
         let Self { is_executable, bias, headers, .. } = self;
-        Some(LiveModule { path, is_executable, bias, headers, hold: Arc::new(hold) })
+        let (hold, copies) = (Arc::new(hold), Copies::default());
+        Some(LiveModule { path, is_executable, bias, headers, hold, copies })
     }
 }
 
@@ -260,6 +302,25 @@ mod tests {
         let symbols = SymbolTable::parse(&image, &dynamic).expect("symbols");
         let found = symbols.lookup("getpid").expect("readable").expect("defined");
         assert_eq!(libc_module.bias.run(found.value), getpid);
+    }
+
+    #[test]
+    fn writable_memory_is_read_from_a_copy() {
+        static WRITTEN: AtomicU64 = AtomicU64::new(0x1122_3344);
+        let (modules, maps) = (Modules::observe(), Maps::own().expect("proc is mounted"));
+        let at = RunAddr(WRITTEN.as_ptr() as usize as u64);
+        let program = modules.containing(at).expect("this program");
+        let look = || {
+            let word: &U64<LE> = program.image(&maps).value("a word", program.bias.link(at)).expect("there");
+            word.get(LE)
+        };
+        assert_eq!(look(), 0x1122_3344);
+        WRITTEN.store(7, Ordering::Relaxed);
+        assert_eq!(look(), 0x1122_3344, "as it was");
+        let again = Modules::observe();
+        let fresh = again.containing(at).expect("this program").image(&maps);
+        let word: &U64<LE> = fresh.value("a word", program.bias.link(at)).expect("there");
+        assert_eq!(word.get(LE), 7);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub use binding::{Known, World};
 pub(super) use loaded::abandoned_here;
 pub use loaded::{take, Loaded};
 
-use super::{lifecycle, protected, remains, withheld};
+use super::{lifecycle, mappings, protected, remains, withheld};
 use crate::plan::Guard;
 use callers::Answer;
 use relink_abi::error::Error;
@@ -78,6 +78,7 @@ pub fn know(mut world: World) {
             "an add-on's thread-local variables on a thread of the host's go when the guest is unloaded";
         let function = remains::cxa_thread_atexit as *const ();
         world.guards.push(of_add_ons("__cxa_thread_atexit_impl", function, keeps));
+        world.guards.extend(mappings::guards());
     }
     *lock(&WORLD) = Some(Arc::new(world));
 }

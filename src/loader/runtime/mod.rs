@@ -14,6 +14,7 @@ pub mod host_slots;
 pub mod instance;
 pub mod keys;
 pub mod lifecycle;
+pub mod mappings;
 pub mod platform;
 pub mod protected;
 mod raw;

@@ -93,7 +93,7 @@ pub unsafe fn call(function: extern "C-unwind" fn(*mut c_void), context: *mut c_
     match unsafe { protect(Some(function), context, what.as_mut_ptr().cast(), what.len()) } {
         0 => Ok(()),
         RELINK_BRIDGE_E_LEFT => {
-            let reason = REASON.with(|reason| reason.borrow_mut().take());
+            let reason = REASON.try_with(|reason| reason.borrow_mut().take()).ok().flatten();
             let unknown = || Left { how: "abort".into(), exit_code: 134, message: "it left".into() };
             Err(Ended::Left(reason.unwrap_or_else(unknown)))
         }
@@ -131,7 +131,8 @@ pub(super) fn is_here() -> bool {
 pub(super) fn leave(how: &str, exit_code: i32, message: &str) {
     let Some(Functions { leave, .. }) = known().filter(|_| is_here()) else { return };
     let reason = Left { how: how.to_owned(), exit_code, message: message.to_owned() };
-    REASON.with(|place| *place.borrow_mut() = Some(reason));
+    // A thread that is past its thread-local storage gives no reason.
+    let _ = REASON.try_with(|place| *place.borrow_mut() = Some(reason));
     // SAFETY: this thread is in a protected call, whose frames own nothing (see `call`).
     unsafe { leave() };
 }

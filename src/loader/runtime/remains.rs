@@ -4,7 +4,7 @@
 //! The guards have the signatures of the functions they replace and are called by the guest's code with arguments that
 //! these would accept. What the guest registered is called while its images are loaded.
 
-use super::{addons, float, keys, lifecycle, protected, signals, threads};
+use super::{addons, float, guards, keys, lifecycle, protected, signals, threads};
 use crate::log::{self, Level};
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,7 +28,7 @@ pub(super) extern "C" fn cxa_atexit(
     0
 }
 
-/// Destructors of the guest's thread-local variables on threads of the host's. No lock is held while one runs.
+/// Destructors of the guest's thread-local variables. No lock is held while one runs.
 struct Locals {
     /// By the number of the thread, in the order in which they were registered.
     registered: Vec<(i32, ExitFunction)>,
@@ -43,7 +43,7 @@ fn locals() -> MutexGuard<'static, Locals> {
 }
 
 thread_local! {
-    /// Dropped when a thread of the host's ends.
+    /// Dropped when a thread ends.
     static OWN_LOCALS: OwnLocals = const { OwnLocals };
 }
 
@@ -52,7 +52,10 @@ struct OwnLocals;
 
 impl Drop for OwnLocals {
     fn drop(&mut self) {
-        destroy_own_locals();
+        // The first thread of a process comes here in exit(), which is before the guest is stopped.
+        if lifecycle::own_thread() as u32 != std::process::id() {
+            destroy_own_locals();
+        }
     }
 }
 
@@ -128,13 +131,13 @@ extern "C" {
 }
 
 /// A thread of the host's that ticks the guest may end before that is unloaded, or after: what is thread-local there is destroyed by
-/// whichever comes first.
+/// whichever comes first. On every thread a destructor that aborts is left, for somebody waits for the thread's end.
 pub(super) extern "C" fn cxa_thread_atexit(
     function: *mut c_void,
     argument: *mut c_void,
     dso: *mut c_void,
 ) -> c_int {
-    if threads::was_made_for_the_guest() || OWN_LOCALS.try_with(|_| ()).is_err() {
+    if guards::in_child() || OWN_LOCALS.try_with(|_| ()).is_err() {
         // SAFETY: passed on as the guest called it.
         return unsafe { at_thread_exit(function, argument, dso) };
     }

@@ -1,4 +1,7 @@
 //! The add-ons that there are and those that come: a state for each, and no lock while code of theirs runs.
+//!
+//! # Safety
+//! Finalisers run when the caller says that nothing of the image runs any more.
 
 use super::lock;
 use crate::guest::stage::Staged;
