@@ -1,4 +1,7 @@
 //! From [`Header`] to Rust.
+//!
+//! # Safety
+//! The text that is made has functions as addresses of the types that the header says: whoever looks them up promises that they are.
 
 use super::{Aggregate, Function, Header, Type, Variable};
 use std::fmt::Write as _;
