@@ -6,7 +6,12 @@
  *
  * Threads: each function says which may call it. "Any" means any thread of the host's, at any time, but not one that holds a
  * lock that the guest's scripts wait for. The guest's thread is the one that Node runs on: its own, or the host's that
- * ticks it; callbacks and functions of the host's are called there.
+ * ticks it; callbacks and functions of the host's are called there. No function may be called by a handler of a signal.
+ *
+ * Moments: in a process that was forked after a runtime was created, every function answers FORKED at once; create runtimes after
+ * fork() or daemon(). While a library is loaded or unloaded (its constructors, its destructors) threads can neither start nor end:
+ * relink_create() answers REFUSED (E0212), and relink_stop(), relink_join() and relink_destroy() TIMEOUT at once, after which nothing of
+ * the host's is called.
  *
  * Strings are UTF-8 and end with a NUL. What is passed in is copied. What comes out as `char **` is the caller's, to be given
  * to relink_free(); the pointer may be null if it is not wanted.
@@ -114,7 +119,8 @@ int relink_probe(const relink_options *options, char **result);
  * to its first wait (ticked): OK, ARGUMENT, REFUSED (also where it cannot be beside those that there are), WRONG_THREAD. Any thread,
  * also from within a script of another runtime; in ticked mode it becomes the guest's, and must be the host's (WRONG_THREAD).
  * One thread may tick several, and one from within another. A stack that scripts cannot run on is REFUSED, as for
- * every function that enters a ticked guest. */
+ * every function that enters a ticked guest. When the thread that ticks a runtime ends, the runtime ends; any thread may
+ * destroy it then. */
 int relink_create(const relink_options *options, relink_runtime **runtime);
 
 enum relink_kind {

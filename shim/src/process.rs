@@ -90,8 +90,9 @@ pub fn holds_the_loaders_lock() -> bool {
     let start = start as *const u32;
     const WORDS: usize = size_of::<libc::pthread_mutex_t>() / size_of::<u32>();
     // Of a locked mutex, in words: `lock`, `count`, `owner`, `nusers`, `kind` (glibc, struct_mutex.h).
-    let held =
-        |mutex: &[u32]| mutex[0] != 0 && mutex[1] != 0 && mutex[2] == thread() && mutex[4] & 3 == RECURSIVE;
+    let held = |mutex: &[u32]| {
+        mutex[0] != 0 && mutex[1] != 0 && mutex[2] as i32 == thread() && mutex[4] & 3 == RECURSIVE
+    };
     let steps = (size / size_of::<u32>()).saturating_sub(WORDS);
     (0..steps).step_by(2).any(|at| {
         let word = |n: usize| {
@@ -147,9 +148,9 @@ extern "C" {
     ) -> c_int;
 }
 
-fn thread() -> u32 {
+fn thread() -> i32 {
     // SAFETY: gettid has no preconditions.
-    unsafe { libc::gettid() }.cast_unsigned()
+    unsafe { libc::gettid() }
 }
 
 /// Whether a thread of its own gets ld.so's lock in time. One that does not waits for it, and then ends.
@@ -194,7 +195,7 @@ fn others_can_load(limit: Duration) -> bool {
 
 /// Whether this is the main thread of the process.
 pub fn is_main_thread() -> bool {
-    thread() == own().cast_unsigned()
+    thread() == own()
 }
 
 #[cfg(test)]
