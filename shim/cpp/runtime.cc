@@ -242,9 +242,10 @@ extern "C" int relink_bridge_call(relink_bridge_runtime* runtime, uint64_t id, c
 
 extern "C" int relink_bridge_entered(relink_bridge_runtime* runtime) {
   if (!runtime->may_enter()) return RELINK_BRIDGE_E_ISOLATE;
-  if (runtime->shared || !runtime->runs()) return 0;
+  if (runtime->shared) return 0;
+  if (!runtime->ticks_here() && !runtime->runs()) return 0;
   // On a thread of its own it has been entered already, with V8's limit for that thread's stack.
-  bool can = runtime->begun ? relink::can_be_on_this_stack() : relink::on_own_stack();
+  bool can = runtime->ticks_here() ? relink::can_be_on_this_stack() : relink::on_own_stack();
   return can ? 0 : RELINK_BRIDGE_E_STACK;
 }
 

@@ -90,15 +90,26 @@ mod registers {
     pub struct Environment {
         /// Control and status of SSE (Intel SDM, volume 1, 10.2.3).
         mxcsr: u32,
-        /// The same of x87 (8.1.5): FNSTENV's 28 bytes, where it is not the default without exceptions.
-        x87: Option<[u32; 7]>,
+        x87: X87,
+    }
+
+    /// The same of x87 (8.1.5).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum X87 {
+        /// All exceptions masked, no matter which were seen: nothing comes of them.
+        Masked,
+        /// The default, with the exceptions that were seen: bits of [`SEEN`].
+        Default(u16),
+        /// FNSTENV's 28 bytes.
+        Whole([u32; 7]),
     }
 
     /// What the psABI sets for a process.
-    pub const DEFAULT: Environment = Environment { mxcsr: 0x1f80, x87: None };
+    pub const DEFAULT: Environment = Environment { mxcsr: 0x1f80, x87: X87::Masked };
     const CONTROL: u16 = 0x37f;
     /// Exceptions that x87 has seen, a fault of its stack, and that one of them is unmasked.
     const SEEN: u16 = 0xff;
+    const UNMASKED: u16 = 0x80;
 
     fn control_and_status() -> (u16, u16) {
         let mut control = 0u16;
@@ -111,41 +122,61 @@ mod registers {
         (control, status)
     }
 
+    /// Masks all exceptions.
+    fn whole() -> [u32; 7] {
+        let mut whole = [0u32; 7];
+        // SAFETY: stores 28 bytes, and masks all exceptions.
+        unsafe { asm!("fnstenv [{}]", in(reg) &raw mut whole, options(nostack, preserves_flags)) };
+        whole
+    }
+
+    fn load(whole: &[u32; 7]) {
+        // SAFETY: loads 28 bytes that FNSTENV has stored. Its stack is empty in both, as at every call (psABI, 3.2.1). What was seen and
+        // masked before is not raised, for it is loaded as well.
+        unsafe {
+            asm!("fldenv [{}]", in(reg) whole.as_ptr(), options(readonly, nostack, preserves_flags));
+        }
+    }
+
+    impl X87 {
+        fn take() -> Self {
+            let (control, status) = control_and_status();
+            if control == CONTROL && status & UNMASKED == 0 {
+                return Self::Default(status & SEEN);
+            }
+            Self::Whole(whole())
+        }
+
+        fn set(&self) {
+            let (control, status) = control_and_status();
+            let is_default = control == CONTROL && status & UNMASKED == 0;
+            match self {
+                Self::Masked if is_default => {}
+                Self::Default(seen) if is_default && status & SEEN == *seen => {}
+                Self::Whole(whole) => load(whole),
+                Self::Masked | Self::Default(_) => {
+                    let seen = if let Self::Default(seen) = self { *seen } else { 0 };
+                    let mut changed = whole();
+                    changed[0] = changed[0] & !0xffff | u32::from(CONTROL);
+                    changed[1] = changed[1] & !u32::from(SEEN) | u32::from(seen);
+                    load(&changed);
+                }
+            }
+        }
+    }
+
     impl Environment {
         /// The calling thread's. Afterwards another is to be set: reading this one may mask exceptions.
         pub fn take() -> Self {
             let mut mxcsr = 0u32;
             // SAFETY: stores four bytes.
             unsafe { asm!("stmxcsr [{}]", in(reg) &raw mut mxcsr, options(nostack, preserves_flags)) };
-            let (control, status) = control_and_status();
-            let x87 = (control != CONTROL || status & SEEN != 0).then(|| {
-                let mut whole = [0u32; 7];
-                // SAFETY: stores 28 bytes, and masks all exceptions.
-                unsafe { asm!("fnstenv [{}]", in(reg) &raw mut whole, options(nostack, preserves_flags)) };
-                whole
-            });
-            Self { mxcsr, x87 }
+            Self { mxcsr, x87: X87::take() }
         }
 
         /// Makes it the calling thread's.
         pub fn set(&self) {
-            let (control, status) = control_and_status();
-            if status & SEEN != 0 {
-                // SAFETY: forgets what exceptions x87 has seen. Before another control word: one that was masked would be raised.
-                unsafe { asm!("fnclex", options(nomem, nostack, preserves_flags)) };
-            }
-            if let Some(whole) = &self.x87 {
-                // SAFETY: loads 28 bytes that FNSTENV has stored. Its stack is empty in both, as at every call (psABI, 3.2.1).
-                unsafe {
-                    asm!("fldenv [{}]", in(reg) whole.as_ptr(), options(readonly, nostack, preserves_flags));
-                }
-            } else if control != CONTROL {
-                let control = CONTROL;
-                // SAFETY: loads a control word that masks all exceptions.
-                unsafe {
-                    asm!("fldcw [{}]", in(reg) &raw const control, options(readonly, nostack, preserves_flags));
-                }
-            }
+            self.x87.set();
             let mxcsr = self.mxcsr;
             // SAFETY: loads what STMXCSR has stored, or the default: no reserved bit is set.
             unsafe {
