@@ -31,8 +31,13 @@ fn node(file: &Path) -> Program {
 }
 
 /// Runs the guest in the host, and compares what the plan for the two files says.
-fn same(host: Program, guest: &Path) -> (Ended, BTreeSet<BoundSlot>) {
-    let ended = host.relinked_source("1").env(config::GUEST, guest).env(config::AUDIT, "1").start();
+fn same(host: Program, guest: &Path) -> BTreeSet<BoundSlot> {
+    same_with(host, guest, "1").1
+}
+
+/// The same with a script.
+fn same_with(host: Program, guest: &Path, script: &str) -> (Ended, BTreeSet<BoundSlot>) {
+    let ended = host.relinked_source(script).env(config::GUEST, guest).env(config::AUDIT, "1").start();
     let ended = ended.end_after_guest();
     let report = ended.report();
     assert!(report.error.is_none(), "{:?}", report.error);
@@ -54,8 +59,8 @@ fn to(slots: &BTreeSet<BoundSlot>, beginning: &str) -> usize {
 /// The neutral guest in the V8 of its own line, where that is an executable and where it is a library.
 #[test]
 fn a_guest_on_the_v8_of_its_line() {
-    let (_, in_node) = same(node(&parts().node), &parts().guest);
-    let (_, in_game) = same(Program::endless_gameserver(), &parts().guest);
+    let in_node = same(node(&parts().node), &parts().guest);
+    let in_game = same(Program::endless_gameserver(), &parts().guest);
     for slots in [&in_node, &in_game] {
         assert!(to(slots, "host's V8+0x") > 500 && to(slots, "relink_adapter_") > 8, "{}", slots.len());
         assert!(to(slots, "Relink's ") > 20 && to(slots, "library0+0x") > 0, "{}", slots.len());
@@ -68,7 +73,7 @@ fn a_guest_on_the_v8_of_its_line() {
 #[test]
 fn a_stock_guest() {
     for host in [node(&parts().node), Program::endless_gameserver()] {
-        let (_, slots) = same(host, &parts().libv8);
+        let slots = same(host, &parts().libv8);
         let dead = slots.iter().filter(|slot| slot.why.contains("stays dead")).count();
         assert!(dead > 40_000 && to(&slots, "host's V8+0x") > 500, "{dead} of {}", slots.len());
     }
@@ -82,7 +87,7 @@ fn a_guest_on_a_later_v8_with_its_adapter_unit() {
         adapter::build(adapter::unit(unit).expect("a unit"), progress.as_ref()).unwrap_or_else(failed);
         let guest = guest::build(&BuildOptions::line(18), progress.as_ref()).unwrap_or_else(failed).library;
         let host = hosts::official_node(version, progress.as_ref()).unwrap_or_else(failed);
-        let (_, slots) = same(node(&host), &guest);
+        let slots = same(node(&host), &guest);
         assert!(to(&slots, "relink_unit_") > 0 && to(&slots, "relink_adapter_") > 0, "{version}");
         assert!(slots.iter().any(|slot| slot.image == "adapter unit"), "{version}");
     }
@@ -104,13 +109,29 @@ fn with_hidden(folder: &Path, name: &str) -> (PathBuf, u64) {
     (file, symbol.st_value)
 }
 
-/// What a V8 hides from its dynamic symbols is found by a run, by the plan and by the check alike.
+/// An add-on that refers to a function of this name.
+fn addon(folder: &Path, name: &str) -> PathBuf {
+    let (source, addon) = (folder.join("addon.c"), folder.join("addon.node"));
+    let text = format!(
+        "extern void {name}(void); void (*const refers)(void) = {name};\n\
+         void *napi_register_module_v1(void *env, void *exports) {{ return refers ? exports : 0; }}\n"
+    );
+    std::fs::write(&source, text).expect("written");
+    let mut command = Command::new("gcc");
+    command.args(["-shared", "-fPIC", "-o"]).arg(&addon).arg(&source);
+    assert!(command.status().expect("gcc runs").success());
+    addon
+}
+
+/// What a V8 hides from its dynamic symbols is found by a run, by its add-ons, by the plan and by the check alike.
 #[test]
 fn a_name_that_the_host_hides() {
     const NAME: &str = "_ZN2v87Isolate5EnterEv";
     let folder = tempfile::tempdir().expect("a folder");
     let (host, at) = with_hidden(folder.path(), NAME);
-    let (_, slots) = same(node(&host), &parts().guest);
+    let script = format!("require({:?})", addon(folder.path(), NAME).display().to_string());
+    let (ended, slots) = same_with(node(&host), &parts().guest, &script);
+    assert_eq!((ended.outcome(), ended.code()), (("finished", 0), 5), "{}", ended.stderr);
     let slot = slots.iter().find(|slot| slot.symbol == NAME).expect("a slot");
     assert_eq!(slot.target, format!("host's V8+{at:#x}"));
     let mut check = Command::new(&parts().relink);
