@@ -1,6 +1,6 @@
 //! What a user asks of `librelink.so`: the `RELINK_*` variables of the environment.
 
-use crate::log::Level;
+use crate::log::{self, Level};
 use crate::runtime::shared::SharedIsolate;
 use relink_abi::error::Error;
 use relink_abi::probe::standing::{Policy, Settings};
@@ -163,7 +163,7 @@ fn list(name: &'static str, value: Option<OsString>) -> Result<Vec<String>, Erro
 
 fn level(text: &str) -> Result<Level, Error> {
     let why = || format!("\"{text}\" is none of off, error, warn, info, debug");
-    Level::parse(text).ok_or_else(|| Error::Setting { name: LOG, why: why() })
+    log::level(text).ok_or_else(|| Error::Setting { name: LOG, why: why() })
 }
 
 fn milliseconds(text: &str) -> Result<Duration, Error> {

@@ -2,54 +2,64 @@
 //! nothing of the host's output is reordered or lost.
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::Once;
 
-/// How much is told. Each level includes those before it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Level {
-    /// Nothing at all.
-    Off,
-    /// Why Node was not brought in.
-    Error,
-    /// What may surprise.
-    Warn,
-    /// The stages.
-    Info,
-    /// Everything.
-    Debug,
+/// How much is told: nothing (off), why Node was not brought in (error), what may surprise (warn), the stages (info), everything
+/// (debug). Each level includes those before it.
+pub use ::log::LevelFilter as Level;
+
+/// The level of this name.
+pub fn level(name: &str) -> Option<Level> {
+    let named = [Level::Off, Level::Error, Level::Warn, Level::Info, Level::Debug];
+    named
+        .into_iter()
+        .find(|level| level.as_str().eq_ignore_ascii_case(name) && name.chars().all(char::is_lowercase))
 }
 
-impl Level {
-    /// The level of this name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Some(match text {
-            "off" => Self::Off,
-            "error" => Self::Error,
-            "warn" => Self::Warn,
-            "info" => Self::Info,
-            "debug" => Self::Debug,
-            _ => return None,
-        })
+/// The sink of all records, of this library's and of its dependencies'.
+struct StandardError;
+
+impl ::log::Log for StandardError {
+    fn enabled(&self, about: &::log::Metadata) -> bool {
+        about.level() <= ::log::max_level()
     }
+
+    fn log(&self, record: &::log::Record) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let mut line = String::with_capacity(128);
+        // Writing to a String cannot fail.
+        let _ = writeln!(line, "relink: {}", record.args());
+        // Where nobody reads the host's standard error any more, a host that does not write must not learn of it.
+        without_sigpipe(|| write_all(line.as_bytes()));
+    }
+
+    fn flush(&self) {}
 }
 
-static LEVEL: AtomicU8 = AtomicU8::new(Level::Error as u8);
+/// Makes standard error the sink; until [`set_level`] is called only errors are told.
+fn install() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        if ::log::set_logger(&StandardError).is_ok() {
+            ::log::set_max_level(Level::Error);
+        }
+    });
+}
 
 /// Sets what is told from now on in this process.
 pub fn set_level(level: Level) {
-    LEVEL.store(level as u8, Ordering::Relaxed);
+    install();
+    ::log::set_max_level(level);
 }
 
 /// Tells `message` if the level includes it.
 pub fn tell(level: Level, message: &str) {
-    if level as u8 > LEVEL.load(Ordering::Relaxed) {
-        return;
+    install();
+    if let Some(level) = level.to_level() {
+        ::log::log!(target: "relink", level, "{message}");
     }
-    let mut line = String::with_capacity(message.len() + 16);
-    // Writing to a String cannot fail.
-    let _ = writeln!(line, "relink: {message}");
-    // Where nobody reads the host's standard error any more, a host that does not write must not learn of it.
-    without_sigpipe(|| write_all(line.as_bytes()));
 }
 
 /// Writes to standard error; a failure has nobody to be told to.

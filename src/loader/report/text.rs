@@ -77,7 +77,7 @@ pub fn render(report: &Report) -> String {
 /// A C++ name as people write it, without its parameters.
 fn readable(symbol: &str) -> String {
     let options = cpp_demangle::DemangleOptions::new().no_params().no_return_type();
-    let name = cpp_demangle::Symbol::new(symbol).ok().and_then(|s| s.demangle(&options).ok());
+    let name = cpp_demangle::Symbol::new(symbol).ok().and_then(|s| s.demangle_with_options(&options).ok());
     name.unwrap_or_else(|| symbol.to_owned())
 }
 

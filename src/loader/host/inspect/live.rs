@@ -238,10 +238,7 @@ fn named_in_symtab(file: &FileImage, at: LinkAddr) -> Option<String> {
 
 /// A class as in the source, from its mangled form such as `N4node12NodePlatformE`.
 fn class_name(mangled: &str) -> Option<String> {
-    cpp_demangle::Symbol::new(format!("_Z{mangled}"))
-        .ok()?
-        .demangle(&cpp_demangle::DemangleOptions::new())
-        .ok()
+    cpp_demangle::Symbol::new(format!("_Z{mangled}")).ok()?.demangle().ok()
 }
 
 #[cfg(test)]
