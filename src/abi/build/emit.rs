@@ -233,7 +233,7 @@ fn bridged(text: &mut String, data: &Data, units: &[(Minor, Minor)]) {
             }
         }
     }
-    rules.sort_by(|a, b| b.0.cmp(&a.0));
+    rules.sort_by_key(|rule| std::cmp::Reverse(rule.0));
     let _ = writeln!(text, "/// All of them, for neutral guests.\npub static BRIDGED: &[Bridged] = &[");
     for (_, rule) in rules {
         let _ = writeln!(text, "    {rule},");
