@@ -31,8 +31,8 @@ const SOURCES: [&str; 12] = [
 /// The one that is compiled with exceptions, for it catches what others throw.
 const WITH_EXCEPTIONS: &str = "protect.cc";
 
-/// Files that the sources include, and the version script; besides, everything in the lines' folders.
-const INCLUDED: [&str; 17] = [
+/// Files that the sources include, and the version script; besides, the headers of each line, which relink-abi's build makes.
+const INCLUDED: [&str; 16] = [
     "../adapters/loan.h",
     "../adapters/slot_of.h",
     "../adapters/unit.h",
@@ -43,7 +43,6 @@ const INCLUDED: [&str; 17] = [
     "hooks.h",
     "instance.h",
     "internal.h",
-    "lines",
     "napi_abi.h",
     "node_abi.h",
     "runtime.h",
@@ -51,9 +50,6 @@ const INCLUDED: [&str; 17] = [
     "signal_mask.h",
     "v8_abi.h",
 ];
-
-/// The lines: V8's `MAJOR.MINOR`, which is also the folder in `cpp/lines`, and the major version of Node.
-const LINES: [(&str, u32); 4] = [("10.2", 18), ("11.3", 20), ("12.4", 22), ("13.6", 24)];
 
 /// How the bridge is compiled: nothing exported but what `bridge.map` names, nothing unique process-wide.
 const COMPILE: [&str; 11] = [
@@ -99,13 +95,24 @@ fn main() {
     let mut command = compiler();
     command.args(COMPILE).args(["-fexceptions", "-c"]).arg(cpp.join(WITH_EXCEPTIONS)).arg("-o").arg(&protect);
     run(&mut command);
+    // Of relink-abi's build: the folder with a folder of headers for each line, and the lines, V8=NODE.
+    let [Ok(headers), Ok(lines)] = ["DEP_RELINK_ABI_LINES", "DEP_RELINK_ABI_NODES"].map(std::env::var) else {
+        fail("relink-abi's build does not say where the lines' headers are: run this through cargo");
+    };
+    let headers = Path::new(&headers);
+    println!("cargo:rerun-if-changed={}", headers.display());
+    let mut all = String::from("&[\n");
     std::thread::scope(|scope| {
-        for (line, node) in LINES {
+        for (line, node) in lines.split(' ').filter_map(|pair| pair.split_once('=')) {
             let output = out.join(format!("bridge-{line}.so"));
             let protect = &protect;
-            scope.spawn(move || compile(cpp, line, node, protect, &output));
+            all += &format!("    bridge!({line:?}),\n");
+            scope.spawn(move || compile(cpp, &headers.join(line), line, node, protect, &output));
         }
     });
+    if let Err(error) = std::fs::write(out.join("bridges.rs"), all + "]\n") {
+        fail(&format!("{}: {error}", out.display()));
+    }
 }
 
 /// The C interface's header as Rust.
@@ -118,13 +125,13 @@ fn interface(to: &Path) {
     }
 }
 
-/// Compiles and links the sources in `cpp`, and an object file, for one line to the shared object `output`.
-fn compile(cpp: &Path, line: &str, node: u32, object: &Path, output: &Path) {
+/// Compiles and links the sources in `cpp`, and an object file, for one line, with its own headers, to the shared object `output`.
+fn compile(cpp: &Path, headers: &Path, line: &str, node: &str, object: &Path, output: &Path) {
     let (major, minor) = line.split_once('.').unwrap_or((line, "0"));
     let mut command = compiler();
     command.args(COMPILE).args(LINK);
     command.arg(format!("-DRELINK_V8={major}{minor:0>2}")).arg(format!("-DRELINK_NODE={node}"));
-    command.arg("-I").arg(cpp.join("lines").join(line));
+    command.arg("-I").arg(headers);
     command.arg(format!("-Wl,--version-script={}", cpp.join("bridge.map").display()));
     command.args(SOURCES.map(|source| cpp.join(source))).arg(object);
     run(command.arg("-o").arg(output));

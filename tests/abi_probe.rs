@@ -1,7 +1,10 @@
 //! The live probe on real V8s, and which wrong numbers it can and cannot see.
 
+#[path = "support/data.rs"]
+mod data;
 mod support;
 
+use data::{data, V8};
 use relink::abi::catalogue::{known_abis, Facts};
 use relink::abi::layout::{self, Field};
 use relink::abi::probe::{judge, observe, Observation, Outcome};
@@ -80,53 +83,28 @@ fn node_20s_v8_is_as_its_headers_say() {
 }
 
 #[test]
-#[ignore = "fetches the official node 22 and 24; see docs/TESTING.md"]
+#[ignore = "fetches official nodes; see docs/TESTING.md"]
 fn later_v8s_are_as_their_headers_say() {
-    line_agrees("22.23.3", "12.4.254.21", 50);
-    line_agrees("24.21.0", "13.6.233.17", 45);
-    line_agrees("25.9.0", "14.1.146.11", 60);
-    line_agrees("26.10.0", "14.6.202.34", 58);
+    for v8 in &data().v8s {
+        if let Some(least) = v8.expect.agree {
+            line_agrees(&v8.node.version, &v8.node.v8, least);
+        }
+    }
 }
 
 /// Numbers of V8's that the adapter units' code has where a guest's table has words of theirs, or where V8's functions are inline.
 #[test]
-#[ignore = "fetches the official node 25 and 26; see docs/TESTING.md"]
+#[ignore = "fetches official nodes; see docs/TESTING.md"]
 fn wrong_numbers_of_units_are_seen() {
-    const INTERNALS: &str = "v8::internal::Internals";
-    const FUNCTION: &str = "v8::FunctionCallbackInfo<v8::Value>";
-    const GETTER: &str = "v8::PropertyCallbackInfo<v8::Value>";
-    const SETTER: &str = "v8::PropertyCallbackInfo<void>";
-    let scopes = (INTERNALS, ["kIsolateHandleScopeDataOffset"].as_slice());
-    let of_14_6: [(&str, &[&str]); 4] = [
-        scopes,
-        (
-            FUNCTION,
-            &[
-                "kArgcIndex",
-                "kFrameTypeIndex",
-                "kIsolateIndex",
-                "kReturnValueIndex",
-                "kTargetIndex",
-                "kReceiverIndex",
-                "kFirstJSArgumentIndex",
-                "kNewTargetIndex",
-            ],
-        ),
-        (GETTER, &["kIsolateIndex", "kReturnValueIndex", "kCallbackInfoIndex", "kHolderIndex"]),
-        (SETTER, &["kIsolateIndex", "kCallbackInfoIndex", "kHolderIndex", "kShouldThrowOnErrorIndex"]),
-    ];
-    let of_internals = (INTERNALS, ["kCallbackInfoDataOffset", "kFrameTypeApiConstructExit"].as_slice());
-    for (node, version, numbers) in [
-        ("25.9.0", "14.1.146.11", vec![scopes]),
-        ("26.10.0", "14.6.202.34", [of_14_6.as_slice(), &[of_internals]].concat()),
-    ] {
-        let seen = on_line(node, version);
-        for (class, names) in numbers {
-            for (name, by) in names.iter().flat_map(|name| [8, -8, 1, -1].map(|by| (name, by))) {
-                let mut mutant = facts(version).clone();
-                *mutant.constants.get_mut(&format!("{class}::{name}")).expect("V8 has it") += by;
-                assert!(differs(&mutant, &seen), "{version}: {class}::{name} {by:+}");
-            }
+    for v8 in data().v8s.iter().filter(|v8| !v8.expect.wrong.is_empty()) {
+        let version = v8.node.v8.as_str();
+        let seen = on_line(&v8.node.version, version);
+        let names =
+            v8.expect.wrong.iter().flat_map(|w| w.numbers.iter().map(|name| format!("{}::{name}", w.class)));
+        for (name, by) in names.flat_map(|name| [8, -8, 1, -1].map(|by| (name.clone(), by))) {
+            let mut mutant = facts(version).clone();
+            *mutant.constants.get_mut(&name).expect("V8 has it") += by;
+            assert!(differs(&mutant, &seen), "{version}: {name} {by:+}");
         }
         let mut mutant = facts(version).clone();
         mutant.records.get_mut("v8::EscapableHandleScopeBase").expect("V8 has it").size += 8;
@@ -137,12 +115,12 @@ fn wrong_numbers_of_units_are_seen() {
 #[test]
 fn another_v8s_numbers_are_seen() {
     let (_, seen) = &hosts()[0];
-    for (version, wrong) in [
-        ("11.3.244.8", ["root undefined", "root true"].as_slice()),
-        ("10.8.168.25", &["root undefined", "root null"]),
-        ("12.9.202.28", &["root undefined", "internal field 0", "kind of undefined"]),
-        ("9.4.146.26", &["root undefined", "undefined is an oddball"]),
-    ] {
+    let of_file =
+        |v8: &'static V8| (v8.node.v8.as_str(), v8.expect.differ.iter().map(String::as_str).collect());
+    let older = ("9.4.146.26", vec!["root undefined", "undefined is an oddball"]);
+    let all: Vec<(&str, Vec<&str>)> = data().v8s.iter().map(of_file).chain([older]).collect();
+    assert!(all.iter().filter(|(_, wrong)| !wrong.is_empty()).count() >= 4);
+    for (version, wrong) in all {
         let found = outcomes(facts(version), seen);
         for what in wrong {
             assert!(matches!(found[what], Outcome::Differs { .. }), "{version}: {what} {:?}", found[what]);
@@ -318,43 +296,17 @@ fn neutral_fields(guest: Guest) -> Vec<Field> {
     neutralise(folder.path(), &headers, facts(version)).expect("rules for all of its headers")
 }
 
-/// Fields of the table that no check sees, with the first V8 of which that is so, the first of which it is not any more, and why.
-/// (On V8 14.6 the fields of [`layout::made_by_units`] are no numbers of V8's.)
-const UNSEEN_FIELDS: [(&str, [u32; 2], [u32; 2], &str); 5] = [
-    (
-        "v8::FunctionCallbackInfo::target",
-        [10, 2],
-        [12, 9],
-        "no word has the called function, and there is no function that would find its data by one",
-    ),
-    (
-        "v8::internal::Internals::kEmbedderDataSlotExternalPointerOffset",
-        [11, 3],
-        NEVER,
-        "read with the sandbox only",
-    ),
-    ("v8::internal::Internals::kIsolateCageBaseOffset", [11, 3], NEVER, "read with compressed pointers only"),
-    (
-        "v8::internal::Internals::kLastJSApiObjectType",
-        [10, 2],
-        NEVER,
-        "the end of a range of which only the beginning is in use",
-    ),
-    ("v8::internal::Internals::kNodeClassIdOffset", [10, 8], NEVER, "V8 looks for no handle by it any more"),
-];
-const NEVER: [u32; 2] = [u32::MAX, 0];
-
+/// Those of a V8 that no check sees are in the data files, each with why. (Where V8's words of a call are in its stack frame, the fields of
+/// [`layout::made_by_units`] are no numbers of V8's.)
 fn only_these_are_unseen(guest: Guest, seen: &Observation, version: &str) {
-    let numbers: Vec<u32> = version.split('.').take(2).map(|n| n.parse().expect("a number")).collect();
+    let v8 = V8Version::parse(version).expect("a version");
     let fields = neutral_fields(guest);
     // Those that the guest has and this V8, too.
     let has = |name: &str| {
         fields.iter().any(|field| field.read && field.name == name)
             && layout::value(name, facts(version)).is_some()
     };
-    let now = |first: &[u32], end: &[u32]| first <= &numbers[..] && &numbers[..] < end;
-    let listed = UNSEEN_FIELDS.iter().filter(|(name, first, end, _)| now(first, end) && has(name));
-    let listed = listed.map(|(name, ..)| *name);
+    let listed = data::unseen(data(), (v8.major, v8.minor)).into_iter().filter(|name| has(name));
     let [mut unseen, fixed] = wrong_fields(&fields, seen, facts(version));
     unseen.sort();
     assert_eq!(unseen, listed.collect::<Vec<_>>(), "{version}");
@@ -363,7 +315,8 @@ fn only_these_are_unseen(guest: Guest, seen: &Observation, version: &str) {
     });
     let had: Vec<_> = fixed.iter().filter(|name| facts(version).constants.contains_key(**name)).collect();
     assert!(had.is_empty(), "{version}: {had:?} could not be made wrong");
-    assert_eq!(ours.is_empty(), version < "14.6", "{version}: {ours:?}");
+    let in_frame = layout::made_by_units("v8::FunctionCallbackInfo::target", facts(version));
+    assert_eq!(ours.is_empty(), !in_frame, "{version}: {ours:?}");
 }
 
 #[test]
@@ -377,19 +330,11 @@ fn a_wrong_field_of_the_layout_table_is_seen() {
 #[test]
 #[ignore = "fetches official nodes; see docs/TESTING.md"]
 fn a_wrong_field_is_seen_on_later_v8s() {
-    for (node, version) in [
-        ("19.8.1", "10.8.168.25"),
-        ("20.20.2", "11.3.244.8"),
-        ("21.7.3", "11.8.172.17"),
-        ("22.23.3", "12.4.254.21"),
-        ("23.11.1", "12.9.202.28"),
-        ("24.21.0", "13.6.233.17"),
-        ("25.9.0", "14.1.146.11"),
-        ("26.10.0", "14.6.202.34"),
-    ] {
-        let seen = on_line(node, version);
+    for v8 in data().v8s.iter().filter(|v8| v8.minor > (10, 2)) {
+        let version = v8.node.v8.as_str();
+        let seen = on_line(&v8.node.version, version);
         only_these_are_unseen(Guest::Node18, &seen, version);
-        if version >= "11.3" {
+        if v8.minor >= (11, 3) {
             only_these_are_unseen(Guest::Node20, &seen, version);
         }
     }
@@ -485,14 +430,19 @@ fn the_check_command_asks_the_probe() {
 #[ignore = "fetches official nodes and takes the neutral guest; see docs/TESTING.md"]
 fn the_check_command_judges_a_neutral_guest_by_its_table() {
     let guest = guest::build(&BuildOptions::line(18), &Silent).expect("a guest").library;
-    for (node, least) in [("20.20.2", 60), ("24.21.0", 60), ("25.9.0", 60), ("26.10.0", 58)] {
+    let of_file = |v8: &'static V8| Some((v8.node.version.as_str(), v8.expect.agree_by_table?));
+    for (node, least) in data().v8s.iter().filter_map(of_file) {
         let mut command = std::process::Command::new(&parts().relink);
         command.args(["check", "--json", "--probe", "--host"]).arg(official(node));
         let output = command.arg("--guest").arg(&guest).output().expect("relink runs");
         let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
         assert_eq!(output.status.code(), Some(1), "{json:#}");
         assert_eq!(json["probe"]["differ"], serde_json::json!([]), "{node}");
-        assert!(json["probe"]["agree"].as_u64().is_some_and(|n| n >= least), "{node}: {:#}", json["probe"]);
+        assert!(
+            json["probe"]["agree"].as_u64().is_some_and(|n| n >= least as u64),
+            "{node}: {:#}",
+            json["probe"]
+        );
         assert!(json["probe"].get("why").is_none(), "{node}: {:#}", json["probe"]);
     }
 }

@@ -7,13 +7,14 @@
 use object::{Object, ObjectSymbol};
 use relink::abi::adapters::inside_an_isolate;
 use relink::abi::catalogue::{FLAG_FUNCTIONS, GET_VERSION, GROUP_FUNCTIONS};
-use relink::abi::line::{self, Line, LINES};
+use relink::abi::line::{self, Line, BRIDGE_HEADERS, LINES};
 use relink::kit::hosts;
 use relink::kit::progress::Silent;
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 use tempfile::TempDir;
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -41,17 +42,41 @@ fn cpp() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("shim/cpp")
 }
 
+/// Writes the headers that the build makes for each line, below `lines` of a folder.
+fn write_lines(folder: &Path) -> std::io::Result<()> {
+    for (line, name, text) in BRIDGE_HEADERS {
+        let to = folder.join("lines").join(line);
+        std::fs::create_dir_all(&to)?;
+        std::fs::write(to.join(name), text)?;
+    }
+    Ok(())
+}
+
+/// The folder with the headers of a line: in a spoilt copy its own, else as they were made.
+fn headers_of(cpp: &Path, line: &Line) -> PathBuf {
+    static MADE: OnceLock<TempDir> = OnceLock::new();
+    let spoilt = cpp.join("lines").join(line.name);
+    if spoilt.is_dir() {
+        return spoilt;
+    }
+    let made = MADE.get_or_init(|| {
+        let folder = TempDir::new().expect("a folder");
+        write_lines(folder.path()).expect("written");
+        folder
+    });
+    made.path().join("lines").join(line.name)
+}
+
 /// A private copy of the bridge's sources, to be spoilt at will, with what they share with the adapters beside it.
 struct Copy(TempDir);
 
 impl Copy {
     fn of_cpp() -> Result<Self, Box<dyn Error>> {
         let copy = Self(TempDir::new()?);
-        let lines = LINES.iter().map(|line| format!("cpp/lines/{}", line.name));
-        for folder in ["adapters", "cpp", "cpp/check"].map(String::from).into_iter().chain(lines) {
-            let to = copy.0.path().join(&folder);
+        for folder in ["adapters", "cpp", "cpp/check"] {
+            let to = copy.0.path().join(folder);
             std::fs::create_dir_all(&to)?;
-            for entry in std::fs::read_dir(cpp().with_file_name(&folder))? {
+            for entry in std::fs::read_dir(cpp().with_file_name(folder))? {
                 let path = entry?.path();
                 let name = path.file_name().ok_or("a file without a name")?;
                 if path.is_file() {
@@ -59,6 +84,7 @@ impl Copy {
                 }
             }
         }
+        write_lines(&copy.cpp())?;
         Ok(copy)
     }
 
@@ -92,7 +118,7 @@ fn compile(
     command.args([standard, "-O0", "-fPIC"]).args(arguments);
     command.arg(format!("-DRELINK_V8={}", line.v8.0 * 100 + line.v8.1));
     command.arg(format!("-DRELINK_NODE={}", line.node));
-    command.arg("-I").arg(cpp.join("lines").join(line.name));
+    command.arg("-I").arg(headers_of(cpp, line));
     if let View::Theirs(include) = view {
         // uv.h lies beside the folder of node.h.
         let beside = include.parent().ok_or("a folder above the headers")?;

@@ -1,10 +1,14 @@
 //! What adapters declare of the guests' V8s by hand has the slots and sizes that the catalogue tells of the real headers.
 
+#[path = "support/data.rs"]
+mod data;
 #[path = "support/facts.rs"]
 mod facts;
 
+use data::data;
 use facts::facts;
 use relink::abi::catalogue::known_abis;
+use relink::abi::line;
 use relink::abi::version::V8Version;
 use std::io::Write;
 use std::path::Path;
@@ -56,13 +60,11 @@ fn by_hand(guest: u32) -> String {
     String::from_utf8(ended.stdout).expect("text")
 }
 
-/// V8s of hosts for which guests from Node 22 on have units.
-const LATER: [&str; 4] = ["12.9.202.28", "13.6.233.17", "14.1.146.11", "14.6.202.34"];
-
 /// Whether an interface has the same slots in this Node's V8 and in all of these.
 fn same_since(node: u32, interface: &str) -> bool {
-    let own = V8Version::new(if node < 24 { 12 } else { 13 }, 0, 0, 0);
-    let later = LATER.iter().filter_map(|v8| V8Version::parse(v8)).filter(|v8| *v8 > own);
+    let own = line::of_node(node).expect("a line").v8;
+    let later = data().units().filter(|(guest, _)| *guest == own).filter_map(|(_, host)| data().v8(host));
+    let later = later.filter_map(|v8| V8Version::parse(&v8.node.v8));
     let of = |v8: V8Version| known_abis(v8)[0].facts().vtables.get(interface);
     later.into_iter().all(|v8| of(v8).is_some() && of(v8) == facts(node).vtables.get(interface))
 }
@@ -89,7 +91,7 @@ fn the_guests_interfaces_have_the_slots_of_its_headers() {
 #[test]
 fn the_guests_parameters_have_the_size_of_its_headers() {
     let header =
-        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("shim/adapters/since_14_1.h"));
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("shim/adapters/params.h"));
     let of = |node| facts(node).records["v8::Isolate::CreateParams"].size;
     let (most, of_20) = (of(18), of(20));
     assert_eq!((of(22), of(24)), (most, most));

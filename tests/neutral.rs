@@ -3,19 +3,21 @@
 //! The guests of Node 22 and 24 take minutes to build, and all pairs take minutes to run, so most tests that run them are only run when
 //! asked for (`cargo test --release --test neutral -- --ignored`).
 
+#[path = "support/data.rs"]
+mod data;
 #[path = "support/facts.rs"]
 mod facts;
 #[path = "support/process.rs"]
 mod process;
 mod support;
 
+use data::data;
 use facts::facts;
 use process::{Ended, Program};
 use relink::abi::adapters::{Unit, UNITS};
-use relink::abi::catalogue::known_abis;
+use relink::abi::catalogue::{known, KnownAbi};
 use relink::abi::layout::{words, Field};
 use relink::abi::line;
-use relink::abi::version::V8Version;
 use relink::config;
 use relink::kit::guest::{self, BuildOptions};
 use relink::kit::headers::V8Headers;
@@ -81,8 +83,12 @@ fn the_rules_cover_the_real_headers_of_node_24() {
     assert_eq!(value(bit), Some((1, true)));
     assert!(fields.len() > 100, "{}", fields.len());
     // What it reads is told by every later V8 that there are adapters for.
-    for host in ["14.1.146.11", "14.6.202.33", "14.6.202.34"] {
-        let host = known_abis(V8Version::parse(host).expect("a version")).last().expect("facts").facts();
+    let later = |abi: &&KnownAbi| {
+        let host = (abi.last.major, abi.last.minor);
+        UNITS.iter().any(|unit| unit.guest == (13, 6) && unit.host == host)
+    };
+    for host in known().iter().filter(later) {
+        let host = host.facts();
         let told = words(&fields, host).expect("all that is read");
         let of = |name: &str| told[fields.iter().position(|f| f.name == name).expect("a field")];
         assert_eq!(of("v8::JSVisitor::traced_slot"), 11);
@@ -259,6 +265,11 @@ fn units_of(node: u32) -> Vec<&'static Unit> {
     units
 }
 
+/// The newest V8 that there are units for.
+fn newest_host() -> (u32, u32) {
+    UNITS.iter().map(|unit| unit.host).max().expect("a unit")
+}
+
 /// The official node of a unit's hosts.
 fn host_of(unit: &Unit) -> &'static str {
     hosts::version_of(unit.host_line().expect("a line"))
@@ -296,7 +307,8 @@ fn has_all_features_on_every_v8(node: u32) {
 fn node_18_and_20_have_all_features_on_newer_v8s() {
     for node in [18, 20] {
         let of_node = |unit: &&Unit| unit.guest_line().is_some_and(|line| line.node == node);
-        let newer = |unit: &&Unit| [(12, 4), (14, 6)].contains(&unit.host);
+        let newest = newest_host();
+        let newer = |unit: &&Unit| [(12, 4), newest].contains(&unit.host);
         let units: Vec<_> = UNITS.iter().filter(of_node).filter(newer).collect();
         assert_eq!(units.len(), 2);
         for unit in units {
@@ -309,7 +321,8 @@ fn node_18_and_20_have_all_features_on_newer_v8s() {
 /// Since 12.9 V8 enforces what flags imply only when it is initialised, and the host's already is: --prof alone writes no ticks.
 #[test]
 fn flags_of_a_guest_imply_what_they_do_in_plain_node() {
-    let unit = UNITS.iter().find(|unit| (unit.guest, unit.host) == ((10, 2), (14, 6))).expect("a unit");
+    let newest = ((10, 2), newest_host());
+    let unit = UNITS.iter().find(|unit| (unit.guest, unit.host) == newest).expect("a unit");
     adapter::build(unit, &Silent).unwrap_or_else(|e| panic!("{} {e}", e.code()));
     let node = hosts::official_node(host_of(unit), &Silent).unwrap_or_else(|e| panic!("{} {e}", e.code()));
     let host = Program::new(node).args(&["-e", "setInterval(() => {}, 50)"]);
@@ -423,7 +436,9 @@ fn calls_of_node_22_are_fast_where_v8_means_the_same_by_their_types() {
 fn calls_are_fast_where_v8_means_the_same_by_their_types() {
     assert_eq!(calls_in(20, "20.20.2"), calls("fast", "fast"));
     for unit in units_of(20) {
-        let array = if unit.host < (12, 9) { "fast" } else { "slow" };
+        let has = |v8: &&data::V8| v8.features.contains_key("FAST_CALLS_WITHOUT_ARRAYS");
+        let without = data().v8s.iter().find(has).expect("a V8").minor;
+        let array = if unit.host < without { "fast" } else { "slow" };
         assert_eq!(calls_in(20, host_of(unit)), calls(array, "fast"), "{}", unit.name());
     }
     assert_eq!(calls_in(24, "24.21.0"), calls("fast", "fast"));

@@ -6,6 +6,8 @@ mod process;
 mod support;
 
 use process::{Ended, Program};
+use relink::abi::adapters::UNITS;
+use relink::abi::line::NODES;
 use relink::config;
 use relink::kit::guest::{self, BuildOptions};
 use relink::kit::{adapter, hosts, progress};
@@ -13,8 +15,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::parts;
 
-/// V8 10.1, which has an adapter unit, and the last V8 10.2 without symbols as keys of WeakMaps.
-const HOSTS: [&str; 2] = ["18.0.0", "18.19.1"];
+/// The oldest V8, which has an adapter unit, and the last V8 10.2 without symbols as keys of WeakMaps.
+fn hosts() -> [&'static str; 2] {
+    [NODES[0].version, "18.19.1"]
+}
 
 fn node(version: &str) -> PathBuf {
     let node = hosts::official_node(version, progress::terminal().as_ref());
@@ -31,10 +35,9 @@ fn in_node(version: &str, guest: &Path, script: &Path) -> Ended {
     host.env(config::AUDIT, "1").guest_output_to_file().start().wait()
 }
 
-/// The guest, with what it needs on V8 10.1.
+/// The guest, with what it needs on the oldest V8.
 fn neutral_guest() -> PathBuf {
-    let unit = adapter::unit("10.2-on-10.1").expect("a unit");
-    adapter::build(unit, progress::terminal().as_ref()).unwrap_or_else(|e| panic!("{} {e}", e.code()));
+    adapter::build(&UNITS[0], progress::terminal().as_ref()).unwrap_or_else(|e| panic!("{} {e}", e.code()));
     let options = BuildOptions { neutral: true, ..BuildOptions::line(18) };
     let guest = guest::build(&options, progress::terminal().as_ref());
     guest.unwrap_or_else(|e| panic!("{} {e}", e.code())).library
@@ -47,7 +50,7 @@ fn fixture(name: &str) -> PathBuf {
 /// With what they lack named, for scripts too.
 #[test]
 fn a_neutral_node_18_has_all_features_on_the_v8s_of_earlier_nodes_18() {
-    for version in HOSTS {
+    for version in hosts() {
         let ended = in_node(version, &neutral_guest(), &fixture("features.js"));
         let (report, said) = (ended.report(), ended.guest_output());
         assert!(report.error.is_none(), "{version}: {:?}", report.error);
@@ -72,13 +75,13 @@ fn modules_find_their_imports_without_symbols_as_keys() {
     let script = fixture("imports.js");
     let plain = Program::new(node("18.20.4")).args(&[&script.display().to_string()]).run();
     assert_eq!((plain.code(), plain.stdout.lines().count()), (0, 9), "{}{}", plain.stdout, plain.stderr);
-    for version in HOSTS {
+    for version in hosts() {
         let ended = in_node(version, &neutral_guest(), &script);
         assert_eq!(ended.guest_output(), plain.stdout, "{version}: {}", ended.stderr);
     }
 }
 
-/// V8 10.1 cannot be asked whether a buffer was detached.
+/// The oldest V8 cannot be asked whether a buffer was detached.
 #[test]
 fn an_empty_buffer_is_not_one_that_was_detached() {
     let script = tempfile::NamedTempFile::with_suffix(".js").expect("a file");
@@ -87,7 +90,7 @@ fn an_empty_buffer_is_not_one_that_was_detached() {
                   structuredClone(full, { transfer: [full] });\n\
                   try { isUtf8(full); } catch (e) { console.log(e.code); }";
     std::fs::write(script.path(), source).expect("written");
-    for version in HOSTS {
+    for version in hosts() {
         let ended = in_node(version, &neutral_guest(), script.path());
         assert_eq!(
             ended.guest_output(),

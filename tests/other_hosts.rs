@@ -102,7 +102,8 @@ fn python_with_a_v8_of_its_own_goes_on() {
 /// set up, and no data for debuggers, so that only the live probe tells how many bits small integers have.
 #[test]
 fn python_with_a_v8_that_lacks_parts_gets_node_and_goes_on() {
-    let unit = adapter::unit("10.2-on-12.9").expect("a unit");
+    let (major, minor) = extra_hosts::STPYV8_12_9.v8;
+    let unit = adapter::unit(&format!("10.2-on-{major}.{minor}")).expect("a unit");
     fetched(adapter::build(unit, progress::terminal().as_ref()));
     let until_reported = "os.path.exists(os.path.join(os.path.dirname(sys.argv[0]), 'report.json'))";
     let program = python(&extra_hosts::STPYV8_12_9, until_reported).relinked(&script("features.js"));

@@ -23,7 +23,33 @@ const ROOMS: [(&str, &[&str]); 4] = [
             "cache",
         ],
     ),
-    ("abi", &[]),
+    (
+        "abi",
+        &[
+            "version",
+            "names",
+            "symbol",
+            "facts",
+            "fingerprint",
+            "layout",
+            "note",
+            "tables",
+            "units",
+            "learned",
+            "catalogue",
+            "compare",
+            "bridged",
+            "claim",
+            "verdict",
+            "error",
+            "probe",
+            "line",
+            "adapters",
+            "remedy",
+            "gate",
+            "kept",
+        ],
+    ),
     (
         "loader",
         &[
@@ -42,7 +68,36 @@ const ROOMS: [(&str, &[&str]); 4] = [
             "standalone",
         ],
     ),
-    ("kit", &[]),
+    (
+        "kit",
+        &[
+            "error",
+            "progress",
+            "run",
+            "cache",
+            "sources",
+            "debian",
+            "apt",
+            "files",
+            "headers",
+            "npm",
+            "pypi",
+            "hosts",
+            "adapter",
+            "catalogue",
+            "learn",
+            "neutral",
+            "guest",
+            "extra_hosts",
+            "java",
+            "reap",
+            "suites",
+            "corpus",
+            "parity",
+            "matrix",
+            "cli",
+        ],
+    ),
 ];
 
 fn root() -> PathBuf {
@@ -58,7 +113,10 @@ fn modules(folder: &Path) -> Vec<(Vec<String>, PathBuf)> {
             let path = entry.expect("an entry").path();
             let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
             if path.is_dir() {
-                folders.push(path);
+                // A build script's own modules are no part of the crate.
+                if name != "build" {
+                    folders.push(path);
+                }
             } else if path.extension().is_some_and(|e| e == "rs") && name != "build" && name != "lib" {
                 let below = path.strip_prefix(folder).expect("below").with_extension("");
                 let mut names: Vec<_> = below.iter().map(|n| n.to_string_lossy().into_owned()).collect();
@@ -112,9 +170,6 @@ fn used(text: &str, module: &[String]) -> Vec<String> {
 #[test]
 fn a_module_uses_only_modules_before_it() {
     for (room, order) in ROOMS {
-        if order.is_empty() {
-            continue;
-        }
         let folder = root().join("src").join(room);
         let place = |name: &str| order.iter().position(|m| *m == name);
         for (module, path) in modules(&folder) {

@@ -39,7 +39,7 @@ namespace {
 static_assert(sizeof(guest::CppHeapCreateParams) == 40, "v8-cppgc.h of 11.3 and 12.4");
 static_assert(sizeof(guest::WrapperDescriptor) == 12, "v8-cppgc.h of 11.3 and 12.4");
 
-#if RELINK_HOST < 1209
+#if !RELINK_OBJECTS_HOLD_WRAPPABLES
 v8::CppHeapCreateParams hosts_params(const guest::WrapperDescriptor& guests) {
   static_assert(sizeof(v8::CppHeapCreateParams) == sizeof(guest::CppHeapCreateParams), "v8-cppgc.h");
   return {{},

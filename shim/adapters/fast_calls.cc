@@ -49,11 +49,14 @@ namespace relink {
 namespace {
 
 // Whether V8 reads such an argument as the guest means it.
+#if RELINK_FAST_CALLS_WITHOUT_ARRAYS && RELINK_GUEST < 1306
 bool is_as_before(const guest::CTypeInfo& argument) {
-  if (RELINK_HOST < 1209 || RELINK_GUEST >= 1306) return true;
   constexpr unsigned char kOptions = 255;  // CTypeInfo::kCallbackOptionsType
   return argument.type != kOptions && argument.sequence == 0;
 }
+#else
+bool is_as_before(const guest::CTypeInfo&) { return true; }
+#endif
 
 bool is_as_before(const guest::CFunction& function) {
   const guest::CTypeInfo* arguments = function.info->arguments;

@@ -4,7 +4,7 @@
 #include "unit_map.h"
 #include "words.h"
 
-#if RELINK_HOST >= 1406
+#if RELINK_CALLS_IN_FRAME
 
 #include <atomic>
 

@@ -20,6 +20,8 @@
 
 // The host's V8 as one number: 1103 is 11.3.
 #define RELINK_HOST (V8_MAJOR_VERSION * 100 + V8_MINOR_VERSION)
+// What hosts' V8s have from one version on, by name: made of src/abi/v8/*.toml. What no V8 has is not defined, and 0 to `#if`.
+#include "host_features.h"
 
 // The guest's likewise, as the kit compiles it in: 1002 is Node 18's, 1103 that of Node 20, 1204 that of Node 22,
 // 1306 that of Node 24.

@@ -8,7 +8,7 @@ extern "C" RELINK_UNIT_API void relink_unit_internal_field(v8::Object* self, int
   self->SetInternalField(index, data);
 }
 
-#if RELINK_HOST >= 1209
+#if RELINK_INTERCEPTORS_ANSWER
 
 #include <tuple>
 #include <utility>
@@ -34,7 +34,7 @@ Kept* kept_of(const Any& info) {
 template <class Any>
 class Call {
  public:
-#if RELINK_HOST < 1406
+#if !RELINK_CALLS_IN_FRAME
   Call(const Info<Any>& info, const Eternal<Value>& data) : info_(info), data_(word_of(info.Data())), own_(*data_) {
     *data_ = kept(info.GetIsolate(), data);
   }
@@ -190,7 +190,7 @@ struct Property {
   Local<Value> data;
 };
 
-#if RELINK_HOST < 1406
+#if !RELINK_CALLS_IN_FRAME
 Property property(v8::AccessorNameGetterCallback getter, v8::AccessorNameSetterCallback setter, Local<Value> data) {
   return {getter, setter, data};
 }
@@ -256,7 +256,7 @@ RELINK_UNIT_API void relink_unit_native_property(v8::Template* self, v8::Local<v
                               setter_effect);
 }
 
-#if RELINK_GUEST >= 1204 && RELINK_HOST >= 1406
+#if RELINK_GUEST >= 1204 && RELINK_CALLS_IN_FRAME
 
 // Properties that look like data, of templates and objects. V8 is given functions of ours, and as their data what the guest gave.
 

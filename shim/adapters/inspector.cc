@@ -70,7 +70,7 @@ class Client final : public V8InspectorClient {
                                 const v8::LocalVector<Value>& arguments) override {
     guest_->consoleTimeStampWithArgs(isolate, title, arguments);
   }
-#elif RELINK_HOST < 1209
+#elif !RELINK_TITLES_ARE_STRINGS
   void consoleTime(const StringView& title) override { guest_->consoleTime(title); }
   void consoleTimeEnd(const StringView& title) override { guest_->consoleTimeEnd(title); }
   void consoleTimeStamp(const StringView& title) override { guest_->consoleTimeStamp(title); }
@@ -104,7 +104,7 @@ class Client final : public V8InspectorClient {
 #endif
 
  private:
-#if RELINK_GUEST < 1306 && RELINK_HOST >= 1209
+#if RELINK_GUEST < 1306 && RELINK_TITLES_ARE_STRINGS
   // A title is a string of V8's, and was its characters before.
   void told(v8::Isolate* isolate, Local<v8::String> title, void (guest::InspectorClient::*function)(const StringView&)) {
     v8::String::Value text(isolate, title);
@@ -137,7 +137,7 @@ std::unique_ptr<StringBuffer> wide(std::unique_ptr<StringBuffer> message) {
   return wide_text(message->string());
 }
 
-// The guest's end of a session. Since 14.1 messages may have one byte per character.
+// The guest's end of a session. Later V8s' messages may have one byte per character.
 class Channel final : public V8Inspector::Channel {
  public:
   explicit Channel(V8Inspector::Channel* guest) : guest_(guest) {}

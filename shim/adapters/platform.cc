@@ -104,7 +104,7 @@ class NodePlatform final : public Platform {
   }
 #endif
 
-#if RELINK_HOST >= 1108
+#if RELINK_TASKS_BY_PRIORITY
 #if RELINK_GUEST < 1306
   Runner GetForegroundTaskRunner(v8::Isolate* isolate, v8::TaskPriority) override {
     return hosts_runner(node_->GetForegroundTaskRunner(isolate));
@@ -238,7 +238,7 @@ class Hooks {
 };
 
 // Worker tasks and jobs of every kind end in these, which are protected.
-#if RELINK_HOST >= 1108
+#if RELINK_TASKS_BY_PRIORITY
 struct Access : Platform {
   using Platform::CreateJobImpl;
   using Platform::PostDelayedTaskOnWorkerThreadImpl;
@@ -251,7 +251,7 @@ void hook(Hooks* hooks) {
 #if RELINK_HOST < 1300
   hooks->by_isolate<static_cast<Runner (Platform::*)(v8::Isolate*)>(&Platform::GetForegroundTaskRunner)>();
 #endif
-#if RELINK_HOST >= 1108
+#if RELINK_TASKS_BY_PRIORITY
   hooks->by_isolate<static_cast<Runner (Platform::*)(v8::Isolate*, v8::TaskPriority)>(
       &Platform::GetForegroundTaskRunner)>();
   hooks->by_thread<&Access::CreateJobImpl>();
@@ -290,7 +290,7 @@ extern "C" uint32_t relink_unit_attach(const relink_unit_services* services, rel
                                        uint32_t capacity) {
   if (services == nullptr || services->size != sizeof(relink_unit_services)) return 0;
   relink::g_services = services;
-#if RELINK_HOST >= 1008 && RELINK_HOST < 1103
+#if RELINK_SYMBOL_KEYS_BY_FLAG && RELINK_HOST < 1103
   // Node 18's module loader has symbols as keys of WeakMaps, which its own V8 got by a patch. Where they are not to be had, it keeps
   // all modules.
   services->set_flag("--harmony-symbol-as-weakmap-key");

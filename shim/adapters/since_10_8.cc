@@ -1,5 +1,5 @@
 // since_10_8.cc: what V8 10.8 changed since 10.2, for guests compiled for older ones.
-#include "since_10_8.h"
+#include "params.h"
 
 #include <atomic>
 

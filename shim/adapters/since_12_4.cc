@@ -119,7 +119,7 @@ RELINK_UNIT_API v8::Local<v8::FixedArray> relink_unit_import_assertions(const v8
 
 // Accessors: who may use them is not asked any more. A name that is a string is a name.
 
-#if RELINK_HOST < 1209  // see handlers.cc
+#if !RELINK_INTERCEPTORS_ANSWER  // see handlers.cc
 RELINK_UNIT_API void relink_unit_set_accessor(v8::ObjectTemplate* self, v8::Local<v8::Name> name,
                                               v8::AccessorNameGetterCallback getter,
                                               v8::AccessorNameSetterCallback setter, v8::Local<v8::Value> data, int,

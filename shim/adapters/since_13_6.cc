@@ -1,5 +1,5 @@
 // since_13_6.cc: what V8 13.6 changed since 12.9, for guests compiled for older ones.
-#include "since_13_6.h"
+#include "params.h"
 
 #include <algorithm>
 #include <cstring>

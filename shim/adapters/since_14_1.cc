@@ -1,5 +1,5 @@
 // since_14_1.cc: what V8 14.1 changed since 13.6, for guests compiled for older ones.
-#include "since_14_1.h"
+#include "params.h"
 
 #include <cppgc/internal/logging.h>
 

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "since_14_6.h"
+#include "params.h"
 #include "unit.h"
 
 namespace guest {

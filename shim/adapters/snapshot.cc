@@ -11,11 +11,8 @@
 #include <vector>
 
 #include "fast_calls.h"
+#include "params.h"
 #include "promise_hooks.h"
-#include "since_10_8.h"
-#include "since_13_6.h"
-#include "since_14_1.h"
-#include "since_14_6.h"
 #include "unit.h"
 
 // src/node_snapshot_builder.h of the host; weak, for not every host is a node.
@@ -70,7 +67,7 @@ const v8::StartupData* hosts_snapshot() {
 
 }  // namespace
 
-#if RELINK_HOST < 1401
+#if !RELINK_PARAMS_OF_ITS_OWN
 
 // The guest's parameters are read as the host's.
 static_assert(offsetof(Params, snapshot_blob) == offsetof(guest::CreateParams, snapshot_blob), "v8-isolate.h");
@@ -93,16 +90,16 @@ extern "C" RELINK_UNIT_API void relink_unit_isolate_initialize(v8::Isolate* isol
     own.snapshot_blob = hosts;
     own.external_references = node::SnapshotBuilder::CollectExternalReferences().data();
   }
-#if RELINK_GUEST < 1008 && RELINK_HOST >= 1008
+#if RELINK_GUEST < 1103 && RELINK_OOM_DETAILS
   relink::handle_oom(&own);
 #endif
 #if RELINK_GUEST < 1306 && RELINK_HOST >= 1306
   relink::hosts_allocator(&own);
 #endif
-#if RELINK_GUEST >= 1306 && RELINK_HOST >= 1406
+#if RELINK_GUEST >= 1306 && RELINK_CALLS_IN_FRAME
   relink::limited_allocator(&own);
 #endif
-#if RELINK_HOST >= 1406
+#if RELINK_CALLS_IN_FRAME
   relink::forget_functions(isolate);
 #endif
   v8::Isolate::Initialize(isolate, own);

@@ -7,7 +7,7 @@
 
 #include "guest.h"
 
-#if RELINK_HOST >= 1209
+#if RELINK_INTERCEPTORS_ANSWER
 
 namespace relink {
 
@@ -43,7 +43,7 @@ class Handles : v8::HandleScope {
  private:
   // Where a block of handles ends the next one begins with the first of another try.
   static Address* consecutive(v8::Isolate* isolate) {
-#if RELINK_HOST < 1401
+#if !RELINK_HANDLES_OF_ISOLATE
     auto* owner = reinterpret_cast<v8::internal::Isolate*>(isolate);
 #else
     v8::Isolate* owner = isolate;
@@ -62,7 +62,7 @@ class Handles : v8::HandleScope {
   Address* words_;
 };
 
-#if RELINK_HOST >= 1406
+#if RELINK_CALLS_IN_FRAME
 
 // v8-function-callback.h: FunctionCallbackInfo, what is called its implicit arguments
 enum FunctionWord { kFunctionIsolate, kFunctionReturnValue, kFunctionNewTarget, kFunctionData, kFunctionWords };

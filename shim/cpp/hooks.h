@@ -1,5 +1,5 @@
 // hooks.h: how a slot of the host platform's shadow vtable is made to lead to Node's platform. Which slots are hooked
-// differs from line to line and stands in lines/VERSION/hooks.h.
+// differs from line to line and stands in line_hooks.h, which the build makes.
 #ifndef RELINK_HOOKS_H_
 #define RELINK_HOOKS_H_
 

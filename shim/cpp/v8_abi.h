@@ -1,7 +1,7 @@
 // v8_abi.h: the part of V8's public interface that the bridge uses, declared by hand.
 //
-// The bridge is compiled once per line of V8, each time with RELINK_V8 = 100 * major + minor and with lines/VERSION in the
-// include path. What is the same in all lines stands here; what changed a lot, the platform, in lines/VERSION/platform.h.
+// The bridge is compiled once per line of V8, each time with RELINK_V8 = 100 * major + minor and with the headers of the line
+// in the include path. What is the same in all lines stands here; the platform in platform.h, which the build makes of the catalogue.
 //
 // No V8 header is needed to build the bridge. Each declaration names the header that it mirrors; only what is used is
 // declared, but virtual functions are declared completely and in order, for their slots matter.

@@ -1,6 +1,6 @@
 //! Which modules hold V8: the one rule, for files and for modules of a process.
 
-use crate::catalogue::{GET_VERSION, MARKER, VERSION_NUMBERS};
+use crate::names::{GET_VERSION, MARKER, VERSION_NUMBERS};
 use relink_elf::{ElfError, SymbolTable};
 
 /// What the names that a module defines claim.

@@ -1,6 +1,6 @@
 //! What a V8 is, read from its data symbols; no code of it runs.
 
-use crate::catalogue::{
+use crate::names::{
     COMPRESSED_SLOTS, CXX_WITNESSES, FULL_SLOTS, SMI_SHIFT, TAGGED_SIZE, VERSION_EMBEDDER, VERSION_NUMBERS,
 };
 use crate::version::V8Version;
@@ -58,6 +58,12 @@ impl Fingerprint {
             smi_bits: smi_bits.or_else(|| (tagged_size == Some(4)).then_some(31)),
             cxx: facts.cxx()?,
         })
+    }
+
+    /// Whether nothing in the file tells how many bits small integers have: without pointer compression, where they are 32 or 31, only
+    /// data for debuggers does. The live probe sees it.
+    pub fn hides_small_integers(&self) -> bool {
+        self.smi_bits.is_none() && self.tagged_size == Some(8)
     }
 
     /// Version and suffix as V8 prints them, for messages.

@@ -88,7 +88,7 @@ fn judge_with(
 ) -> Verdict {
     let layout = note.map_or(&[][..], |note| &note.layout);
     let mut differences = configuration(guest, host);
-    if note.is_some() && is_untold(host) {
+    if note.is_some() && host.hides_small_integers() {
         differences.retain(|change| change.fact != SMALL_INTEGERS);
     }
     let mut remedies = Vec::new();
@@ -195,7 +195,7 @@ pub fn admit(note: &GuestNote, host: &Fingerprint) -> Result<Admitted, Error> {
         Verdict::Bridgeable { .. } => host.version,
         Verdict::Identical { .. } => guest.version,
     };
-    let to_be_seen = is_untold(host).then_some(SMALL_INTEGER_BITS);
+    let to_be_seen = host.hides_small_integers().then_some(SMALL_INTEGER_BITS);
     Ok(Admitted {
         verdict,
         profile: served_note(note, host)?,
@@ -203,12 +203,6 @@ pub fn admit(note: &GuestNote, host: &Fingerprint) -> Result<Admitted, Error> {
         layout: layout(note, host)?,
         to_be_seen,
     })
-}
-
-/// Whether nothing in the host's file tells how many bits its small integers have: without pointer compression, where they are 32 or 31,
-/// only data for debuggers does. The live probe sees it.
-pub fn is_untold(host: &Fingerprint) -> bool {
-    host.smi_bits.is_none() && host.tagged_size == Some(8)
 }
 
 /// The same for a guest without a note, by what it was compiled for.
@@ -365,6 +359,8 @@ fn configuration(guest: &Fingerprint, host: &Fingerprint) -> Vec<Change> {
 mod tests {
     use super::*;
     use crate::bridged::Holds;
+    use crate::catalogue::known;
+    use crate::line::HOSTS;
 
     fn v8(version: &str) -> Fingerprint {
         Fingerprint {
@@ -403,8 +399,13 @@ mod tests {
 
     #[test]
     fn an_identical_abi_is_not_enough_without_a_bridge() {
-        let error = admit_abi(&v8("14.1.146.11"), &v8("14.1.146.11")).unwrap_err();
-        assert_eq!(error.code(), "E0406", "{error}");
+        for line in &HOSTS {
+            let known: Vec<_> =
+                known().iter().filter(|abi| (abi.last.major, abi.last.minor) == line.v8).collect();
+            let version = known[0].first.to_string();
+            let error = admit_abi(&v8(&version), &v8(&version)).unwrap_err();
+            assert_eq!(error.code(), "E0406", "{error}");
+        }
         assert!(admit_abi(&v8("10.2.154.26"), &v8("10.2.154.15")).is_ok());
     }
 

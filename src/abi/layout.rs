@@ -1,7 +1,7 @@
 //! The layout table of a neutral guest: numbers that inlined code of V8's headers reads, which such a guest does not have in
 //! its code but in a table of words that the loader fills for the host's V8 before any of the guest's code runs.
 
-use super::catalogue::Facts;
+use crate::facts::Facts;
 use serde::{Deserialize, Serialize};
 
 /// One word of the table.
@@ -171,7 +171,6 @@ mod tests {
         assert_eq!(of("11.3.244.8"), [-1, 5, -2, -1, 0]);
         assert_eq!(of("12.4.254.21"), [0, 5, -2, -1, 0]);
         assert_eq!(of("13.6.233.17"), [0, 4, -2, 4, 1]);
-        assert_eq!(of("14.6.202.34"), [0, 0, -1, -1, 1]);
     }
 
     #[test]

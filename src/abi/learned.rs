@@ -1,10 +1,9 @@
 //! V8s that this program was not built with: what `relink adapter build --v8-headers` has learned of an embedder's own headers,
 //! in a folder of the user's. It never takes the place of what is built in.
 
-use super::adapters::{Unit, UNITS};
-use super::line::Line;
-use super::version::V8Version;
+use crate::tables::{Line, OfLearned, Unit, UNITS};
 use crate::units::sources;
+use crate::version::V8Version;
 use relink_elf::cache;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -39,12 +38,8 @@ pub struct Record {
 pub struct LearnedUnit {
     /// The unit.
     pub unit: Unit,
-    /// The line of its hosts.
-    pub line: Line,
     /// The V8 of its hosts; another one, also of the same line, is not meant.
     pub version: V8Version,
-    /// Its library.
-    pub library: PathBuf,
 }
 
 /// The folder that [`name_folder`] has named.
@@ -101,14 +96,10 @@ pub fn unit_for(guest: (u32, u32), host: V8Version) -> Option<&'static Unit> {
     units().iter().find(|l| l.unit.guest == guest && l.version == host).map(|l| &l.unit)
 }
 
-/// The library of a unit, if it was learned.
-pub fn library_of(unit: &Unit) -> Option<&'static Path> {
-    units().iter().find(|l| std::ptr::eq(&l.unit, unit)).map(|l| l.library.as_path())
-}
-
 /// The line of a V8 that only learned units are for.
 pub fn line_of(version: V8Version) -> Option<&'static Line> {
-    units().iter().find(|l| l.unit.host == (version.major, version.minor)).map(|l| &l.line)
+    let unit = units().iter().map(|l| &l.unit).find(|unit| unit.host == (version.major, version.minor));
+    unit.and_then(Unit::host_line)
 }
 
 /// Major and minor version of the V8 whose layers the unit for a learned one has.
@@ -176,20 +167,9 @@ fn learned(folder: &Path, text: &str) -> Result<LearnedUnit, String> {
         return Err(not_ours(&library));
     }
     let host = (version.major, version.minor);
-    Ok(LearnedUnit {
-        unit: Unit { guest: record.guest, host, layers: record.layers },
-        // Read once per process, and lives as long.
-        line: Line {
-            name: Box::leak(format!("{}.{}", host.0, host.1).into_boxed_str()),
-            v8: host,
-            node: 0,
-            platform_slots: record.platform_slots,
-            adapters: &[],
-            shared: &[],
-        },
-        version,
-        library,
-    })
+    let line = Line::learned(host, record.platform_slots);
+    let learned = Some(OfLearned { line, library });
+    Ok(LearnedUnit { unit: Unit { guest: record.guest, host, layers: record.layers, learned }, version })
 }
 
 #[cfg(test)]
@@ -206,7 +186,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let record = Record {
             guest: (10, 2),
-            v8: "10.8.168.21".into(),
+            v8: "11.4.1.1".into(),
             layers,
             platform_slots: 20,
             sources,
@@ -225,7 +205,8 @@ mod tests {
         assert_eq!((found.len(), not_taken), (1, Vec::new()));
         let base = UNITS.iter().find(|unit| unit.host == (11, 3)).expect("a unit");
         assert_eq!((found[0].unit.adapters(), found[0].unit.lost()), (base.adapters(), base.lost()));
-        assert_eq!((found[0].unit.host, found[0].line.platform_slots), ((10, 8), 20));
+        let line = found[0].unit.learned.as_ref().expect("it was learned").line;
+        assert_eq!((line.v8, line.platform_slots), ((11, 4), 20));
         assert_eq!(found[0].unit.layers, (11, 3));
     }
 
@@ -237,9 +218,9 @@ mod tests {
             found.not_taken.join("; ")
         };
         assert!(not_taken(&folder_with((9, 9))).contains("another build"));
-        assert!(not_taken(&folder_from((10, 8), "of old".into())).contains("make it again"));
+        assert!(not_taken(&folder_from((11, 3), "of old".into())).contains("make it again"));
         for file in ["unit-a.json", "unit.so"] {
-            let folder = folder_with((10, 8));
+            let folder = folder_with((11, 3));
             let path = folder.path().join(file);
             fs::set_permissions(&path, fs::Permissions::from_mode(0o664)).expect("set");
             let said = not_taken(&folder);

@@ -1,6 +1,6 @@
 //! The note in which a guest says what it was built from (gABI chapter 5, "Note Section").
 
-use crate::catalogue::Facts;
+use crate::facts::Facts;
 use crate::fingerprint::Fingerprint;
 use crate::layout::Field;
 use relink_elf::address::LinkAddr;

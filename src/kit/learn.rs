@@ -12,6 +12,7 @@ use relink_abi::bridged::{Rules, BRIDGED};
 use relink_abi::catalogue::{known_abis, AbiFile, Facts, PROFILES};
 use relink_abi::compare::{changes, Change};
 use relink_abi::learned::{folder, Record};
+use relink_abi::line::oldest_host;
 use relink_abi::version::V8Version;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -152,8 +153,9 @@ fn compile(
             why: format!("there are no adapters for V8 {version}: {}", refused.join("; ")),
         });
     }
-    let none = "there are no layers for a V8 of the guest's own line, or before 10.1";
-    let first_error = if refused.is_empty() { none.into() } else { refused.join("; ") };
+    let none =
+        format!("there are no layers for a V8 of the guest's own line, or before {}", oldest_host().name);
+    let first_error = if refused.is_empty() { none } else { refused.join("; ") };
     Err(KitError::Compile { what: format!("adapters for V8 {version}"), first_error, log })
 }
 
@@ -171,17 +173,23 @@ mod tests {
             let version = V8Version::parse(text).expect("a version");
             candidates(version).iter().map(|unit| unit.host).collect::<Vec<_>>()
         };
-        assert_eq!(of("13.1.201.22"), [(12, 9), (13, 6)]);
-        assert_eq!(of("10.7.193.13"), [(10, 8)]);
-        assert_eq!(of("15.0.1.1"), [(14, 6)]);
-        assert_eq!(of("10.1.1.1"), [(10, 1)]);
+        let mut hosts: Vec<_> =
+            UNITS.iter().filter(|unit| unit.guest == GUEST).map(|unit| unit.host).collect();
+        hosts.sort_unstable();
+        let newest = *hosts.last().expect("a unit");
+        let between = hosts.windows(2).find(|pair| pair[1] == (13, 6)).expect("units around");
+        assert_eq!(of("13.1.201.22"), between);
+        assert_eq!(of("99.0.1.1"), [newest]);
+        let (earlier, later): (Vec<_>, Vec<_>) = hosts.into_iter().partition(|host| *host < GUEST);
+        assert_eq!(of("10.3.1.1"), later[..1]);
+        assert_eq!(of(&format!("{}.{}.1.1", earlier[0].0, earlier[0].1)), earlier);
         assert!(of("10.0.139.17").is_empty());
         assert!(of("10.2.99.1").is_empty());
     }
 
     #[test]
     fn what_is_built_in_is_not_contradicted() {
-        let version = V8Version::parse("10.8.168.25").expect("a version");
+        let version = V8Version::parse("12.4.254.21").expect("a version");
         let other = known_abis(V8Version::parse("11.3.244.8").expect("a version"))[0];
         let file = |facts: &Facts| AbiFile {
             schema: 1,
@@ -192,9 +200,9 @@ mod tests {
         };
         let error = contradiction(version, &file(other.facts())).expect_err("another V8");
         assert_eq!(error.code(), "E0714");
-        assert!(error.to_string().contains("10.8.168.25"), "{error}");
+        assert!(error.to_string().contains("12.4.254.21"), "{error}");
         assert!(contradiction(version, &file(known_abis(version)[0].facts())).expect("the same"));
-        let unknown = V8Version::parse("10.8.168.21").expect("a version");
+        let unknown = V8Version::parse("12.4.99.1").expect("a version");
         assert!(!contradiction(unknown, &file(other.facts())).expect("nothing is known of it"));
     }
 }

@@ -1,11 +1,11 @@
 //! The catalogue that is part of this program: generated files, one for each inlined ABI that V8 has had.
 
-use super::facts::{AbiFile, Facts, Source, SCHEMA};
+use crate::facts::{AbiFile, Facts, Source, SCHEMA};
 use crate::learned;
 use crate::version::V8Version;
 use std::sync::OnceLock;
 
-/// First version, last version and text of each file, made by build.rs.
+/// First version, last version and text of each file, made by the build.
 static FILES: &[([u32; 4], [u32; 4], &str)] = &include!(concat!(env!("OUT_DIR"), "/catalogue.rs"));
 
 /// One inlined ABI and the V8 versions that were seen to have it.
@@ -38,7 +38,7 @@ impl KnownAbi {
     }
 
     fn file(&self) -> &AbiFile {
-        // The text was parsed by build.rs and is parsed by a test; a file that cannot be read has no facts and no sources,
+        // The text was parsed by the build and is parsed by a test; a file that cannot be read has no facts and no sources,
         // and is equal to nothing.
         self.file.get_or_init(|| serde_json::from_str(self.text).unwrap_or_else(|_| empty()))
     }

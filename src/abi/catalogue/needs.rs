@@ -5,6 +5,7 @@
 //! tests/plan_real.rs and tests/lines.rs compare it with the guest.
 
 use crate::note::GuestNote;
+use crate::tables::NEEDS;
 use crate::version::V8Version;
 use std::collections::BTreeSet;
 
@@ -43,17 +44,9 @@ pub fn list_text<'n>(guest: &GuestNote, names: impl Iterator<Item = &'n str>) ->
     names.into_iter().fold(head, |text, name| text + name + "\n")
 }
 
-/// The lists by V8's major and minor version: each Node line has one.
-const LISTS: [((u32, u32), &str); 4] = [
-    ((10, 2), include_str!("needs/v8_10_2.txt")),
-    ((11, 3), include_str!("needs/v8_11_3.txt")),
-    ((12, 4), include_str!("needs/v8_12_4.txt")),
-    ((13, 6), include_str!("needs/v8_13_6.txt")),
-];
-
 /// The names that Node's code of the line with this V8 refers to, if they are known.
 pub fn needs_of(v8: V8Version) -> Option<Needs> {
-    let list = LISTS.iter().find(|(version, _)| *version == (v8.major, v8.minor));
+    let list = NEEDS.iter().find(|(version, _)| *version == (v8.major, v8.minor));
     list.map(|(_, text)| Needs::parse(text))
 }
 
@@ -64,7 +57,7 @@ mod tests {
 
     #[test]
     fn lists_are_sorted_and_all_of_v8() {
-        for ((major, minor), _) in LISTS {
+        for ((major, minor), _) in NEEDS {
             let needs = needs_of(V8Version::new(major, minor, 0, 0)).expect("a list");
             assert!(needs.0.is_sorted(), "{major}.{minor}");
             assert!(needs.len() > 500, "{major}.{minor}: {}", needs.len());

@@ -8,14 +8,19 @@ use crate::hosts;
 use crate::progress::Progress;
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
+use relink_abi::line::NODES;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Official Nodes, as hosts.
-const NODES: [&str; 14] = [
-    "18.0.0", "18.4.0", "18.12.1", "18.19.1", "18.20.4", "18.20.8", "19.8.1", "20.20.2", "21.7.3", "22.23.3",
-    "23.11.1", "24.21.0", "25.9.0", "26.10.0",
-];
+/// Official Nodes, as hosts: those of each V8's data file, oldest first.
+fn nodes() -> Vec<&'static str> {
+    let mut versions: Vec<_> =
+        NODES.iter().flat_map(|node| node.matrix.iter().copied().chain([node.version])).collect();
+    versions.sort_by_key(|version| {
+        version.split('.').map(str::parse).collect::<std::result::Result<Vec<u32>, _>>().ok()
+    });
+    versions
+}
 
 /// The interpreter that the wheels are for.
 const PYTHON: &str = "/usr/bin/python3.11";
@@ -58,7 +63,7 @@ pub struct Prepared {
 
 /// All hosts, in the order of the table.
 pub fn all() -> Vec<Host> {
-    let nodes = NODES.iter().map(|version| (format!("node-{version}"), Kind::Node(version)));
+    let nodes = nodes().into_iter().map(|version| (format!("node-{version}"), Kind::Node(version)));
     let others = [
         ("gameserver", Kind::Gameserver),
         ("r", Kind::R),

@@ -1,6 +1,6 @@
-// since_14_1.h: parameters of isolates, which V8 14.1 has in other places.
-#ifndef RELINK_UNIT_SINCE_14_1_H_
-#define RELINK_UNIT_SINCE_14_1_H_
+// params.h: parameters of isolates as the guest has them, and what is done with them before the host's V8 makes one.
+#ifndef RELINK_UNIT_PARAMS_H_
+#define RELINK_UNIT_PARAMS_H_
 
 #include "guest.h"
 
@@ -50,9 +50,21 @@ static_assert(sizeof(CreateParams) == (1103 <= RELINK_GUEST && RELINK_GUEST < 12
 
 namespace relink {
 
-// The guest's parameters, field by field.
+// The guest's parameters as the host's V8 has them.
 void hosts_params(const guest::CreateParams& guests, v8::Isolate::CreateParams* own);
+
+// That the isolate is short of heap goes to the guest's handler, where V8 tells it with details.
+void handle_oom(v8::Isolate::CreateParams* params);
+
+// Puts an object with the host's layout before the guest's allocator.
+void hosts_allocator(v8::Isolate::CreateParams* params);
+
+// Puts an allocator before the guest's that is not asked for more than a process can have.
+void limited_allocator(v8::Isolate::CreateParams* params);
+
+// Forgets what an earlier isolate at this address has left. See functions.cc.
+void forget_functions(v8::Isolate* isolate);
 
 }  // namespace relink
 
-#endif  // RELINK_UNIT_SINCE_14_1_H_
+#endif  // RELINK_UNIT_PARAMS_H_
