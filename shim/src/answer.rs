@@ -4,6 +4,7 @@
 //! Texts are handed out as C strings that the caller gives back to `relink_free`, once.
 
 use relink_core::error::Error;
+use relink_core::runtime::sanitizers;
 use std::cell::RefCell;
 use std::ffi::{c_char, c_int, CString};
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -65,7 +66,7 @@ thread_local! {
 
 /// Answers a call, and remembers why it was not OK. Nothing of ours may unwind into the host.
 pub fn answer(work: impl FnOnce() -> Result<(), No>) -> c_int {
-    let done = catch_unwind(AssertUnwindSafe(work))
+    let done = catch_unwind(AssertUnwindSafe(|| sanitizers::unjudged(work)))
         .unwrap_or_else(|_| Err(Answer::Internal.because("a panic, told on standard error")));
     let (answer, why) = done.map_or_else(|no| (no.answer, Some(no.why)), |()| (Answer::Ok, None));
     let why = why.map(|why| CString::new(why.replace('\0', " ")).unwrap_or_default());

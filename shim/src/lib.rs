@@ -23,7 +23,7 @@ use relink_core::report::log::{self, Level};
 use relink_core::report::{Failure, Report};
 use relink_core::runtime::channel::Channel;
 use relink_core::runtime::lifecycle::Life;
-use relink_core::runtime::{guards, lifecycle, signals};
+use relink_core::runtime::{guards, lifecycle, sanitizers, signals};
 use std::ffi::{c_char, OsString};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ static CONSTRUCTOR: extern "C" fn() = on_load;
 
 extern "C" fn on_load() {
     // A panic must not reach ld.so. There is nobody to be told but standard error, and the panic hook did that.
-    let _ = catch_unwind(arm);
+    let _ = catch_unwind(|| sanitizers::unjudged(arm));
 }
 
 /// Starts the thread, if that is asked for and this process is one with a V8.
@@ -101,12 +101,17 @@ fn settle(mut config: Config) -> Result<Config, Error> {
 
 /// Takes Relink out of the environment that the host's children get.
 fn leave_environment() {
-    const PRELOAD: &str = "LD_PRELOAD";
     config::VARIABLES.iter().for_each(|name| std::env::remove_var(name));
-    let Some(preload) = std::env::var_os(PRELOAD) else { return };
-    match config::without_library(&preload.to_string_lossy()) {
-        Some(rest) => std::env::set_var(PRELOAD, OsString::from(rest)),
-        None => std::env::remove_var(PRELOAD),
+    change(config::PRELOAD, config::without_library);
+    change(config::ASAN_OPTIONS, |options| config::with_link_order(options).map(str::to_owned));
+}
+
+/// Puts what `of` makes of a variable, if there is one, in its place; nothing: takes it out.
+fn change(name: &str, of: impl Fn(&str) -> Option<String>) {
+    let Some(value) = std::env::var_os(name) else { return };
+    match of(&value.to_string_lossy()) {
+        Some(rest) => std::env::set_var(name, OsString::from(rest)),
+        None => std::env::remove_var(name),
     }
 }
 
@@ -124,11 +129,13 @@ static UNTOLD: OnceLock<(SharedReport, Option<PathBuf>)> = OnceLock::new();
 
 extern "C" fn at_exit_of_the_host() {
     let told = catch_unwind(|| {
-        if !guards::in_child() && lifecycle::host_leaves() {
-            if let Some((report, file)) = UNTOLD.get() {
-                fail(&Error::HostEnded, report, file.as_deref());
+        sanitizers::unjudged(|| {
+            if !guards::in_child() && lifecycle::host_leaves() {
+                if let Some((report, file)) = UNTOLD.get() {
+                    fail(&Error::HostEnded, report, file.as_deref());
+                }
             }
-        }
+        })
     });
     // A panic's message went to standard error; the host goes on with its exit.
     drop(told);
@@ -155,6 +162,7 @@ fn spawn<T: Send + 'static>(
     let thread = std::thread::Builder::new().name("relink-node".into()).stack_size(STACK);
     let spawned = signals::blocked(|| {
         thread.spawn(move || {
+            sanitizers::leave_thread_unjudged();
             life.on_own_thread();
             let run = || {
                 prepare()

@@ -36,7 +36,7 @@ use crate::process::{LiveModule, Maps, Modules};
 use crate::report::log::{self, Level};
 use crate::report::{Report, Witness};
 use crate::runtime::addons::{Known, World};
-use crate::runtime::readiness::Cells;
+use crate::runtime::readiness::{Cells, Variable};
 use crate::runtime::{addons, guards, unpacked};
 use pair::Companions;
 pub use pair::Units;
@@ -272,10 +272,15 @@ fn find_provider(modules: &Modules, maps: &Maps, wanted: Option<&str>) -> Result
 
 /// What tells that a V8 is ready.
 fn ready_cells(exports: &Exports, provider: &Provider) -> Result<Cells, Error> {
-    let names = [PLATFORM_CELL, line::of_host(&provider.fingerprint)?.first_isolate()];
-    let cells = names.map(|name| variable(exports, provider, "readiness", name));
-    let cells = cells.into_iter().collect::<Result<Vec<_>, _>>()?;
-    // SAFETY: both are variables of the provider, of four bytes or more, which stays loaded.
+    let line = line::of_host(&provider.fingerprint)?;
+    let at = |name| variable(exports, provider, "readiness", name);
+    let first_isolate = at(line.first_isolate())?;
+    let first_isolate = match line.counts_isolates() {
+        true => Variable::Counter(first_isolate),
+        false => Variable::Pointer(first_isolate),
+    };
+    let cells = vec![Variable::Pointer(at(PLATFORM_CELL)?), first_isolate];
+    // SAFETY: both are variables of the provider, which stays loaded, and of the size that V8 has them in.
     Ok(unsafe { Cells::new(cells) })
 }
 

@@ -21,7 +21,7 @@ use crate::runtime::bridge::{self, Bridge, Platform};
 use crate::runtime::host_slots::HostSlots;
 use crate::runtime::instance::Instance;
 use crate::runtime::lifecycle::Life;
-use crate::runtime::{lifecycle, platform, remains, signals};
+use crate::runtime::{lifecycle, platform, remains, sanitizers, signals};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -361,6 +361,7 @@ impl Entered {
         let thread = std::thread::Builder::new().name("relink-unload".into()).stack_size(UNLOADING_STACK);
         let spawned = signals::blocked(|| {
             thread.spawn(move || {
+                sanitizers::leave_thread_unjudged();
                 // The receiver is gone only where the caller has given up.
                 let _ = sender.send(lifecycle::unloading(|| self.take_out()));
             })

@@ -179,6 +179,8 @@ struct Start {
     argument: *mut c_void,
     /// The runtime that makes it.
     maker: usize,
+    /// The signals that its maker believes to be blocked.
+    blocked: signals::Mask,
 }
 
 pub(super) extern "C" fn pthread_create(
@@ -187,7 +189,8 @@ pub(super) extern "C" fn pthread_create(
     routine: Routine,
     argument: *mut c_void,
 ) -> c_int {
-    let start = Box::into_raw(Box::new(Start { routine, argument, maker: threads::owner() }));
+    let (maker, blocked) = (threads::owner(), signals::believed_mask());
+    let start = Box::into_raw(Box::new(Start { routine, argument, maker, blocked }));
     THREADS.fetch_add(1, Ordering::AcqRel);
     let result = signals::blocked(|| {
         // SAFETY: as the guest called it, but for the start routine, which takes the box over.
@@ -206,6 +209,7 @@ extern "C-unwind" fn start_of_the_guest(start: *mut c_void) -> *mut c_void {
     // SAFETY: the box that `pthread_create` gave to this thread alone.
     let start = unsafe { Box::from_raw(start.cast::<Start>()) };
     threads::enter_made_by(start.maker);
+    signals::believe(start.blocked);
     let (routine, argument) = (start.routine, start.argument);
     drop(start);
     // Nothing of this frame is left to be dropped, so pthread_exit may unwind it.

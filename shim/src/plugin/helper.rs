@@ -9,7 +9,7 @@ use super::settings::{Run, Settings};
 use crate::embed::Runtime;
 use crate::{bridge, new_report};
 use relink_core::pipeline;
-use relink_core::runtime::{lifecycle, signals};
+use relink_core::runtime::{lifecycle, sanitizers, signals};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -205,6 +205,7 @@ impl Helper {
 }
 
 fn run(shared: &Arc<Shared>, tell: &Sender<Result<(), PluginError>>) {
+    sanitizers::leave_thread_unjudged();
     let mut watch = shared.settings.reload.map(|every| (every, Watch::new(&shared.settings.scripts)));
     wait_for_v8(shared);
     let mut life = (shared.settings.run == Run::Thread).then(|| Life::new(Arc::clone(shared)));
