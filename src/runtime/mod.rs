@@ -26,3 +26,4 @@ pub mod threads;
 pub mod unpacked;
 pub mod variables;
 pub mod withheld;
+pub mod writes;

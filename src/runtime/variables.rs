@@ -13,7 +13,7 @@ use super::guards::{in_child, set_errno};
 use crate::address::RunAddr;
 use crate::plan::Guard;
 use std::ffi::{c_char, c_int, CStr, CString};
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// A vector of variables.
@@ -88,6 +88,17 @@ pub fn give(name: &str, value: &str) {
     }
 }
 
+/// A variable that Node's module loaders look for, in plain Node set by `--watch`: they report what they load.
+const REPORTS: &CStr = c"WATCH_REPORT_DEPENDENCIES";
+
+/// Whether it is found. It is never listed, so that children have it not.
+static REPORTED: AtomicBool = AtomicBool::new(false);
+
+/// Has Node's module loaders report what they load.
+pub fn report_modules(wanted: bool) {
+    REPORTED.store(wanted, Ordering::Relaxed);
+}
+
 /// The vector, for functions that take one.
 pub(super) fn pointer() -> Vector {
     let own = ENVIRON.load(Ordering::Acquire);
@@ -160,6 +171,9 @@ unsafe fn value_of(name: &CStr, text: *mut c_char) -> Option<*mut c_char> {
 
 /// The value of a variable, as getenv(3) has it.
 pub(super) fn find(name: &CStr) -> *mut c_char {
+    if name == REPORTS && REPORTED.load(Ordering::Relaxed) {
+        return c"1".as_ptr().cast_mut();
+    }
     // SAFETY: the guest's vector, or the process's.
     let all = unsafe { pointers(pointer()) };
     // SAFETY: texts of the vector.
