@@ -30,7 +30,7 @@ pub const WAIT_MS: &str = "RELINK_WAIT_MS";
 /// 1: children of the host inherit Relink as well.
 pub const INHERIT: &str = "RELINK_INHERIT";
 
-/// The file name of the one program to act in, also if it loads its V8 later; elsewhere nothing happens.
+/// The file name of the one program to act in, also if it loads its V8 later, or of the script that a node runs; elsewhere nothing happens.
 pub const HOST: &str = "RELINK_HOST";
 /// 1: the report says what every slot of the guest holds once it is bound.
 pub const AUDIT: &str = "RELINK_AUDIT";
@@ -54,9 +54,30 @@ pub const ASAN_OPTIONS: &str = "ASAN_OPTIONS";
 /// malloc; this one has none. Two colons, which mean one, make it known as ours.
 const ANY_LINK_ORDER: &str = "::verify_asan_link_order=0";
 
+/// In place of the host's `NODE_OPTIONS`, for the guest: a host that is a node may have options that the guest's Node does not know.
+pub const NODE_OPTIONS: &str = "RELINK_NODE_OPTIONS";
+
+/// Set by Relink itself: the package runners between `relink run` and the program that Node comes into.
+pub const PASSED_OVER: &str = "RELINK_PASSED_OVER";
+
 /// All variables, so that they can be taken out of a host's environment.
-pub const VARIABLES: [&str; 13] =
-    [GUEST, SCRIPT, ARGS, NODE_ARGS, REPORT, LOG, PROVIDER, WAIT_MS, INHERIT, HOST, AUDIT, PROBE, ADAPTERS];
+pub const VARIABLES: [&str; 15] = [
+    GUEST,
+    SCRIPT,
+    ARGS,
+    NODE_ARGS,
+    REPORT,
+    LOG,
+    PROVIDER,
+    WAIT_MS,
+    INHERIT,
+    HOST,
+    AUDIT,
+    PROBE,
+    ADAPTERS,
+    NODE_OPTIONS,
+    PASSED_OVER,
+];
 
 /// Wait this long for the host's V8 unless told otherwise.
 const DEFAULT_WAIT: Duration = Duration::from_secs(60);

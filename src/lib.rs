@@ -19,6 +19,7 @@ pub mod plan;
 pub mod process;
 pub mod report;
 pub mod runtime;
+pub mod script;
 pub mod standalone;
 pub mod symbol;
 

@@ -64,11 +64,16 @@ void make_platform(const node::InitializationResult& once) {
 bool initialize_once(const Strings& args, relink_bridge_result* result) {
   g_initialized = true;
   auto once = node::InitializeOncePerProcess(args, init_flags());
-  for (const std::string& error : once->errors()) fprintf(stderr, "%s: %s\n", args[0].c_str(), error.c_str());
+  Strings errors = once->errors();
+  for (std::string& error : errors) {
+    if (error.find("NODE_OPTIONS") == std::string::npos) continue;
+    error += "; RELINK_NODE_OPTIONS (--node-options) gives the guest others than the host's";
+  }
+  for (const std::string& error : errors) fprintf(stderr, "%s: %s\n", args[0].c_str(), error.c_str());
   if (once->early_return()) {
     g_failed.store(true);
     bool fine = once->exit_code() == 0;
-    if (!fine) fail(result, once->exit_code(), joined(once->errors()));
+    if (!fine) fail(result, once->exit_code(), joined(errors));
     if (fine) result->how = RELINK_HOW_EARLY;
     return false;
   }

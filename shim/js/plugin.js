@@ -41,11 +41,3 @@ Object.defineProperty(process, 'send', {
   },
   set: (other) => { send = other; },
 });
-// With "env" the variables are an object of their own, which does not ask the system.
-if (!process.env.WATCH_REPORT_DEPENDENCIES) {
-  try {
-    Object.defineProperty(process.env, 'WATCH_REPORT_DEPENDENCIES', { value: '1', configurable: true });
-  } catch {
-    // The system's variables are all listed: nothing is looked after.
-  }
-}

@@ -21,7 +21,7 @@ use crate::runtime::bridge::{self, Bridge, Platform};
 use crate::runtime::host_slots::HostSlots;
 use crate::runtime::instance::Instance;
 use crate::runtime::lifecycle::Life;
-use crate::runtime::{lifecycle, platform, remains, sanitizers, signals};
+use crate::runtime::{lifecycle, platform, remains, sanitizers, signals, variables};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -164,6 +164,7 @@ pub(super) fn enter(
 impl Place {
     /// Runs the initialisers of a guest that was bound.
     fn of(bound: Bound, config: &Config, report: &SharedReport) -> Result<Self, Error> {
+        variables::hold();
         Clock(report).time("initialise", || bound.initialise());
         let found = Hook::of(&bound).and_then(|hook| {
             // SAFETY: the functions are looked for in the staged bridge, which was bound and initialised just now.

@@ -13,6 +13,7 @@ use super::descriptors;
 use super::family;
 use super::lifecycle;
 use super::remains;
+use super::runner;
 use super::shell;
 use super::signals::{self, Effect};
 use super::streams;
@@ -87,7 +88,7 @@ pub fn all() -> Vec<Guard> {
             "threads of the guest are known as such",
         ),
     ];
-    let more = [children::guards(), family::guards(), shell::guards(), variables::guards()];
+    let more = [children::guards(), family::guards(), shell::guards(), variables::guards(), runner::guards()];
     [others, more.concat(), descriptors::guards()].concat()
 }
 

@@ -17,6 +17,7 @@ pub mod platform;
 mod raw;
 pub mod readiness;
 pub mod remains;
+mod runner;
 pub mod sanitizers;
 pub mod shared;
 mod shell;

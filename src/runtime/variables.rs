@@ -11,6 +11,7 @@
 
 use super::guards::{in_child, set_errno};
 use crate::address::RunAddr;
+use crate::config;
 use crate::plan::Guard;
 use std::ffi::{c_char, c_int, CStr, CString};
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
@@ -58,19 +59,40 @@ pub(super) fn guards() -> Vec<Guard> {
     all.map(guard).into()
 }
 
-/// Copies the process's variables, unless that was done for this guest. A host that changes them on another thread meanwhile races with
-/// this, as with every reader.
+/// A guest that was bound has the copy.
+static HELD: AtomicBool = AtomicBool::new(false);
+
+/// The guest that is about to run has the copy from now on.
+pub fn hold() {
+    HELD.store(true, Ordering::Release);
+}
+
+/// Copies the process's variables, unless a guest has a copy already. A host that changes them on another thread meanwhile races with this, as
+/// with every reader.
 pub(super) fn take() {
-    if ENVIRON.load(Ordering::Acquire).is_null() {
-        // SAFETY: the process's own vector.
-        let all = unsafe { texts(environ) };
-        change(|_| all);
+    if HELD.load(Ordering::Acquire) {
+        return;
+    }
+    // SAFETY: the process's own vector.
+    let all = unsafe { texts(environ) };
+    change(|there| {
+        there.clear();
+        all
+    });
+    let name = CString::new(config::NODE_OPTIONS).unwrap_or_default();
+    let given = find(&name);
+    if !given.is_null() {
+        // SAFETY: a text of the vector's.
+        let value = unsafe { CStr::from_ptr(given) }.to_string_lossy().into_owned();
+        remove(&name);
+        give("NODE_OPTIONS", &value);
     }
 }
 
 /// The guest is gone: the next one copies anew.
 pub(super) fn forget() {
     let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    HELD.store(false, Ordering::Release);
     ENVIRON.store(std::ptr::null_mut(), Ordering::Release);
     kept.texts.clear();
     kept.vectors.clear();
@@ -78,7 +100,6 @@ pub(super) fn forget() {
 
 /// Gives the guest, which has not begun, another value of a variable than the host has; an empty one takes it out.
 pub fn give(name: &str, value: &str) {
-    take();
     let (Ok(own_name), Ok(text)) = (CString::new(name), CString::new(format!("{name}={value}"))) else {
         return;
     };

@@ -40,7 +40,11 @@ pub struct Options {
     /// How long to wait for the host's V8, in milliseconds
     #[arg(long, env = config::WAIT_MS)]
     wait_ms: Option<u64>,
-    /// Act only in the program of this file name, also if it loads its V8 later (a plug-in, an engine's library)
+    /// In place of the host's NODE_OPTIONS, for Node alone
+    #[arg(long, value_name = "OPTIONS", env = config::NODE_OPTIONS, allow_hyphen_values = true)]
+    node_options: Option<String>,
+    /// Act only in the program of this file name, also if it loads its V8 later (a plug-in, an engine's library), or in the node that runs
+    /// the script of this name (server.js, app/server.js)
     #[arg(long = "in", value_name = "NAME", env = config::HOST)]
     name: Option<String>,
     /// Children of the host get Node as well
@@ -98,6 +102,7 @@ fn set_environment(
         (config::PROBE, options.probe.clone()),
         (config::WAIT_MS, options.wait_ms.map(|ms| ms.to_string())),
         (config::HOST, options.name.clone()),
+        (config::NODE_OPTIONS, options.node_options.clone()),
         (config::INHERIT, options.inherit.then(|| "1".to_owned())),
     ];
     for (name, value) in texts {
