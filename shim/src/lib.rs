@@ -57,12 +57,15 @@ extern "C" fn on_load() {
 /// Starts the thread, if that is asked for and this process is one with a V8.
 fn arm() {
     let Some(config) = Config::read(|name| std::env::var_os(name)) else { return };
-    let here = match which_process() {
+    let (here, why) = match which_process() {
         Which::Another => return,
         Which::Runner(name) => return pass_over(&name, &config),
-        Which::Host(here) => here,
+        Which::Named(here) => (here, Some("chosen by its script".to_owned())),
+        Which::Host(here) => {
+            let passed = std::env::var(config::PASSED_OVER).ok();
+            (here, passed.map(|passed| format!("{passed} was passed over")))
+        }
     };
-    let passed = std::env::var(config::PASSED_OVER).ok();
     let options = std::env::var(config::NODE_OPTIONS).ok();
     let file = std::env::var_os(config::REPORT).map(PathBuf::from);
     if std::env::var_os(config::INHERIT).is_none_or(|v| v != "1") {
@@ -73,7 +76,7 @@ fn arm() {
         // Nobody will ask for the guest to be taken out.
         Ok(config) => {
             ARMED.store(true, Ordering::Relaxed);
-            tell_where(&here, passed.as_deref());
+            tell_where(&here, why.as_deref());
             guards::all();
             options.iter().for_each(|options| variables::give("NODE_OPTIONS", options));
             variables::hold();
@@ -88,6 +91,8 @@ fn arm() {
 enum Which {
     /// It is the host, which is called this.
     Host(String),
+    /// It is the host because of its script.
+    Named(String),
     /// It has a V8, and only starts others; its name.
     Runner(String),
     /// It is none of these.
@@ -104,7 +109,7 @@ fn which_process() -> Which {
     match (named, work, name) {
         (None, ..) if !has_v8() => Which::Another,
         (_, Work::Script(script), Some(name)) if script::is_meant(&name, &script) => {
-            Which::Host(format!("{} {}", program.display(), script.display()))
+            Which::Named(format!("{} {}", program.display(), script.display()))
         }
         (Some(false), ..) => Which::Another,
         (_, Work::Runner(runner), _) => Which::Runner(runner),
@@ -123,11 +128,11 @@ fn node_work(program: &Path) -> Work {
     script::work(words.get(own + 1..).unwrap_or_default(), &|name| std::env::var_os(name), &folder)
 }
 
-/// Says in which process Node will be: always where another was passed over, for then it is not the one that the user has named.
-fn tell_where(here: &str, passed: Option<&str>) {
+/// Says in which process Node will be: always where it is not the one that the user has started, and why.
+fn tell_where(here: &str, why: Option<&str>) {
     let place = format!("Node comes into process {} ({here})", std::process::id());
-    match passed {
-        Some(passed) => log::tell(Level::Error, &format!("{place}; {passed} was passed over")),
+    match why {
+        Some(why) => log::tell(Level::Error, &format!("{place}; {why}")),
         None => log::tell(Level::Info, &place),
     }
 }
