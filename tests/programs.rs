@@ -320,7 +320,7 @@ fn runners_are_passed_over() {
         all.extend(line.iter().map(String::as_str));
         // `node --watch` goes on for ever.
         let relink = if passed.contains("--watch") {
-            all.splice(0..0, ["8", &parts().relink.to_str().expect("a path")]);
+            all.splice(0..0, ["8", parts().relink.to_str().expect("a path")]);
             let mut bounded = Program::new("timeout").env("PATH", &path);
             bounded = bounded.args(&all);
             bounded
