@@ -89,7 +89,7 @@ fn measure(
         b.iter(|| plan(&request).expect("a plan").bindings.len())
     });
     let admitted = gate::admit(&note, &provider.fingerprint).expect("identical");
-    let verified = gate::verify(planned, admitted);
+    let verified = relink::plan::verify(planned, admitted);
     let staged = Images::load(&parts, &verified).expect("staged");
     let written = place(verified.plan(), &staged.placement()).len();
     group.bench_function(format!("resolve, place, check, write, read back ({written} written)"), |b| {

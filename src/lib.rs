@@ -1,26 +1,11 @@
-//! Relink runs Node.js on the V8 that a process already has.
+//! All rooms of Relink under one name, for the command, the tests and the benches.
 //!
-//! A process (the *host*) contains a V8; a shared-library Node (the *guest*) is bound to it, slot by slot, and started.
-//! The stages are the modules, in this order: [`process`] observes, [`host`] detects, [`guest`] reads, [`plan`] plans,
-//! [`abi`] verifies, [`guest::stage`] loads, [`pipeline`] places, [`patch`] applies, [`runtime`] starts. The file
-//! [`pipeline`] is the only place where they meet. docs/ARCHITECTURE.md says more.
+//! The order of the rooms is [`elf`], [`abi`], the loader's modules from [`process`] to [`standalone`], [`kit`]: each uses
+//! those before it only. docs/ARCHITECTURE.md shows how a guest comes from the one to the other.
 
-pub mod abi;
-pub mod address;
-pub mod config;
-pub mod elf;
-pub mod error;
-pub mod guest;
-pub mod host;
-pub mod kit;
-pub mod patch;
-pub mod pipeline;
-pub mod plan;
-pub mod process;
-pub mod report;
-pub mod runtime;
-pub mod script;
-pub mod standalone;
-pub mod symbol;
-
-pub use error::Error;
+pub use relink_abi::{self as abi, error, symbol, Error};
+pub use relink_elf::{self as elf, address};
+pub use relink_kit as kit;
+pub use relink_loader::{
+    config, guest, host, log, outcome, patch, pipeline, plan, process, report, runtime, script, standalone,
+};

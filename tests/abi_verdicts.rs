@@ -3,9 +3,9 @@
 
 use relink::abi::catalogue::{known, known_abis, Facts, KnownAbi};
 use relink::abi::compare::{breaking, Change};
+use relink::abi::fingerprint::{CxxLibrary, Fingerprint};
 use relink::abi::gate::{judge, Verdict};
 use relink::abi::version::V8Version;
-use relink::host::{CxxLibrary, Fingerprint};
 use std::collections::BTreeMap;
 
 /// Node 18.20's V8.

@@ -49,7 +49,10 @@ fn change(folder: &Path, file: &str, from: &str, to: &str) {
 
 fn learn(headers: &Path, catalogue: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_relink"));
-    command.args(["adapter", "build", "--v8-headers"]).arg(headers).env(config::CATALOGUE, catalogue);
+    command
+        .args(["adapter", "build", "--v8-headers"])
+        .arg(headers)
+        .env(relink::abi::learned::CATALOGUE, catalogue);
     command.output().expect("relink")
 }
 
@@ -80,7 +83,7 @@ fn in_node(catalogue: &Path) -> Ended {
     let file = host.file("host.js", source).display().to_string();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/scripts/features.js");
     let relinked = host.args(&[&file]).relinked(&script).env(config::GUEST, guest);
-    relinked.env(config::CATALOGUE, catalogue).guest_output_to_file().start().wait()
+    relinked.env(relink::abi::learned::CATALOGUE, catalogue).guest_output_to_file().start().wait()
 }
 
 #[test]

@@ -6,13 +6,14 @@ mod files;
 mod support;
 
 use files::{bytes_of, image_of};
+use relink::abi::fingerprint::Fingerprint;
 use relink::abi::{adapters, line};
 use relink::address::{LinkAddr, LoadBias, RunAddr};
 use relink::elf::arch::RelocationKind;
 use relink::elf::{relocations, Dynamic, FileImage, SymbolTable};
 use relink::error::Error;
 use relink::guest::Inventory;
-use relink::host::{Exports, Fingerprint};
+use relink::host::Exports;
 use relink::pipeline::{Files, ImageFile, Part};
 use relink::plan::{plan, Guard, Plan, Request, StagedImage, Target, Why};
 use relink::symbol::{owner, Owner};

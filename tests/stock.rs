@@ -151,7 +151,7 @@ fn run_time_names(modules: &BTreeSet<&str>) -> BTreeSet<String> {
 /// The vDSO counts: libc's IFUNCs for gettimeofday(2) and time(2) lead into it.
 fn is_run_time(module: &str) -> bool {
     let name = Path::new(module).file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    relink::plan::is_run_time(name) || module == VDSO
+    relink::symbol::is_run_time(name) || module == VDSO
 }
 
 /// Every slot holds what the plan says, and what is left to ld.so points into run-time libraries, or into the executable

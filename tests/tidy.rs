@@ -121,14 +121,10 @@ fn nothing_names_a_place_of_one_machine() {
 }
 
 #[test]
-fn the_architecture_page_names_every_module() {
-    let page = std::fs::read_to_string(root().join("docs/ARCHITECTURE.md")).expect("page");
-    for (path, _) in files("src", &["rs"]) {
-        let name = path.file_name().and_then(|n| n.to_str()).expect("a name");
-        let folder = path.parent().and_then(Path::file_name).and_then(|n| n.to_str()).expect("a folder");
-        let wanted =
-            if name == "mod.rs" || name == "main.rs" { format!("{folder}/") } else { name.to_owned() };
-        assert!(page.contains(&wanted), "docs/ARCHITECTURE.md does not name {wanted} ({})", relative(&path));
+fn every_file_says_what_it_is_for() {
+    for (path, text) in rust() {
+        let says = text.lines().next().is_some_and(|line| line.starts_with("//! ") && line.len() > 20);
+        assert!(says, "{} does not begin with a sentence about itself", relative(&path));
     }
 }
 

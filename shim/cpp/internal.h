@@ -76,7 +76,7 @@ void give_up_isolates();
 void before_freeing(v8::Isolate* isolate);
 
 // From now on exit() stops the guest, before it runs what was registered until now: what the guest's threads use of the
-// host must not be destroyed under them. (The guest's own destructors are never registered, see src/runtime/guards.rs.)
+// host must not be destroyed under them. (The guest's own destructors are never registered, see src/loader/runtime/guards.rs.)
 void stop_at_exit();
 
 // An isolate entered, as v8::Isolate::Scope does inline.

@@ -3,8 +3,8 @@
 //! # Safety
 //! Texts are handed out as C strings that the caller gives back to `relink_free`, once.
 
-use relink_core::error::Error;
-use relink_core::runtime::sanitizers;
+use relink_abi::error::Error;
+use relink_loader::runtime::sanitizers;
 use std::cell::RefCell;
 use std::ffi::{c_char, c_int, CString};
 use std::panic::{catch_unwind, AssertUnwindSafe};

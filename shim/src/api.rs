@@ -5,11 +5,11 @@
 
 use super::{new_report, settle, spawn, ARMED};
 use crate::answer::{answer, Answer, No};
-use relink_core::config::Config;
-use relink_core::error::Error;
-use relink_core::pipeline::Share;
-use relink_core::report::log::{self, Level};
-use relink_core::runtime::lifecycle::Life;
+use relink_abi::error::Error;
+use relink_loader::config::Config;
+use relink_loader::log::{self, Level};
+use relink_loader::pipeline::Share;
+use relink_loader::runtime::lifecycle::Life;
 use std::ffi::{c_char, c_int, CStr, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::Ordering;
@@ -41,7 +41,7 @@ pub unsafe extern "C" fn relink_start(settings: *const *const c_char) -> c_int {
         }
         let get = |name: &str| settings.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
         let missing = || Error::Setting {
-            name: relink_core::config::GUEST,
+            name: relink_loader::config::GUEST,
             why: "and RELINK_SCRIPT must be among the settings".into(),
         };
         let config = Config::read(get).unwrap_or_else(|| Err(missing())).and_then(settle);

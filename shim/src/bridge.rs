@@ -1,6 +1,6 @@
 //! The bridges' bytes.
 
-use relink_core::abi::line::Bridges;
+use relink_abi::line::Bridges;
 
 /// Bytes aligned as the structures of an ELF file have to be.
 #[repr(C, align(16))]

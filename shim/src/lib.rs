@@ -14,17 +14,18 @@ mod embed;
 mod loader;
 mod plugin;
 
-use relink_core::config::{self, Config};
-use relink_core::error::Error;
-use relink_core::host::detect;
-use relink_core::pipeline::{self, Share, SharedReport};
-use relink_core::process::{executable, Maps, Modules};
-use relink_core::report::log::{self, Level};
-use relink_core::report::{Failure, Report};
-use relink_core::runtime::channel::Channel;
-use relink_core::runtime::lifecycle::Life;
-use relink_core::runtime::{guards, lifecycle, sanitizers, signals, variables};
-use relink_core::script::{self, Work};
+use relink_abi::error::Error;
+use relink_abi::learned;
+use relink_loader::config::{self, Config};
+use relink_loader::host::detect;
+use relink_loader::log::{self, Level};
+use relink_loader::pipeline::{self, Share, SharedReport};
+use relink_loader::process::{executable, Maps, Modules};
+use relink_loader::report::{Failure, Report};
+use relink_loader::runtime::channel::Channel;
+use relink_loader::runtime::lifecycle::Life;
+use relink_loader::runtime::{guards, lifecycle, sanitizers, signals, variables};
+use relink_loader::script::{self, Work};
 use std::ffi::{c_char, OsStr, OsString};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
@@ -166,7 +167,11 @@ fn settle(mut config: Config) -> Result<Config, Error> {
         let absolute = std::path::absolute(&*path);
         *path = absolute.map_err(|e| Error::Setting { name, why: e.to_string() })?;
     }
-    config.report = config.report.map(|path| std::path::absolute(&path).unwrap_or(path));
+    let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+    config.report = config.report.map(absolute);
+    if let Some(folder) = config.catalogue.take() {
+        learned::name_folder(absolute(folder));
+    }
     Ok(config)
 }
 

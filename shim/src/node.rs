@@ -21,7 +21,7 @@ const OWN_FAILURE: c_int = 125;
 pub unsafe extern "C" fn main(argc: c_int, argv: *mut *mut c_char) -> c_int {
     // SAFETY: the C run time's own vector; nothing else has been started in this process.
     let ended =
-        std::panic::catch_unwind(|| unsafe { relink_core::standalone::node(argc, argv, bridge::all()) });
+        std::panic::catch_unwind(|| unsafe { relink_loader::standalone::node(argc, argv, bridge::all()) });
     match ended {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => {

@@ -11,9 +11,8 @@ use super::remedy::{for_unknown, other_guest, several_layouts};
 pub use super::verdict::Verdict;
 use super::version::V8Version;
 use crate::error::Error;
-use crate::guest::GuestNote;
-use crate::host::{CxxLibrary, Fingerprint};
-use crate::plan::Plan;
+use crate::fingerprint::{CxxLibrary, Fingerprint};
+use crate::note::GuestNote;
 
 /// A guest that the gate has admitted to a host. Nothing else can make one.
 #[derive(Debug)]
@@ -42,34 +41,14 @@ impl Admitted {
         self.profile
     }
 
+    /// What a neutral guest's layout table must hold; empty for any other guest.
+    pub fn layout(&self) -> &[i32] {
+        &self.layout
+    }
+
     /// The V8 whose numbers the guest's inlined code uses on this host: its own, or the host's where code of ours bridges.
     pub fn numbers(&self) -> Option<V8Version> {
         self.numbers
-    }
-}
-
-/// A plan for an admitted guest. Nothing else can be applied.
-#[derive(Debug)]
-#[must_use]
-pub struct VerifiedPlan<'d> {
-    plan: Plan<'d>,
-    admitted: Admitted,
-}
-
-impl<'d> VerifiedPlan<'d> {
-    /// The plan.
-    pub fn plan(&self) -> &Plan<'d> {
-        &self.plan
-    }
-
-    /// What a neutral guest's layout table must hold; empty for any other guest.
-    pub fn layout(&self) -> &[i32] {
-        &self.admitted.layout
-    }
-
-    /// What the gate has found.
-    pub fn admitted(&self) -> &Admitted {
-        &self.admitted
     }
 }
 
@@ -293,11 +272,6 @@ fn layout(note: &GuestNote, host: &Fingerprint) -> Result<Vec<i32>, Error> {
     })
 }
 
-/// Lets the plan of an admitted guest pass.
-pub fn verify(plan: Plan<'_>, admitted: Admitted) -> VerifiedPlan<'_> {
-    VerifiedPlan { plan, admitted }
-}
-
 /// The refusal in a few clauses: both versions and the first differences, then the cures.
 fn told(guest: &Fingerprint, host: &Fingerprint, differences: &[Change], remedies: &[String]) -> Vec<String> {
     const SHOWN: usize = 4;
@@ -390,7 +364,7 @@ fn configuration(guest: &Fingerprint, host: &Fingerprint) -> Vec<Change> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi::bridged::Holds;
+    use crate::bridged::Holds;
 
     fn v8(version: &str) -> Fingerprint {
         Fingerprint {

@@ -153,8 +153,8 @@ pub fn covers(fields: &[Field], constant: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi::catalogue::known_abis;
-    use crate::abi::version::V8Version;
+    use crate::catalogue::known_abis;
+    use crate::version::V8Version;
 
     fn facts(version: &str) -> &'static Facts {
         known_abis(V8Version::parse(version).expect("a version"))[0].facts()

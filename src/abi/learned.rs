@@ -4,14 +4,16 @@
 use super::adapters::{Unit, UNITS};
 use super::line::Line;
 use super::version::V8Version;
-use crate::config::CATALOGUE;
-use crate::kit::adapter::sources;
-use crate::kit::cache::Cache;
+use crate::units::sources;
+use relink_elf::cache;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+
+/// The folder with what was learned of V8s that are not built in; by default `catalogue` in the kit's cache folder.
+pub const CATALOGUE: &str = "RELINK_CATALOGUE";
 
 /// What is written of a unit; its library and, for a V8 that is not built in, its file of the catalogue lie beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,10 +47,21 @@ pub struct LearnedUnit {
     pub library: PathBuf,
 }
 
+/// The folder that [`name_folder`] has named.
+static NAMED: OnceLock<PathBuf> = OnceLock::new();
+
+/// Names the folder for this process, whose environment may lack [`CATALOGUE`] later. The first name counts.
+pub fn name_folder(folder: PathBuf) {
+    NAMED.get_or_init(|| folder);
+}
+
 /// The folder. None: no cache is known.
 pub fn folder() -> Option<PathBuf> {
+    if let Some(named) = NAMED.get() {
+        return Some(named.clone());
+    }
     let named = std::env::var_os(CATALOGUE).filter(|value| !value.is_empty()).map(PathBuf::from);
-    named.or_else(|| Some(Cache::locate().ok()?.root().join("catalogue")))
+    named.or_else(|| Some(cache::place()?.join("catalogue")))
 }
 
 /// The files of the catalogue in it.

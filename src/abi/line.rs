@@ -9,7 +9,7 @@ use super::catalogue::{
 };
 use super::version::V8Version;
 use crate::error::Error;
-use crate::host::Fingerprint;
+use crate::fingerprint::Fingerprint;
 
 /// One line.
 #[derive(Debug, PartialEq, Eq)]

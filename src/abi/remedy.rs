@@ -5,7 +5,7 @@ use super::gate::is_untold;
 use super::learned::not_taken;
 use super::line;
 use super::version::V8Version;
-use crate::host::Fingerprint;
+use crate::fingerprint::Fingerprint;
 
 /// Which guest fits a V8.
 pub(super) fn other_guest(host: &KnownAbi) -> String {

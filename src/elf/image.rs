@@ -1,7 +1,7 @@
 //! The loadable view of an ELF object: bytes by link-time address (gABI chapter 5, "Program Header").
 
 use super::arch::{machine_name, Arch};
-use super::ElfError;
+use super::{Dynamic, ElfError};
 use crate::address::{LinkAddr, LoadBias};
 use object::elf::{self, FileHeader64, ProgramHeader64};
 use object::read::elf::FileHeader as _;
@@ -83,7 +83,7 @@ impl<'d> Image<'d> {
     }
 
     /// Turns an address read from the dynamic section into a link-time one, whether ld.so has relocated it or not.
-    pub(crate) fn dynamic_address(&self, value: u64) -> LinkAddr {
+    pub fn dynamic_address(&self, value: u64) -> LinkAddr {
         let relocated = self.dynamic_bias.link(crate::address::RunAddr(value));
         if self.dynamic_bias.0 != 0 && self.covers(relocated) {
             relocated
@@ -218,4 +218,11 @@ fn check_range(what: &'static str, offset: u64, length: u64, bytes: &[u8]) -> Re
 
 fn unsuitable(what: &'static str, found: String, expected: &str) -> ElfError {
     ElfError::Unsuitable { what, found, expected: expected.into() }
+}
+/// Whether a file is a program. The C library has an interpreter too, so that it can be run; but no program has a name for
+/// other files to need.
+pub fn is_program(file: &FileImage) -> bool {
+    let interpreted = file.image.header(elf::PT_INTERP).is_some();
+    let soname = Dynamic::parse(&file.image).ok().and_then(|dynamic| dynamic.soname().ok()?);
+    file.e_type == elf::ET_EXEC || (interpreted && soname.is_none())
 }

@@ -8,7 +8,7 @@ use super::error::{io, KitError, Result};
 use super::progress::Progress;
 use super::run::Signals;
 use nix::fcntl::{Flock, FlockArg};
-use sha2::{Digest, Sha256};
+pub use relink_elf::cache::{hex, Key, KeyBuilder};
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -19,52 +19,6 @@ use tempfile::Builder;
 /// Name of the file in an entry that holds its whole key.
 const KEY_FILE: &str = "KEY";
 
-/// SHA-256 of named inputs, in hexadecimal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key(String);
-
-impl Key {
-    /// The 64 hexadecimal digits.
-    pub fn hex(&self) -> &str {
-        &self.0
-    }
-
-    /// The part of the key that appears in file names: 80 bits are enough there, [`KEY_FILE`] has all.
-    fn short(&self) -> &str {
-        &self.0[..20]
-    }
-}
-
-/// Gathers the inputs of an entry. Names and values are written with their lengths, so no two lists look alike.
-#[derive(Clone, Default)]
-pub struct KeyBuilder(Sha256);
-
-impl KeyBuilder {
-    /// An empty list.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds one input.
-    pub fn add(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        for part in [name.as_bytes(), value.as_ref()] {
-            self.0.update((part.len() as u64).to_le_bytes());
-            self.0.update(part);
-        }
-        self
-    }
-
-    /// The key of what was added.
-    pub fn finish(self) -> Key {
-        Key(hex(&self.0.finalize()))
-    }
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
 /// The cache folder.
 #[derive(Clone, Debug)]
 pub struct Cache {
@@ -74,8 +28,9 @@ pub struct Cache {
 impl Cache {
     /// `$RELINK_CACHE`, else `$XDG_CACHE_HOME/relink`, else `~/.cache/relink`.
     pub fn locate() -> Result<Self> {
-        let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-        Self::at(place(var("RELINK_CACHE"), var("XDG_CACHE_HOME"), var("HOME"))?)
+        Self::at(relink_elf::cache::place().ok_or_else(|| KitError::CachePlace {
+            why: "none of RELINK_CACHE, XDG_CACHE_HOME and HOME is set".into(),
+        })?)
     }
 
     /// A cache at a given folder.
@@ -184,15 +139,6 @@ fn name(kind: &str, key: &Key) -> String {
     format!("{kind}-{}", key.short())
 }
 
-/// The first place that is known.
-pub(crate) fn place(own: Option<PathBuf>, xdg: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf> {
-    own.or_else(|| xdg.map(|dir| dir.join("relink")))
-        .or_else(|| home.map(|dir| dir.join(".cache/relink")))
-        .ok_or_else(|| KitError::CachePlace {
-            why: "none of RELINK_CACHE, XDG_CACHE_HOME and HOME is set".into(),
-        })
-}
-
 /// Removes a file or folder with all it holds; one that is not there is fine.
 pub(crate) fn remove(path: &Path) -> Result<()> {
     let result = match path.symlink_metadata() {
@@ -233,25 +179,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path().to_path_buf()).unwrap();
         (dir, cache)
-    }
-
-    #[test]
-    fn keys_differ_when_a_border_moves() {
-        let key = |a: &str, b: &str| KeyBuilder::new().add(a, b).finish();
-        assert_ne!(key("ab", "c"), key("a", "bc"));
-        assert_eq!(key("a", "b"), key("a", "b"));
-        let two = KeyBuilder::new().add("a", "b").add("c", "d").finish();
-        assert_ne!(two, KeyBuilder::new().add("c", "d").add("a", "b").finish());
-        assert_eq!(two.hex().len(), 64);
-    }
-
-    #[test]
-    fn the_place_prefers_our_own_variable() {
-        let some = |s: &str| Some(PathBuf::from(s));
-        assert_eq!(place(some("/own"), some("/xdg"), some("/home/me")).unwrap(), Path::new("/own"));
-        assert_eq!(place(None, some("/xdg"), some("/home/me")).unwrap(), Path::new("/xdg/relink"));
-        assert_eq!(place(None, None, some("/home/me")).unwrap(), Path::new("/home/me/.cache/relink"));
-        assert_eq!(place(None, None, None).unwrap_err().code(), "E0702");
     }
 
     #[test]

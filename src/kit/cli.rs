@@ -3,8 +3,8 @@
 use super::error::{KitError, Result};
 use super::guest::{self, BuildOptions, Guest};
 use super::{adapter, hosts, learn, progress};
-use crate::abi::adapters::UNITS;
 use clap::{Args, Subcommand, ValueEnum};
+use relink_abi::adapters::UNITS;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -135,7 +135,7 @@ pub fn run(command: KitCommand) -> Result<()> {
         }
         KitCommand::Adapter { command: AdapterCommand::Path { name } } => {
             let missing = KitError::NotBuilt { what: "this adapter", remedy: "relink adapter build" };
-            print(adapter::find(None, adapter::unit(&name)?).ok_or(missing)?.display())
+            print(relink_abi::units::find(None, adapter::unit(&name)?).ok_or(missing)?.display())
         }
         KitCommand::Host { command: HostCommand::Fetch } => fetch_hosts(),
         KitCommand::Host { command: HostCommand::Path { host } } => {

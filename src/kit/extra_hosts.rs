@@ -134,7 +134,7 @@ pub struct Musl {
 /// musl, to be used from the cache.
 pub fn musl(progress: &dyn Progress) -> Result<Musl> {
     let dir = debian("musl", &["musl", "musl-dev"], progress)?;
-    let libraries = dir.join("usr/lib").join(super::guest::triplet().replace("-gnu", "-musl"));
+    let libraries = dir.join("usr/lib").join(relink_abi::kept::triplet().replace("-gnu", "-musl"));
     Ok(Musl { linker: libraries.join("libc.so"), libraries })
 }
 
@@ -257,5 +257,5 @@ fn configure_r(dir: &Path) -> Result<()> {
 }
 
 fn libraries(dir: &Path) -> PathBuf {
-    dir.join("usr/lib").join(super::guest::triplet())
+    dir.join("usr/lib").join(relink_abi::kept::triplet())
 }

@@ -6,9 +6,10 @@ use super::error::{io, KitError, Result};
 use super::npm;
 use super::progress::Progress;
 use super::run::{missing, Program};
-use crate::abi::line::Line;
-use crate::elf::arch::Arch;
-use crate::elf::{Dynamic, FileImage};
+use relink_abi::kept::{host_file, triplet, LIBV8_SONAME};
+use relink_abi::line::Line;
+use relink_elf::arch::Arch;
+use relink_elf::{Dynamic, FileImage};
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,7 +49,6 @@ const LIBV8_PACKAGES: [&str; 12] = [
     "node-cjs-module-lexer",
     "node-undici",
 ];
-const LIBV8_SONAME: &str = "libnode.so.108";
 /// libnode-dev's node.h includes uv.h, and that of libuv its own; not needed for V8's headers alone.
 const HEADER_PACKAGES: [&str; 1] = ["libuv1-dev"];
 
@@ -146,7 +146,7 @@ pub fn path(host: &'static str) -> Result<PathBuf> {
     };
     let cache = Cache::locate()?;
     let not_built = || KitError::NotBuilt { what: host, remedy: "relink host fetch" };
-    let dir = fs::read_to_string(cache.root().join(pointer(&name))).map_err(|_| not_built())?;
+    let dir = fs::read_to_string(cache.root().join(host_file(&name))).map_err(|_| not_built())?;
     let file = Path::new(dir.trim()).join(inside);
     if host == "gameserver" && !source_is_current(Path::new(dir.trim())) {
         return Err(not_built());
@@ -159,12 +159,8 @@ fn source_is_current(dir: &Path) -> bool {
     fs::read_to_string(dir.join("gameserver.cc")).is_ok_and(|text| text == GAMESERVER)
 }
 
-fn pointer(name: &str) -> String {
-    format!("host-{name}.path")
-}
-
 fn remember(cache: &Cache, name: &str, dir: &Path) -> Result<()> {
-    super::cache::write_whole(&cache.root().join(pointer(name)), &dir.display().to_string())
+    super::cache::write_whole(&cache.root().join(host_file(name)), &dir.display().to_string())
 }
 
 fn fetch(cache: &Cache, progress: &dyn Progress) -> Result<Vec<Deb>> {
@@ -172,10 +168,6 @@ fn fetch(cache: &Cache, progress: &dyn Progress) -> Result<Vec<Deb>> {
     progress.step("fetching Debian's V8");
     let names: Vec<&str> = LIBV8_PACKAGES.into_iter().chain(HEADER_PACKAGES).collect();
     apt.packages(&names)
-}
-
-fn triplet() -> &'static str {
-    super::guest::triplet()
 }
 
 fn at(dir: &Path) -> LibV8 {
@@ -219,7 +211,7 @@ fn is_runtime(name: &str) -> bool {
 
 fn needed(file: &Path) -> Result<Vec<String>> {
     let bytes = fs::read(file).map_err(io("read", file))?;
-    let bad = |e: crate::elf::ElfError| KitError::Input {
+    let bad = |e: relink_elf::ElfError| KitError::Input {
         option: "library",
         path: file.into(),
         why: e.to_string(),
@@ -290,6 +282,6 @@ mod tests {
     #[test]
     fn an_unknown_host_is_not_built() {
         assert!(!source_is_current(Path::new("/nowhere")));
-        assert_eq!(pointer("libv8"), "host-libv8.path");
+        assert_eq!(host_file("libv8"), "host-libv8.path");
     }
 }

@@ -35,7 +35,7 @@ pub fn java(progress: &dyn Progress) -> Result<Java> {
         _ => unpacked_jdk(progress)?,
     };
     let jna = debian("jna", &JNA, progress)?;
-    let jna_library = jna.join("usr/lib").join(super::guest::triplet()).join("jni");
+    let jna_library = jna.join("usr/lib").join(relink_abi::kept::triplet()).join("jni");
     Ok(Java { javac, java, jna: jna.join("usr/share/java/jna.jar"), jna_library })
 }
 

@@ -7,12 +7,12 @@ use super::catalogue::{generate, Request};
 use super::error::{io, KitError, Result};
 use super::headers::V8Headers;
 use super::progress::Progress;
-use crate::abi::adapters::{Unit, UNITS};
-use crate::abi::bridged::{Rules, BRIDGED};
-use crate::abi::catalogue::{known_abis, AbiFile, Facts, PROFILES};
-use crate::abi::compare::{changes, Change};
-use crate::abi::learned::{folder, Record};
-use crate::abi::version::V8Version;
+use relink_abi::adapters::{Unit, UNITS};
+use relink_abi::bridged::{Rules, BRIDGED};
+use relink_abi::catalogue::{known_abis, AbiFile, Facts, PROFILES};
+use relink_abi::compare::{changes, Change};
+use relink_abi::learned::{folder, Record};
+use relink_abi::version::V8Version;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -56,7 +56,7 @@ pub fn learn(dir: &Path, progress: &dyn Progress) -> Result<Learned> {
         v8: version.to_string(),
         layers: unit.host,
         platform_slots: u32::try_from(slots).unwrap_or(0),
-        sources: adapter::sources(unit),
+        sources: relink_abi::units::sources(unit),
         library: library.file_name().unwrap_or_default().to_string_lossy().into_owned(),
     };
     let file = folder.join(format!("unit-{}.json", name(unit, version)));
@@ -68,7 +68,7 @@ pub fn learn(dir: &Path, progress: &dyn Progress) -> Result<Learned> {
 /// Whether this V8 is built in; then its headers must say what is known of it.
 fn contradiction(version: V8Version, found: &AbiFile) -> Result<bool> {
     let built_in: Vec<_> = known_abis(version).into_iter().filter(|abi| !abi.is_learned()).collect();
-    let differs = |abi: &&crate::abi::catalogue::KnownAbi| {
+    let differs = |abi: &&relink_abi::catalogue::KnownAbi| {
         let changes = changes(abi.facts(), &found.facts);
         changes.into_iter().find(|c| c.harmless.is_none() && c.guest.is_some() && c.host.is_some())
     };

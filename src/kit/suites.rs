@@ -4,9 +4,9 @@
 use super::apt::{self, Deb};
 use super::cache::{self, Cache, KeyBuilder};
 use super::error::{io, KitError, Result};
-use super::guest::triplet;
 use super::progress::Progress;
 use super::run::{missing, Program};
+use relink_abi::kept::triplet;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};

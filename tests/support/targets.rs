@@ -1,11 +1,11 @@
 //! What is fuzzed: everything that reads a file's bytes. The same functions run over the found files in every test run.
 #![allow(dead_code, reason = "each user calls one or all of them")]
 
+use relink::abi::note;
 use relink::abi::{adapters, line};
 use relink::address::RunAddr;
 use relink::elf::arch::Arch;
 use relink::elf::{full_symbols, relocations, Dynamic, ElfError, FileImage, SymbolTable, Versions};
-use relink::guest::note;
 use relink::host::exports::{Definition, Visibility};
 use relink::host::inspect::{architecture, inspect as look};
 use relink::pipeline::{ImageFile, Part};

@@ -2,8 +2,8 @@
 
 use super::watch::Deadline;
 use crate::answer::Answer;
-use relink_core::runtime::channel::Listener;
-use relink_core::runtime::threads;
+use relink_loader::runtime::channel::Listener;
+use relink_loader::runtime::threads;
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

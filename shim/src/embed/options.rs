@@ -4,10 +4,10 @@
 //! The structure and what it points at are the caller's, who promises that they are what the header says.
 
 use crate::answer::{Answer, No};
-use relink_core::config::{self, Config};
-use relink_core::report::log::Level;
-use relink_core::runtime::shared::SharedIsolate;
-use relink_core::runtime::withheld;
+use relink_loader::config::{self, Config};
+use relink_loader::log::Level;
+use relink_loader::runtime::shared::SharedIsolate;
+use relink_loader::runtime::withheld;
 use serde_json::{json, Map, Value};
 use std::ffi::{c_char, c_uint, c_void, CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
@@ -105,6 +105,7 @@ impl Wanted {
             inherit: false,
             host: None,
             audit: false,
+            catalogue: None,
             adapters: get(config::ADAPTERS).map(PathBuf::from),
             probe: config::probe(get)?,
             shared: None,

@@ -3,8 +3,8 @@
 //! Entering and leaving costs two words: the thread that looks is woken only if it has nothing to look at. It lives as long as there
 //! is a runtime with a bound.
 
-use relink_core::runtime::lifecycle::Life;
-use relink_core::runtime::signals;
+use relink_loader::runtime::lifecycle::Life;
+use relink_loader::runtime::signals;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};

@@ -15,8 +15,8 @@
 //! # Safety
 //! Each function that is looked up is given the type that the header of its name states.
 
-use relink_core::error::Error;
-use relink_core::process::Modules;
+use relink_abi::error::Error;
+use relink_loader::process::Modules;
 use std::ffi::{c_char, c_double, c_float, c_int, c_long, c_short, c_uchar, c_void, CStr, CString};
 
 /// `value`, `function`, `future`, `signature`, `context`, `scope`, `exception`, `throwable`, `loader_impl`, `configuration`: each

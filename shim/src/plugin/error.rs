@@ -1,7 +1,7 @@
 //! Why the plugin does not bring Node in.
 
 use crate::answer::{Answer, No};
-use relink_core::error::Error;
+use relink_abi::error::Error;
 use std::path::PathBuf;
 
 /// One line for Metamod's `error`, the log and the console.

@@ -5,7 +5,7 @@
 //! Calls functions of that name in modules of the process, as the game's own modules do; each stays loaded meanwhile.
 
 use super::abi::{Factory, FAILED};
-use relink_core::process::Modules;
+use relink_loader::process::Modules;
 use std::ffi::{c_char, c_int, c_void, CStr, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;

@@ -10,8 +10,8 @@ use super::abi::{
     Table, This,
 };
 use super::error::PluginError;
-use relink_core::address::RunAddr;
-use relink_core::process::Maps;
+use relink_elf::address::RunAddr;
+use relink_loader::process::Maps;
 use std::cell::UnsafeCell;
 use std::ffi::{c_int, CString};
 use std::ptr::null_mut;

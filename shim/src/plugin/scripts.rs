@@ -1,7 +1,7 @@
 //! The scripts of a folder, and whether anything that was loaded of them, or that the configuration names, has changed.
 
 use glob::{MatchOptions, Pattern};
-use relink_core::runtime::writes::{self, Mark};
+use relink_loader::runtime::writes::{self, Mark};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

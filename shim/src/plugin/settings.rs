@@ -4,7 +4,7 @@ use super::abi::Frame;
 use super::error::PluginError;
 use crate::embed::{self, Wanted};
 use glob::Pattern;
-use relink_core::config::Config;
+use relink_loader::config::Config;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

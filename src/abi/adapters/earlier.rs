@@ -4,7 +4,7 @@
 use super::{always, missing, Adapter};
 
 /// What Node 18.20 had its V8 patched for, on hosts without that patch: for guests that say in their note that they can be without
-/// ([`crate::guest::GuestNote::spares`]).
+/// ([`crate::note::GuestNote::spares`]).
 pub(super) const WITHOUT_SYMBOL_KEYS: [Adapter; 2] = [
     missing(
         "_ZN2v86Object27SetInternalFieldForNodeCoreEiNS_5LocalINS_13UnboundScriptEEE",
@@ -16,7 +16,7 @@ pub(super) const WITHOUT_SYMBOL_KEYS: [Adapter; 2] = [
         .losing(NO_ATTRIBUTES),
 ];
 
-/// By this function (mangled) a V8 10.2 is known to have [`crate::guest::SYMBOL_KEYS`].
+/// By this function (mangled) a V8 10.2 is known to have [`crate::note::SYMBOL_KEYS`].
 pub const CAME_WITH_SYMBOL_KEYS: &str = "_ZN2v86Object27SetInternalFieldForNodeCoreEiNS_5LocalINS_6ModuleEEE";
 const UNPATCHED: &str =
     "a function that came to V8 10.2 with Node 18.20, together with symbols as keys of WeakMaps";

@@ -13,7 +13,7 @@ pub use units::{unit_for, Unit, UNITS};
 use earlier::WITHOUT_SYMBOL_KEYS;
 
 use super::line::Line;
-use crate::guest::{GuestNote, SYMBOL_KEYS};
+use crate::note::{GuestNote, SYMBOL_KEYS};
 use std::collections::BTreeSet;
 
 /// When an adapter is used.
@@ -240,7 +240,7 @@ pub fn for_an_owner(line: &'static Line) -> Vec<&'static Adapter> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi::line::{self, LINES};
+    use crate::line::{self, LINES};
 
     #[test]
     fn what_is_lost_is_said_once_and_only_where_the_stand_in_is_used() {
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn only_guests_that_can_be_without_symbol_keys_get_what_stands_in_for_them() {
-        let host = crate::host::Fingerprint::default();
+        let host = crate::fingerprint::Fingerprint::default();
         let mut guest = GuestNote::of_stock("libnode.so.108", &host);
         let given = |guest: &GuestNote, line| {
             let all = for_pair(guest, None, Some(line), beside_a_host);

@@ -7,11 +7,11 @@ use super::from_11_3::{FROM_11_3, FROM_11_3_SINCE_12_9, FROM_11_3_SINCE_13_6, FR
 use super::from_12_4::{FROM_12_4, FROM_12_4_SINCE_13_6, FROM_12_4_SINCE_14_6};
 use super::node_24::{FROM_13_6, FROM_13_6_SINCE_14_6};
 use super::{always, missing, Adapter};
-use crate::abi::learned::unit_for as unit_learned_for;
-use crate::abi::line::{of_v8, Line};
-use crate::abi::version::V8Version;
-use crate::guest::GuestNote;
-use crate::host::Fingerprint;
+use crate::fingerprint::Fingerprint;
+use crate::learned::unit_for as unit_learned_for;
+use crate::line::{of_v8, Line};
+use crate::note::GuestNote;
+use crate::version::V8Version;
 
 /// What one V8 changed, for the guests of some V8s before it.
 struct Layer {

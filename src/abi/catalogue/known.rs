@@ -1,8 +1,8 @@
 //! The catalogue that is part of this program: generated files, one for each inlined ABI that V8 has had.
 
 use super::facts::{AbiFile, Facts, Source, SCHEMA};
-use crate::abi::learned;
-use crate::abi::version::V8Version;
+use crate::learned;
+use crate::version::V8Version;
 use std::sync::OnceLock;
 
 /// First version, last version and text of each file, made by build.rs.

@@ -4,8 +4,8 @@
 //! Each list is that of the undefined V8 symbols of a guest built without V8, written by `relink catalogue needs`;
 //! tests/plan_golden.rs and tests/lines.rs compare it with the guest.
 
-use crate::abi::version::V8Version;
-use crate::guest::GuestNote;
+use crate::note::GuestNote;
+use crate::version::V8Version;
 use std::collections::BTreeSet;
 
 /// The names, sorted.

@@ -1,6 +1,6 @@
 //! Profiles: ranges of V8 versions whose public headers inline the same numbers.
 
-use crate::abi::version::V8Version;
+use crate::version::V8Version;
 
 /// V8 versions that share one inlined ABI, and what is known of them besides.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Builds of V8 that the live probe has observed: known by the build id, they need not be observed again.
 
 use super::known::KnownAbi;
-use crate::abi::version::V8Version;
+use crate::version::V8Version;
 
 /// One build.
 #[derive(Debug, PartialEq, Eq)]

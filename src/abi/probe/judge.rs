@@ -16,7 +16,7 @@ macro_rules! known {
 mod frame;
 
 use super::Observation;
-use crate::abi::catalogue::Facts;
+use crate::catalogue::Facts;
 use serde::Serialize;
 
 /// What the check is called that tells how many bits small integers have.

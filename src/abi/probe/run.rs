@@ -2,14 +2,14 @@
 
 use super::apart::Apart;
 use super::Observation;
-use crate::abi::catalogue::Facts;
-use crate::elf::arch::Arch;
-use crate::elf::{Dynamic, FileImage, Image};
-use crate::guest::map_file;
-use crate::guest::memory_file::memory_file;
-use crate::host::inspect::is_program;
+use crate::catalogue::Facts;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use object::elf;
+use relink_elf::arch::Arch;
+use relink_elf::file::map_file;
+use relink_elf::is_program;
+use relink_elf::memory_file::memory_file;
+use relink_elf::{Dynamic, FileImage, Image};
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::Read;

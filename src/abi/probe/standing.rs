@@ -5,14 +5,14 @@
 
 use super::run::OBSERVER;
 use super::{judge, observe, Check, Outcome};
-use crate::abi::catalogue::{known_abis, proven, KnownAbi};
-use crate::abi::version::V8Version;
-use crate::elf::arch::Arch;
-use crate::elf::{FileImage, Image};
+use crate::catalogue::{known_abis, proven, KnownAbi};
 use crate::error::Error;
-use crate::guest::map_file;
-use crate::host::build_id::build_id;
-use crate::kit::cache::KeyBuilder;
+use crate::version::V8Version;
+use relink_elf::arch::Arch;
+use relink_elf::build_id::build_id;
+use relink_elf::cache::KeyBuilder;
+use relink_elf::file::map_file;
+use relink_elf::{FileImage, Image};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io::{Read, Write};

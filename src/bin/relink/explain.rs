@@ -3,7 +3,6 @@
 use super::plan::{with_plan, Planned};
 use super::{print, Failure};
 use clap::Args;
-use cpp_demangle::DemangleOptions;
 use relink::guest::Slot;
 use relink::pipeline::Part;
 use relink::plan::{Binding, Target};
@@ -85,10 +84,7 @@ fn is_meant(mangled: &str, wanted: &str) -> bool {
 
 fn spelled(mangled: &str) -> String {
     let symbol = cpp_demangle::Symbol::new(mangled);
-    symbol
-        .ok()
-        .and_then(|s| s.demangle(&DemangleOptions::default()).ok())
-        .unwrap_or_else(|| mangled.to_owned())
+    symbol.ok().and_then(|s| s.demangle().ok()).unwrap_or_else(|| mangled.to_owned())
 }
 
 impl Answer<'_, '_> {

@@ -2,14 +2,14 @@
 
 use super::Failure;
 use relink::abi::adapters::{lost_without_symbol_keys, CAME_WITH_SYMBOL_KEYS, UNITS};
+use relink::abi::fingerprint::Fingerprint;
 use relink::abi::learned;
 use relink::abi::line::{self, Line};
 use relink::abi::version::V8Version;
 use relink::config;
+use relink::elf::file::map_file;
 use relink::elf::{arch::Arch, Dynamic, FileImage, SymbolTable};
-use relink::guest::map_file;
-use relink::host::Fingerprint;
-use relink::kit::{adapter, guest, KitError};
+use relink::kit::{guest, KitError};
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
@@ -98,7 +98,7 @@ fn candidates(HostsV8 { version: v8, patched }: HostsV8) -> Vec<Choice> {
         }
         let built_in = || UNITS.iter().find(|unit| unit.guest == line.v8 && unit.host == host);
         let unit = learned::unit_for(line.v8, v8).or_else(built_in)?;
-        let lacks = adapter::find(folder.as_deref(), unit).is_none().then(|| unit.name());
+        let lacks = relink::abi::units::find(folder.as_deref(), unit).is_none().then(|| unit.name());
         own.lost.extend(unit.lost().into_iter().filter(|lost| !own.lost.contains(lost)).collect::<Vec<_>>());
         Some(Choice { lacks, ..own })
     };

@@ -2,8 +2,8 @@
 
 use super::Failure;
 use clap::Args;
+use relink::elf::file::map_file;
 use relink::elf::FileImage;
-use relink::guest::map_file;
 use relink::host::inspect::live::{Module, Process, State};
 use relink::host::inspect::{architecture, inspect, Fact, Kind, Linkage, Presence};
 use relink::Error;
@@ -61,7 +61,7 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
 
 fn in_file(path: &Path) -> Result<Found, Failure> {
     let failed = |why: String| Failure::Inspect { what: path.display().to_string(), why };
-    let bytes = map_file(path).map_err(|e| failed(reason(&e)))?;
+    let bytes = map_file(path).map_err(|e| failed(reason(&e.into())))?;
     let file = FileImage::parse(&bytes, architecture(&bytes)).map_err(|e| failed(e.to_string()))?;
     let findings = inspect(&file).map_err(|e| failed(e.to_string()))?;
     let module = Module { file: path.to_owned(), findings, load_bias: None, state: None, platform: None };

@@ -17,6 +17,7 @@ mod reap;
 mod run;
 
 use clap::{Parser, Subcommand};
+use relink::elf::file::FileError;
 use relink::kit::cli::KitCommand;
 use relink::kit::KitError;
 use std::process::ExitCode;
@@ -109,6 +110,12 @@ fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     // Whatever else is wrong with standard output, there is nobody left to be told.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self::Relink(error.into())
+    }
 }
 
 impl Failure {

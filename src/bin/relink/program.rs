@@ -100,7 +100,7 @@ enum Linkage {
 }
 
 fn linkage(path: &Path) -> Option<Linkage> {
-    let bytes = relink::guest::map_file(path).ok()?;
+    let bytes = relink::elf::file::map_file(path).ok()?;
     let file = match FileImage::parse(&bytes, Arch::native()) {
         Ok(file) => file,
         Err(ElfError::Unsuitable { .. }) => return foreign(&bytes).map(Linkage::Foreign),
@@ -128,7 +128,7 @@ fn linkage(path: &Path) -> Option<Linkage> {
 fn is_glibcs(linker: &Path) -> bool {
     const GLIBC: [&str; 2] = ["ld-linux", "ld64.so"];
     let soname = || {
-        let bytes = relink::guest::map_file(linker).ok()?;
+        let bytes = relink::elf::file::map_file(linker).ok()?;
         let file = FileImage::parse(&bytes, Arch::native()).ok()?;
         let dynamic = Dynamic::parse(&file.image).ok()?;
         dynamic.soname().ok().flatten().map(str::to_owned)

@@ -1,8 +1,8 @@
 //! Digests of the machine code of V8's inline functions, from a relocatable object.
 
 use super::bad;
-use crate::kit::cache::hex;
-use crate::kit::Result;
+use crate::cache::hex;
+use crate::Result;
 use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget, SymbolKind};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use std::path::Path;
 const DIGITS: (usize, usize) = (6, 8);
 
 /// For each class of V8's, a digest of the code of each of its inline functions (bytes, and what they refer to by name), as
-/// [`AbiFile`](crate::abi::catalogue::AbiFile) has it.
+/// [`AbiFile`](relink_abi::catalogue::AbiFile) has it.
 pub fn digests(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, String>> {
     let file = object::File::parse(bytes).map_err(|e| bad(path, e))?;
     let mut classes: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

@@ -2,7 +2,7 @@
 
 use super::bad;
 use super::types::{Field, Types};
-use crate::kit::Result;
+use crate::Result;
 use gimli::{
     AttributeValue, DebuggingInformationEntry, DwTag, EndianSlice, LittleEndian, Operation, UnitOffset,
 };
@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 type Slice<'d> = EndianSlice<'d, LittleEndian>;
-type Entry<'u, 'd> = DebuggingInformationEntry<'u, 'u, Slice<'d>>;
+type Entry<'d> = DebuggingInformationEntry<Slice<'d>>;
 type Read<T> = std::result::Result<T, gimli::Error>;
 
 /// The types that the debug information of a linked `file` describes.
@@ -45,10 +45,8 @@ impl<'u, 'd> Reader<'u, 'd> {
         let mut cursor = self.unit.entries();
         // Offsets of the entries that enclose the current one, from the outside in.
         let mut around: Vec<UnitOffset> = Vec::new();
-        let mut depth = 0;
-        while let Some((change, entry)) = cursor.next_dfs()? {
-            depth += change;
-            around.truncate(usize::try_from(depth).unwrap_or(0));
+        while let Some(entry) = cursor.next_dfs()? {
+            around.truncate(usize::try_from(entry.depth()).unwrap_or(0));
             let scope = around.last().and_then(|at| self.names.get(at)).cloned().unwrap_or_default();
             self.entry(entry, &scope, types)?;
             around.push(entry.offset());
@@ -56,7 +54,7 @@ impl<'u, 'd> Reader<'u, 'd> {
         Ok(())
     }
 
-    fn entry(&mut self, entry: &Entry<'u, 'd>, scope: &str, types: &mut Types) -> Read<()> {
+    fn entry(&mut self, entry: &Entry<'d>, scope: &str, types: &mut Types) -> Read<()> {
         match entry.tag() {
             gimli::DW_TAG_namespace => self.named(entry, scope).map(drop),
             tag if is_class(tag) => {
@@ -76,8 +74,8 @@ impl<'u, 'd> Reader<'u, 'd> {
     }
 
     /// Remembers an entry's qualified name: its own in its scope, or that of the declaration that it completes.
-    fn named(&mut self, entry: &Entry<'u, 'd>, scope: &str) -> Read<String> {
-        let declared = match entry.attr_value(gimli::DW_AT_specification)? {
+    fn named(&mut self, entry: &Entry<'d>, scope: &str) -> Read<String> {
+        let declared = match entry.attr_value(gimli::DW_AT_specification) {
             Some(AttributeValue::UnitRef(at)) => self.names.get(&at).cloned(),
             _ => None,
         };
@@ -90,8 +88,8 @@ impl<'u, 'd> Reader<'u, 'd> {
     }
 
     /// An enumeration, or nothing but a way to name constants if it has no name of its own.
-    fn enumeration(&mut self, entry: &Entry<'u, 'd>, scope: &str, types: &mut Types) -> Read<()> {
-        if self.name(entry)?.is_none() && entry.attr_value(gimli::DW_AT_specification)?.is_none() {
+    fn enumeration(&mut self, entry: &Entry<'d>, scope: &str, types: &mut Types) -> Read<()> {
+        if self.name(entry)?.is_none() && entry.attr_value(gimli::DW_AT_specification).is_none() {
             self.names.insert(entry.offset(), scope.to_owned());
             return Ok(());
         }
@@ -100,7 +98,7 @@ impl<'u, 'd> Reader<'u, 'd> {
         Ok(())
     }
 
-    fn enumerator(&self, entry: &Entry<'u, 'd>, scope: &str, types: &mut Types) -> Read<()> {
+    fn enumerator(&self, entry: &Entry<'d>, scope: &str, types: &mut Types) -> Read<()> {
         let (name, value) = (self.name(entry)?, self.number(entry, gimli::DW_AT_const_value)?);
         if let (Some(name), Some(value)) = (name, value) {
             match types.enums.get_mut(scope) {
@@ -111,7 +109,7 @@ impl<'u, 'd> Reader<'u, 'd> {
         Ok(())
     }
 
-    fn base(&self, entry: &Entry<'u, 'd>, scope: &str, types: &mut Types) -> Read<()> {
+    fn base(&self, entry: &Entry<'d>, scope: &str, types: &mut Types) -> Read<()> {
         let name = self.type_of(entry)?.and_then(|at| self.names.get(&at).cloned()).unwrap_or_default();
         let at = self.number(entry, gimli::DW_AT_data_member_location)?.unwrap_or(0);
         types.class(scope).bases.push((u64::try_from(at).unwrap_or(0), name));
@@ -119,19 +117,19 @@ impl<'u, 'd> Reader<'u, 'd> {
     }
 
     /// A constant (of a class or a namespace) or a field.
-    fn member(&self, entry: &Entry<'u, 'd>, scope: &str, types: &mut Types) -> Read<()> {
+    fn member(&self, entry: &Entry<'d>, scope: &str, types: &mut Types) -> Read<()> {
         let Some(name) = self.name(entry)? else { return Ok(()) };
         if let Some(value) = self.constant(entry)? {
             types.constants.insert(qualified(scope, &name), value);
         } else if let Some(field) = self.field(entry, &name)? {
             types.class(scope).fields.push(field);
-        } else if entry.attr_value(gimli::DW_AT_const_expr)?.is_some() && self.is_number(entry)? {
+        } else if entry.attr_value(gimli::DW_AT_const_expr).is_some() && self.is_number(entry)? {
             types.unvalued.insert(qualified(scope, &name));
         }
         Ok(())
     }
 
-    fn field(&self, entry: &Entry<'u, 'd>, name: &str) -> Read<Option<Field>> {
+    fn field(&self, entry: &Entry<'d>, name: &str) -> Read<Option<Field>> {
         let number = |value: Option<i128>| value.and_then(|n| u64::try_from(n).ok());
         let name = name.to_owned();
         if let Some(bits) = number(self.number(entry, gimli::DW_AT_bit_size)?) {
@@ -145,24 +143,23 @@ impl<'u, 'd> Reader<'u, 'd> {
         Ok(Some(Field { bit: at * 8, bits: size * 8, name }))
     }
 
-    fn is_number(&self, entry: &Entry<'u, 'd>) -> Read<bool> {
+    fn is_number(&self, entry: &Entry<'d>) -> Read<bool> {
         let Some(of) = self.type_of(entry)? else { return Ok(false) };
         let tag = self.plain(of)?.tag();
         Ok(matches!(tag, gimli::DW_TAG_base_type | gimli::DW_TAG_enumeration_type))
     }
 
-    fn function(&self, entry: &Entry<'u, 'd>, scope: &str, types: &mut Types) -> Read<()> {
+    fn function(&self, entry: &Entry<'d>, scope: &str, types: &mut Types) -> Read<()> {
         let name = self.name(entry)?.unwrap_or_default();
-        let linkage = match entry.attr_value(gimli::DW_AT_linkage_name)? {
+        let linkage = match entry.attr_value(gimli::DW_AT_linkage_name) {
             Some(value) => self.dwarf.attr_string(self.unit, value)?.to_string_lossy().into_owned(),
             None => String::new(),
         };
         // The compiler gives the slots of all virtual functions but of destructors.
-        if name.starts_with('~') && entry.attr_value(gimli::DW_AT_virtuality)?.is_some() {
+        if name.starts_with('~') && entry.attr_value(gimli::DW_AT_virtuality).is_some() {
             types.class(scope).destructor = true;
         }
-        let Some(AttributeValue::Exprloc(place)) = entry.attr_value(gimli::DW_AT_vtable_elem_location)?
-        else {
+        let Some(AttributeValue::Exprloc(place)) = entry.attr_value(gimli::DW_AT_vtable_elem_location) else {
             return Ok(());
         };
         let mut operations = place.operations(self.unit.encoding());
@@ -172,17 +169,17 @@ impl<'u, 'd> Reader<'u, 'd> {
         Ok(())
     }
 
-    fn name(&self, entry: &Entry<'u, 'd>) -> Read<Option<String>> {
-        let Some(value) = entry.attr_value(gimli::DW_AT_name)? else { return Ok(None) };
+    fn name(&self, entry: &Entry<'d>) -> Read<Option<String>> {
+        let Some(value) = entry.attr_value(gimli::DW_AT_name) else { return Ok(None) };
         Ok(Some(self.dwarf.attr_string(self.unit, value)?.to_string_lossy().into_owned()))
     }
 
-    fn number(&self, entry: &Entry<'u, 'd>, name: gimli::DwAt) -> Read<Option<i128>> {
-        Ok(entry.attr_value(name)?.and_then(|value| number(&value)))
+    fn number(&self, entry: &Entry<'d>, name: gimli::DwAt) -> Read<Option<i128>> {
+        Ok(entry.attr_value(name).and_then(|value| number(&value)))
     }
 
     /// The value of a constant. The compiler writes them without a sign; its type says how to read it.
-    fn constant(&self, entry: &Entry<'u, 'd>) -> Read<Option<i128>> {
+    fn constant(&self, entry: &Entry<'d>) -> Read<Option<i128>> {
         let Some(value) = self.number(entry, gimli::DW_AT_const_value)? else { return Ok(None) };
         let Some(of) = self.type_of(entry)? else { return Ok(Some(value)) };
         let size = self.size(of)?.filter(|size| (1..=8).contains(size)).unwrap_or(8) as u32;
@@ -191,18 +188,18 @@ impl<'u, 'd> Reader<'u, 'd> {
         Ok(Some(if negative { cut - (1i128 << (8 * size)) } else { cut }))
     }
 
-    fn type_of(&self, entry: &Entry<'u, 'd>) -> Read<Option<UnitOffset>> {
-        Ok(match entry.attr_value(gimli::DW_AT_type)? {
+    fn type_of(&self, entry: &Entry<'d>) -> Read<Option<UnitOffset>> {
+        Ok(match entry.attr_value(gimli::DW_AT_type) {
             Some(AttributeValue::UnitRef(at)) => Some(at),
             _ => None,
         })
     }
 
     /// Follows typedefs and qualifiers to the type that has a size, and gives its entry.
-    fn plain(&self, mut at: UnitOffset) -> Read<Entry<'u, 'd>> {
+    fn plain(&self, mut at: UnitOffset) -> Read<Entry<'d>> {
         loop {
             let entry = self.unit.entry(at)?;
-            match (entry.attr_value(gimli::DW_AT_byte_size)?, self.type_of(&entry)?) {
+            match (entry.attr_value(gimli::DW_AT_byte_size), self.type_of(&entry)?) {
                 (None, Some(next)) if entry.tag() != gimli::DW_TAG_array_type => at = next,
                 _ => return Ok(entry),
             }
@@ -219,7 +216,7 @@ impl<'u, 'd> Reader<'u, 'd> {
     }
 
     /// How many elements an array has in all dimensions.
-    fn elements(&self, array: &Entry<'u, 'd>) -> Read<u64> {
+    fn elements(&self, array: &Entry<'d>) -> Read<u64> {
         let mut tree = self.unit.entries_tree(Some(array.offset()))?;
         let mut children = tree.root()?.children();
         let mut count = 1;
@@ -234,7 +231,7 @@ impl<'u, 'd> Reader<'u, 'd> {
 
     fn signed(&self, at: UnitOffset) -> Read<bool> {
         let entry = self.plain(at)?;
-        Ok(match entry.attr_value(gimli::DW_AT_encoding)? {
+        Ok(match entry.attr_value(gimli::DW_AT_encoding) {
             Some(AttributeValue::Encoding(e)) => e == gimli::DW_ATE_signed || e == gimli::DW_ATE_signed_char,
             _ => false,
         })

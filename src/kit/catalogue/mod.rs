@@ -14,7 +14,7 @@ use super::error::{io, KitError, Result};
 use super::headers::V8Headers;
 use super::progress::Progress;
 use super::run::{missing, Program};
-use crate::abi::catalogue::{AbiFile, Source, SCHEMA};
+use relink_abi::catalogue::{AbiFile, Source, SCHEMA};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,9 @@
 //! The folder with the catalogue's files: one for each set of facts, with all header sets that were seen to have it.
 
-use crate::abi::catalogue::{AbiFile, Facts};
-use crate::abi::compare::{changes, Change};
-use crate::abi::version::V8Version;
-use crate::kit::error::{io, KitError, Result};
+use crate::error::{io, KitError, Result};
+use relink_abi::catalogue::{AbiFile, Facts};
+use relink_abi::compare::{changes, Change};
+use relink_abi::version::V8Version;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -72,7 +72,7 @@ pub fn enter(store: &mut Store, found: AbiFile) -> Result<Entered> {
     let (path, file) = &mut store.files[at];
     join(file, found);
     let text = serde_json::to_string_pretty(file).map_err(|e| bad(path, &e.to_string()))?;
-    crate::kit::cache::write_whole(path, &(text + "\n"))?;
+    crate::cache::write_whole(path, &(text + "\n"))?;
     let file = path.clone();
     store.files.sort_by_key(|(_, file)| first_version(file));
     Ok(Entered { file, new, nearest })

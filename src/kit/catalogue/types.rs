@@ -1,6 +1,6 @@
 //! Types as the debug information tells them, and the facts made of them.
 
-use crate::abi::catalogue::{Facts, Record};
+use relink_abi::catalogue::{Facts, Record};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Values of an enumeration by name.
@@ -171,5 +171,5 @@ pub fn virtual_name(name: &str, mangled: &str) -> String {
 
 /// A mangled C++ name in words.
 pub fn demangled(mangled: &str) -> Option<String> {
-    cpp_demangle::Symbol::new(mangled).ok()?.demangle(&cpp_demangle::DemangleOptions::default()).ok()
+    cpp_demangle::Symbol::new(mangled).ok()?.demangle().ok()
 }

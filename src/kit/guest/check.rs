@@ -1,10 +1,12 @@
 //! Whether a library is a proper guest: read from the finished file, not from what the build meant to do.
 
-use crate::elf::arch::{Arch, RelocationKind};
-use crate::elf::{ElfError, FileImage};
-use crate::guest::{note, GuestNote, Inventory};
-use crate::symbol::{owner, Owner};
 use object::elf::{DF_1_NOW, DF_BIND_NOW, DT_BIND_NOW, DT_FLAGS, DT_FLAGS_1, STB_GNU_UNIQUE};
+use relink_abi::note;
+use relink_abi::note::GuestNote;
+use relink_abi::symbol::{owner, Owner};
+use relink_elf::arch::{Arch, RelocationKind};
+use relink_elf::{ElfError, FileImage};
+use relink_loader::guest::Inventory;
 use std::collections::HashSet;
 
 /// Libraries that a guest may need besides ICU: those of the C and C++ run time.
@@ -88,7 +90,7 @@ fn with(mut faults: Vec<String>, fault: String) -> Vec<String> {
 
 /// ld.so must leave the slots alone until Relink has bound them.
 fn check_binding(file: &FileImage, faults: &mut Vec<String>) -> Result<(), ElfError> {
-    let dynamic = crate::elf::Dynamic::parse(&file.image)?;
+    let dynamic = relink_elf::Dynamic::parse(&file.image)?;
     let flag = |tag: u32, bit: u32| dynamic.value(tag).unwrap_or(0) & u64::from(bit) != 0;
     if dynamic.value(DT_BIND_NOW).is_some() || flag(DT_FLAGS, DF_BIND_NOW) || flag(DT_FLAGS_1, DF_1_NOW) {
         faults.push("it is linked with -z now: ld.so would want every V8 symbol at load".into());
@@ -97,8 +99,8 @@ fn check_binding(file: &FileImage, faults: &mut Vec<String>) -> Result<(), ElfEr
 }
 
 fn check_unique(file: &FileImage, faults: &mut Vec<String>) -> Result<(), ElfError> {
-    let dynamic = crate::elf::Dynamic::parse(&file.image)?;
-    let symbols = crate::elf::SymbolTable::parse(&file.image, &dynamic)?;
+    let dynamic = relink_elf::Dynamic::parse(&file.image)?;
+    let symbols = relink_elf::SymbolTable::parse(&file.image, &dynamic)?;
     let unique: Vec<&str> =
         symbols.definitions()?.into_iter().filter(|s| s.bind == STB_GNU_UNIQUE).map(|s| s.name).collect();
     report(&unique, "symbols are STB_GNU_UNIQUE (bound process-wide)", faults);
@@ -117,8 +119,8 @@ fn check_needed(inventory: &Inventory, faults: &mut Vec<String>) {
 
 /// The names that it exports, sorted.
 fn exports<'d>(file: &FileImage<'d>) -> Result<Vec<&'d str>, ElfError> {
-    let dynamic = crate::elf::Dynamic::parse(&file.image)?;
-    let symbols = crate::elf::SymbolTable::parse(&file.image, &dynamic)?;
+    let dynamic = relink_elf::Dynamic::parse(&file.image)?;
+    let symbols = relink_elf::SymbolTable::parse(&file.image, &dynamic)?;
     let mut names: Vec<&str> = symbols.definitions()?.into_iter().map(|s| s.name).collect();
     names.sort_unstable();
     Ok(names)
@@ -136,7 +138,7 @@ fn check_exports(exports: &[&str], faults: &mut Vec<String>) {
 fn check_slots(inventory: &Inventory, faults: &mut Vec<String>) {
     let undefined = || inventory.slots.iter().filter(|slot| slot.own.is_none());
     let bindable = [RelocationKind::JumpSlot, RelocationKind::GlobDat, RelocationKind::Abs64];
-    let of_v8 = |slot: &&crate::guest::Slot| owner(slot.symbol) == Owner::V8;
+    let of_v8 = |slot: &&relink_loader::guest::Slot| owner(slot.symbol) == Owner::V8;
     let odd: Vec<&str> =
         undefined().filter(of_v8).filter(|s| !bindable.contains(&s.kind)).map(|s| s.symbol).collect();
     report(&odd, "V8 symbols are in slots of a kind that cannot be bound", faults);

@@ -1,11 +1,11 @@
 //! Running Node's configure and make, with a count of what is compiled and the compiler's own words on failure.
 
 use super::recipe::{self, Places, Recipe, TARGET};
-use crate::guest::GuestNote;
-use crate::kit::cache::write_whole;
-use crate::kit::error::{io, KitError, Result};
-use crate::kit::progress::Progress;
-use crate::kit::run::{find, Program};
+use crate::cache::write_whole;
+use crate::error::{io, KitError, Result};
+use crate::progress::Progress;
+use crate::run::{find, Program};
+use relink_abi::note::GuestNote;
 use std::fs;
 use std::path::{Path, PathBuf};
 

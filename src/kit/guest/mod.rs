@@ -21,19 +21,20 @@ use super::headers::V8Headers;
 use super::neutral;
 use super::progress::Progress;
 use super::run::{missing, Program};
-use crate::abi::catalogue::Facts;
-use crate::abi::layout::Field;
-use crate::abi::line::of_node;
-use crate::guest::{note, GuestNote};
 use compile::Compilation;
 pub use options::BuildOptions;
 use pinned::Pinned;
 pub(super) use recipe::SOURCE_PACKAGE;
 use recipe::{Places, Recipe};
+use relink_abi::catalogue::Facts;
+use relink_abi::layout::Field;
+use relink_abi::line::of_node;
+use relink_abi::note;
+use relink_abi::note::GuestNote;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tree::NodeFacts;
-pub(super) use tree::{triplet, Origin};
+pub(super) use tree::Origin;
 
 /// A finished guest.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -46,14 +47,6 @@ pub struct Guest {
     pub log: PathBuf,
     /// Whether it was in the cache already.
     pub cached: bool,
-}
-
-/// The file that names the default guest, beside the entries of the cache.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct DefaultGuest {
-    recipe: String,
-    key: String,
-    library: PathBuf,
 }
 
 /// What a neutral guest's note tells of its headers, in the work folder.
@@ -74,19 +67,8 @@ fn rewritten(work: &Path) -> Result<Rewritten> {
 
 /// The kind of the cache entries.
 const KIND: &str = "guest";
-/// The line that is built and used unless another is asked for.
-pub const DEFAULT_LINE: u32 = 18;
-
-/// The file that names a line's default guest.
-fn default_file(node: u32, neutral: bool) -> String {
-    if neutral {
-        format!("default-neutral-guest-{node}.json")
-    } else if node == DEFAULT_LINE {
-        "default-guest.json".into()
-    } else {
-        format!("default-guest-{node}.json")
-    }
-}
+pub use relink_abi::kept::DEFAULT_LINE;
+use relink_abi::kept::{guest_file, KeptGuest};
 
 /// Builds the guest, or takes it from the cache.
 pub fn build(options: &BuildOptions, progress: &dyn Progress) -> Result<Guest> {
@@ -138,21 +120,17 @@ pub fn exact_path_of(node: u32) -> Option<PathBuf> {
 fn remembered(node: u32, neutral: bool) -> Option<PathBuf> {
     let line = Recipe::of(node).ok()?;
     let cache = Cache::locate().ok()?;
-    let text = fs::read_to_string(cache.root().join(default_file(node, neutral))).ok()?;
-    let default: DefaultGuest = serde_json::from_str(&text).ok()?;
-    let key = fs::read_to_string(default.library.parent()?.join("KEY")).ok()?;
-    let current =
-        default.recipe == recipe_of(line, neutral) && key == default.key && default.library.is_file();
-    current.then_some(default.library)
+    let kept = KeptGuest::read(cache.root(), node, neutral)?;
+    (kept.recipe == recipe_of(line, neutral)).then_some(kept.library)
 }
 
 fn remember(cache: &Cache, line: &Recipe, neutral: bool, guest: &Guest) -> Result<()> {
-    let default = DefaultGuest {
+    let default = KeptGuest {
         recipe: recipe_of(line, neutral),
         key: guest.facts.note.key.clone(),
         library: guest.library.clone(),
     };
-    write_whole(&cache.root().join(default_file(line.node, neutral)), &to_json(&default)?)
+    write_whole(&cache.root().join(guest_file(line.node, neutral)), &to_json(&default)?)
 }
 
 /// What a guest of this program is made by: one that was made by anything else is out of date.
@@ -431,7 +409,7 @@ impl Build<'_> {
 
 /// Copies the ICU libraries that the guest needs beside it, under their sonames.
 fn add_icu(work: &Path, facts: &GuestFacts) -> Result<()> {
-    let from = work.join("root/usr/lib").join(tree::triplet());
+    let from = work.join("root/usr/lib").join(relink_abi::kept::triplet());
     for name in facts.needed.iter().filter(|n| n.starts_with("libicu")) {
         fs::copy(from.join(name), work.join(name)).map_err(io("copy", from.join(name)))?;
     }

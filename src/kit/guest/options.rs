@@ -11,7 +11,7 @@ pub struct BuildOptions {
     pub source: Option<PathBuf>,
     /// A folder with v8.h; the source's own if `None`.
     pub v8_headers: Option<PathBuf>,
-    /// Make it layout-neutral, for hosts with other V8s too ([`crate::kit::neutral`]); else it has V8's numbers compiled in.
+    /// Make it layout-neutral, for hosts with other V8s too ([`crate::neutral`]); else it has V8's numbers compiled in.
     pub neutral: bool,
     /// Compilers at once; as many as there are processors if `None`.
     pub jobs: Option<usize>,

@@ -5,12 +5,12 @@
 //! their own releases and put where upstream has them, each with a GYP file of ours (fixtures/guests/deps).
 
 use super::recipe::Recipe;
-use crate::kit::apt::Apt;
-use crate::kit::cache::{self, Cache};
-use crate::kit::error::{io, KitError, Result};
-use crate::kit::progress::Progress;
-use crate::kit::run::Program;
-use crate::kit::{npm, pypi};
+use crate::apt::Apt;
+use crate::cache::{self, Cache};
+use crate::error::{io, KitError, Result};
+use crate::progress::Progress;
+use crate::run::Program;
+use crate::{npm, pypi};
 use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};

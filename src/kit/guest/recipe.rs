@@ -1,10 +1,12 @@
 //! The recipes, one per line: what is fetched, what Node's configure is told, what the guest says of itself.
 
 use super::pinned::Sources;
-use crate::guest::{note, GuestNote};
-use crate::kit::cache::{hex, KeyBuilder};
-use crate::kit::error::{KitError, Result};
-use crate::kit::neutral::table_assembly;
+use crate::cache::hex;
+use crate::error::{KitError, Result};
+use crate::neutral::table_assembly;
+use relink_abi::note;
+use relink_abi::note::GuestNote;
+use relink_elf::cache::KeyBuilder;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -327,18 +329,18 @@ pub(super) mod tests {
     #[test]
     fn the_assembled_note_is_found_again() {
         let bytes = linked(&note());
-        let file = crate::elf::FileImage::parse(&bytes, crate::elf::arch::Arch::native()).unwrap();
-        assert_eq!(crate::guest::note::find(&file.image).unwrap(), Ok(note()));
+        let file = relink_elf::FileImage::parse(&bytes, relink_elf::arch::Arch::native()).unwrap();
+        assert_eq!(relink_abi::note::find(&file.image).unwrap(), Ok(note()));
     }
 
     #[test]
     fn the_layout_table_is_found_again() {
-        let field = |name: &str, value| crate::abi::layout::Field { name: name.into(), value, read: true };
+        let field = |name: &str, value| relink_abi::layout::Field { name: name.into(), value, read: true };
         let neutral = GuestNote { layout: vec![field("v8::kA", 288), field("v8::kB", -1)], ..note() };
         let bytes = linked(&neutral);
-        let file = crate::elf::FileImage::parse(&bytes, crate::elf::arch::Arch::native()).unwrap();
-        assert_eq!(crate::guest::note::find(&file.image).unwrap(), Ok(neutral));
-        let (at, words) = crate::guest::note::find_table(&file.image).unwrap().unwrap();
+        let file = relink_elf::FileImage::parse(&bytes, relink_elf::arch::Arch::native()).unwrap();
+        assert_eq!(relink_abi::note::find(&file.image).unwrap(), Ok(neutral));
+        let (at, words) = relink_abi::note::find_table(&file.image).unwrap().unwrap();
         let offset = file.file_offset(at).unwrap();
         assert_eq!((words, &bytes[offset..offset + 8]), (2, &[32, 1, 0, 0, 255, 255, 255, 255][..]));
     }

@@ -2,11 +2,11 @@
 
 use super::pinned::Pinned;
 use super::recipe::{self, Recipe};
-use crate::kit::apt::{Apt, Deb, Source};
-use crate::kit::cache::KeyBuilder;
-use crate::kit::error::{io, KitError, Result};
-use crate::kit::files;
-use crate::kit::run::Program;
+use crate::apt::{Apt, Deb, Source};
+use crate::error::{io, KitError, Result};
+use crate::files;
+use crate::run::Program;
+use relink_elf::cache::KeyBuilder;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -171,7 +171,7 @@ pub fn add_builtins(tree: &Path, root: &Path) -> Result<()> {
 /// Puts headers and libraries of the dependencies into folders where nothing else is: an -I or -L for a whole /usr
 /// would shadow the sources that Node brings itself.
 pub fn add_dependencies(line: &Recipe, root: &Path, deps: &Path) -> Result<()> {
-    let triplet = triplet();
+    let triplet = relink_abi::kept::triplet();
     for (folder, name) in line.headers {
         for base in ["usr/include".to_string(), format!("usr/include/{triplet}")] {
             let from = root.join(base).join(name);
@@ -198,15 +198,6 @@ pub fn add_dependencies(line: &Recipe, root: &Path, deps: &Path) -> Result<()> {
         fs::copy(from.join(name), lib.join(name)).map_err(io("read", from.join(name)))?;
     }
     Ok(())
-}
-
-/// Debian's multiarch folder for this machine.
-pub fn triplet() -> &'static str {
-    if cfg!(target_arch = "aarch64") {
-        "aarch64-linux-gnu"
-    } else {
-        "x86_64-linux-gnu"
-    }
 }
 
 /// All Debian packages that the build takes from; GYP too where the source lacks it (Debian's newer tarballs do).

@@ -1,11 +1,11 @@
 //! One cell of the matrix: Node really runs in the host, or Relink really refuses.
 
 use super::hosts::{Host, Prepared};
-use crate::config;
-use crate::kit::error::{io, Result};
-use crate::kit::progress::Progress;
-use crate::kit::run::Signals;
-use crate::report::{Report, StageTime};
+use crate::error::{io, Result};
+use crate::progress::Progress;
+use crate::run::Signals;
+use relink_loader::config;
+use relink_loader::report::{Report, StageTime};
 use serde::{Deserialize, Serialize};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -247,7 +247,7 @@ fn until_node(stages: &[StageTime]) -> u64 {
 fn relink(prepared: &mut Prepared, guest: &Guest, means: &Means, folder: &Path) -> Result<()> {
     let write = |name: &str, text: &str| {
         let path = folder.join(name);
-        crate::kit::cache::write_whole(&path, text).map(|()| path)
+        crate::cache::write_whole(&path, text).map(|()| path)
     };
     let (script, first) = (write("features.js", means.script)?, write("first.js", REDIRECT)?);
     let command = &mut prepared.command;

@@ -1,11 +1,11 @@
 //! The hosts of the matrix: how each is fetched and started. All of them use their own V8, tell nothing of Relink, and end by
 //! themselves once the guest's report is there (the game server when it is told to).
 
-use crate::kit::cache::write_whole;
-use crate::kit::error::{io, KitError, Result};
-use crate::kit::extra_hosts::{self, Wheel, IV8, MINI_RACER, STPYV8, STPYV8_12_9};
-use crate::kit::hosts;
-use crate::kit::progress::Progress;
+use crate::cache::write_whole;
+use crate::error::{io, KitError, Result};
+use crate::extra_hosts::{self, Wheel, IV8, MINI_RACER, STPYV8, STPYV8_12_9};
+use crate::hosts;
+use crate::progress::Progress;
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
 use std::path::{Path, PathBuf};

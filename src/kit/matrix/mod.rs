@@ -19,8 +19,8 @@ use super::guest::{self, BuildOptions};
 use super::parity::{self, Inside, Kept, Relinked, Run};
 use super::progress::Progress;
 use super::run::Program;
-use crate::abi::adapters::{Unit, UNITS};
 use cell::Means;
+use relink_abi::adapters::{Unit, UNITS};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -87,7 +87,7 @@ fn prepare(name: &str, hosts: &[Host], progress: &dyn Progress) -> Result<Guest>
     };
     let (line, kind) = name.split_once('-').unwrap_or((name, ""));
     let node: u32 = line.parse().map_err(|_| unknown())?;
-    let line = crate::abi::line::of_node(node).ok_or_else(unknown)?;
+    let line = relink_abi::line::of_node(node).ok_or_else(unknown)?;
     let built = |neutral| {
         guest::build(&BuildOptions { neutral, ..BuildOptions::line(node) }, progress)
             .map(|guest| guest.library)

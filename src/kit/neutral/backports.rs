@@ -2,9 +2,9 @@
 //! adapter sees. Each must find its text, or the source is not the one that it was made for.
 
 use super::edits::Edit;
-use crate::guest::SYMBOL_KEYS;
-use crate::kit::cache::hex;
-use crate::kit::error::{io, KitError, Result};
+use crate::cache::hex;
+use crate::error::{io, KitError, Result};
+use relink_abi::note::SYMBOL_KEYS;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;

@@ -12,11 +12,11 @@ mod v13_6;
 use super::cache::hex;
 use super::error::{io, KitError, Result};
 use super::headers::V8Headers;
-use crate::abi::catalogue::Facts;
-use crate::abi::layout::{derived, value, Field};
-use crate::abi::version::V8Version;
 use constants::{NoRule, CLASSES};
 use edits::Edit;
+use relink_abi::catalogue::Facts;
+use relink_abi::layout::{derived, value, Field};
+use relink_abi::version::V8Version;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -205,10 +205,10 @@ fn unruled(dir: &Path, headers: &V8Headers, name: &str) -> KitError {
 }
 
 /// Assembly text of the table with the values that were compiled for, and of the note that says where it is: a note of
-/// type [`crate::guest::note::TABLE_TYPE`] whose descriptor is the distance from itself to the table, and its words' number.
+/// type [`relink_abi::note::TABLE_TYPE`] whose descriptor is the distance from itself to the table, and its words' number.
 pub fn table_assembly(fields: &[Field]) -> String {
     let words: Vec<String> = fields.iter().map(|field| field.value.to_string()).collect();
-    let owner: Vec<String> = crate::guest::note::OWNER.iter().map(u8::to_string).collect();
+    let owner: Vec<String> = relink_abi::note::OWNER.iter().map(u8::to_string).collect();
     format!(
         ".globl {TABLE}\n.hidden {TABLE}\n.type {TABLE},@object\n.size {TABLE},{}\n\
          .section .data.rel.ro.{TABLE},\"aw\",@progbits\n.balign 16\n{TABLE}:\n.4byte {}\n\
@@ -217,7 +217,7 @@ pub fn table_assembly(fields: &[Field]) -> String {
         4 * fields.len(),
         words.join(","),
         owner.len(),
-        crate::guest::note::TABLE_TYPE,
+        relink_abi::note::TABLE_TYPE,
         owner.join(","),
         fields.len(),
     )

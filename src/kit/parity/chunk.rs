@@ -3,10 +3,10 @@
 use super::shell::{quiet, Shell};
 use super::suites::Part;
 use super::tap::{self, Log};
-use crate::kit::cache::{remove, write_whole};
-use crate::kit::error::{io, KitError, Result};
-use crate::kit::progress::Progress;
-use crate::kit::run::Program;
+use crate::cache::{remove, write_whole};
+use crate::error::{io, KitError, Result};
+use crate::progress::Progress;
+use crate::run::Program;
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,8 @@
 //! Node as a guest of the official node executable, in the shape of a program that is called as `node` is.
 
-use crate::kit::cache::{write_whole, Cache, KeyBuilder};
-use crate::kit::error::{io, Result};
+use crate::cache::{write_whole, Cache};
+use crate::error::{io, Result};
+use relink_elf::cache::KeyBuilder;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -2,11 +2,12 @@
 
 use super::inside::{self, Inside};
 use super::source::Tests;
-use crate::kit::cache::{hex, write_whole, Cache, Key, KeyBuilder};
-use crate::kit::error::{io, KitError, Result};
-use crate::kit::progress::Progress;
-use crate::kit::run::Program;
-use crate::standalone::{self, Beside};
+use crate::cache::{hex, write_whole, Cache, Key};
+use crate::error::{io, KitError, Result};
+use crate::progress::Progress;
+use crate::run::Program;
+use relink_elf::cache::KeyBuilder;
+use relink_loader::standalone::{self, Beside};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
@@ -100,7 +101,7 @@ impl Shell {
 
 /// Without the variables that would change what a Node does.
 pub fn quiet(program: Program) -> Program {
-    let relinks = crate::config::VARIABLES.iter().copied().chain([standalone::V8]);
+    let relinks = relink_loader::config::VARIABLES.iter().copied().chain([standalone::V8]);
     relinks.chain(["NODE_OPTIONS", "NODE_PATH"]).fold(program, Program::without_env)
 }
 

@@ -1,12 +1,13 @@
 //! Node's tests in the cache: the sources of the guest of their line. Those of Node 18 are Debian's, with its patches, and the
 //! runner as upstream has it; those of later lines are upstream's as they are.
 
-use crate::kit::apt::{Apt, Source};
-use crate::kit::cache::{remove, write_whole, Cache, Key, KeyBuilder};
-use crate::kit::error::{io, KitError, Result};
-use crate::kit::guest::{origin_of, version_of, Origin, SOURCE_PACKAGE};
-use crate::kit::progress::Progress;
-use crate::kit::run::{missing, Program};
+use crate::apt::{Apt, Source};
+use crate::cache::{remove, write_whole, Cache, Key};
+use crate::error::{io, KitError, Result};
+use crate::guest::{origin_of, version_of, Origin, SOURCE_PACKAGE};
+use crate::progress::Progress;
+use crate::run::{missing, Program};
+use relink_elf::cache::KeyBuilder;
 use std::fs;
 use std::path::{Path, PathBuf};
 

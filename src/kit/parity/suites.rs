@@ -1,6 +1,6 @@
 //! The suites of Node's tests and the parts that they are run in.
 
-use crate::kit::error::{KitError, Result};
+use crate::error::{KitError, Result};
 
 /// One of Node's suites.
 #[derive(Debug, PartialEq, Eq)]

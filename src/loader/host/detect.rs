@@ -1,0 +1,77 @@
+//! Which modules of the process provide V8.
+
+use crate::process::{LiveModule, Maps, Modules};
+use relink_abi::catalogue::MARKER;
+use relink_abi::claim::holds_v8;
+use relink_abi::error::Error;
+use relink_abi::fingerprint::Fingerprint;
+use relink_elf::{Dynamic, ElfError, SymbolTable};
+
+/// A module that provides V8, and what that V8 is.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// The module.
+    pub module: LiveModule,
+    /// Its V8.
+    pub fingerprint: Fingerprint,
+}
+
+/// All modules that hold V8, in ld.so's order. A module that cannot be read is no provider: the
+/// vDSO, for one, is not described well enough.
+pub fn providers(modules: &Modules, maps: &Maps) -> Result<Vec<Provider>, Error> {
+    let found = modules.0.iter().filter(|m| has_v8(m, maps).unwrap_or(false));
+    found.map(|m| describe(m, maps)).collect()
+}
+
+/// Whether any module provides V8. For a process where Relink has no business, this is all that runs.
+pub fn any(modules: &Modules, maps: &Maps) -> bool {
+    any_named(modules, maps, None)
+}
+
+/// Whether a module whose path contains `wanted` provides V8.
+pub fn any_named(modules: &Modules, maps: &Maps, wanted: Option<&str>) -> bool {
+    modules.0.iter().any(|m| is_named(m, wanted) && has_v8(m, maps).unwrap_or(false))
+}
+
+fn is_named(module: &LiveModule, wanted: Option<&str>) -> bool {
+    wanted.is_none_or(|part| module.path.to_string_lossy().contains(part))
+}
+
+/// The one provider to use: the one named by `wanted` (a part of its path), or the only one.
+pub fn choose(mut found: Vec<Provider>, wanted: Option<&str>, modules: usize) -> Result<Provider, Error> {
+    found.retain(|p| is_named(&p.module, wanted));
+    if found.len() > 1 {
+        let names = found.iter().map(|p| p.module.path.display().to_string()).collect();
+        return Err(Error::SeveralProviders { names });
+    }
+    found.pop().ok_or(Error::NoProvider { modules, marker: MARKER })
+}
+
+/// Why `chosen` is used of those that were `found`.
+pub fn because(chosen: &Provider, found: &[String], wanted: Option<&str>) -> String {
+    let chosen = chosen.module.path.display().to_string();
+    let others: Vec<_> = found.iter().filter(|path| **path != chosen).map(String::as_str).collect();
+    match wanted {
+        Some(part) if others.is_empty() => {
+            format!("it is the only V8 of the process, and \"{part}\" names it")
+        }
+        Some(part) => format!("\"{part}\" (RELINK_PROVIDER) names it; not used: {}", others.join(", ")),
+        None => "it is the only V8 of the process".to_owned(),
+    }
+}
+
+fn has_v8(module: &LiveModule, maps: &Maps) -> Result<bool, ElfError> {
+    let image = module.image(maps);
+    let dynamic = Dynamic::parse(&image)?;
+    holds_v8(&SymbolTable::parse(&image, &dynamic)?)
+}
+
+fn describe(module: &LiveModule, maps: &Maps) -> Result<Provider, Error> {
+    let read = || {
+        let image = module.image(maps);
+        let dynamic = Dynamic::parse(&image)?;
+        Fingerprint::read(&image, &SymbolTable::parse(&image, &dynamic)?)
+    };
+    let failed = |source| Error::ProviderImage { path: module.path.clone(), source };
+    Ok(Provider { module: module.clone(), fingerprint: read().map_err(failed)? })
+}
