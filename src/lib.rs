@@ -7,5 +7,6 @@ pub use relink_abi::{self as abi, codes, error, symbol, Error};
 pub use relink_elf::{self as elf, address};
 pub use relink_kit as kit;
 pub use relink_loader::{
-    config, guest, host, log, outcome, patch, pipeline, plan, process, report, runtime, stages, standalone,
+    config, guest, host, log, outcome, patch, pipeline, plan, process, report, runtime, script, stages,
+    standalone,
 };

@@ -56,6 +56,7 @@ const ROOMS: [(&str, &[&str]); 4] = [
             "log",
             "outcome",
             "process",
+            "script",
             "host",
             "guest",
             "plan",

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "runtime.h"
@@ -19,7 +20,7 @@ namespace {
 constexpr uint32_t kLeavingTimeoutMs = 5000;
 constexpr uint32_t kCrippledTimeoutMs = 500;
 constexpr int kPoolThreads = 4;       // Node's own default
-constexpr std::chrono::milliseconds kLook(50);
+constexpr std::chrono::milliseconds kLook(1);
 
 std::atomic<bool> g_leaving{false};
 std::atomic<bool> g_crippled{false};   // a thread of the guest's is parked: it may be waited for in vain
@@ -33,7 +34,7 @@ std::mutex g_open_lock;
 std::vector<Runtime*>& g_open = *new std::vector<Runtime*>;
 
 // Held while an environment is made.
-std::timed_mutex g_making;
+std::mutex g_making;
 std::atomic<bool> g_failed{false};                  // that came to nothing
 bool g_initialized = false;                         // InitializeOncePerProcess was called
 node::InitializationPointer* g_once = nullptr;      // what it said, if it succeeded
@@ -63,11 +64,16 @@ void make_platform(const node::InitializationResult& once) {
 bool initialize_once(const Strings& args, relink_bridge_result* result) {
   g_initialized = true;
   auto once = node::InitializeOncePerProcess(args, init_flags());
-  for (const std::string& error : once->errors()) fprintf(stderr, "%s: %s\n", args[0].c_str(), error.c_str());
+  Strings errors = once->errors();
+  for (std::string& error : errors) {
+    if (error.find("NODE_OPTIONS") == std::string::npos) continue;
+    error += "; RELINK_NODE_OPTIONS (--node-options) gives the guest others than the host's";
+  }
+  for (const std::string& error : errors) fprintf(stderr, "%s: %s\n", args[0].c_str(), error.c_str());
   if (once->early_return()) {
     g_failed.store(true);
     bool fine = once->exit_code() == 0;
-    if (!fine) fail(result, once->exit_code(), joined(once->errors()));
+    if (!fine) fail(result, once->exit_code(), joined(errors));
     if (fine) result->how = RELINK_HOW_EARLY;
     return false;
   }
@@ -147,11 +153,14 @@ namespace process {
 
 Instance* make(Runtime* runtime, const relink_bridge_options& options, relink_bridge_result* result) {
   // Who holds it may be parked.
-  std::unique_lock<std::timed_mutex> guard(g_making, std::defer_lock);
-  while (!guard.try_lock_for(kLook)) {
-    if (!g_crippled.load()) continue;
-    fail(result, 1, "another runtime was lost while it was made");
-    return nullptr;
+  // Not by a timed lock: ThreadSanitizer of GCC 12 does not see pthread_mutex_clocklock(3).
+  std::unique_lock<std::mutex> guard(g_making, std::defer_lock);
+  while (!guard.try_lock()) {
+    if (g_crippled.load()) {
+      fail(result, 1, "another runtime was lost while it was made");
+      return nullptr;
+    }
+    std::this_thread::sleep_for(kLook);
   }
   Strings args = arguments(options);
   bool first = !g_initialized;
@@ -230,7 +239,7 @@ extern "C" int relink_bridge_release(void) {
   if (attached()) return RELINK_BRIDGE_E_ATTACHED;
   if (any_runs()) return RELINK_BRIDGE_E_BUSY;
   if (g_crippled.load() || !registry::empty()) return RELINK_BRIDGE_E_GUEST_ALIVE;
-  std::lock_guard<std::timed_mutex> guard(g_making);
+  std::lock_guard<std::mutex> guard(g_making);
   if (g_once != nullptr) {
     node::TearDownOncePerProcess();
     delete g_once;

@@ -105,7 +105,13 @@ if (settings.disallow?.includes('inspector')) {
   Module.syncBuiltinESMExports();
 }
 
-if (settings.env) process.env = { ...process.env, ...settings.env };
+if (settings.env) {
+  // By this one, which is not listed, the module loaders report what they load (shim/js/plugin.js).
+  const reports = 'WATCH_REPORT_DEPENDENCIES';
+  const value = process.env[reports];
+  process.env = { ...process.env, ...settings.env };
+  if (value && !(reports in process.env)) Object.defineProperty(process.env, reports, { value, configurable: true });
+}
 listen(dispatch);
 if (settings.exposes) core.expose({ require: Module.createRequire(folder()), process, global: globalThis });
 if (settings.script) Module.runMain(settings.script);

@@ -5,7 +5,7 @@
 
 use crate::{header, process};
 use relink_abi::error::Error;
-use relink_loader::runtime::float;
+use relink_loader::runtime::{float, sanitizers};
 use std::ffi::{c_char, c_int, c_void, CString};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::OnceLock;
@@ -96,7 +96,7 @@ fn remember(why: Option<CString>) {
 /// Answers a call, and remembers why it was not OK. Nothing of ours may unwind into the host.
 pub fn answer(work: impl FnOnce() -> Result<(), No>) -> c_int {
     let work = || process::not_forked().map_err(No::from).and_then(|()| work());
-    let done = catch_unwind(AssertUnwindSafe(|| float::as_guest(work)))
+    let done = catch_unwind(AssertUnwindSafe(|| sanitizers::unjudged(|| float::as_guest(work))))
         .unwrap_or_else(|_| Err(Answer::Internal.because("a panic, told on standard error")));
     let (answer, why) = done.map_or_else(|no| (no.answer, Some(no.why)), |()| (Answer::Ok, None));
     let why = why.map(|why| CString::new(why.replace('\0', " ")).unwrap_or_default());

@@ -26,8 +26,9 @@ use relink_loader::process::{executable, Maps, Modules};
 use relink_loader::report::{Failure, Report};
 use relink_loader::runtime::channel::Channel;
 use relink_loader::runtime::lifecycle::Life;
-use relink_loader::runtime::{float, guards, lifecycle, signals};
-use std::ffi::{c_char, OsString};
+use relink_loader::runtime::{float, guards, lifecycle, sanitizers, signals, variables};
+use relink_loader::script::{self, Work};
+use std::ffi::{c_char, OsStr, OsString};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,15 +55,22 @@ static CONSTRUCTOR: extern "C" fn() = on_load;
 extern "C" fn on_load() {
     // A panic must not reach ld.so. There is nobody to be told but standard error, and the panic hook did that.
     let _ = catch_unwind(process::on_load);
-    let _ = catch_unwind(arm);
+    let _ = catch_unwind(|| sanitizers::unjudged(arm));
 }
 
 /// Starts the thread, if that is asked for and this process is one with a V8.
 fn arm() {
     let Some(config) = Config::read(|name| std::env::var_os(name)) else { return };
-    if !is_the_host() {
-        return;
-    }
+    let (here, why) = match which_process() {
+        Which::Another => return,
+        Which::Runner(name) => return pass_over(&name, &config),
+        Which::Named(here) => (here, Some("chosen by its script".to_owned())),
+        Which::Host(here) => {
+            let passed = std::env::var(config::PASSED_OVER).ok();
+            (here, passed.map(|passed| format!("{passed} was passed over")))
+        }
+    };
+    let options = std::env::var(config::NODE_OPTIONS).ok();
     let file = std::env::var_os(config::REPORT).map(PathBuf::from);
     if std::env::var_os(config::INHERIT).is_none_or(|v| v != "1") {
         leave_environment();
@@ -75,6 +83,10 @@ fn arm() {
                 return fail(&error, &report, file.as_deref());
             }
             ARMED.store(true, Ordering::Relaxed);
+            tell_where(&here, why.as_deref());
+            guards::all();
+            options.iter().for_each(|options| variables::give("NODE_OPTIONS", options));
+            variables::hold();
             let keep = |share: Option<Share>| share.into_iter().for_each(Share::keep);
             drop(spawn(config, None, &Life::new(0), report, || Ok(()), keep));
         }
@@ -82,12 +94,71 @@ fn arm() {
     }
 }
 
-/// Whether this process is the one to act in: the one with the name that was given, or else the one that has a V8.
-fn is_the_host() -> bool {
-    match std::env::var_os(config::HOST).filter(|name| !name.is_empty()) {
-        Some(name) => executable().file_name() == Some(&*name),
-        None => has_v8(),
+/// Whether to act in this process.
+enum Which {
+    /// It is the host, which is called this.
+    Host(String),
+    /// It is the host because of its script.
+    Named(String),
+    /// It has a V8, and only starts others; its name.
+    Runner(String),
+    /// It is none of these.
+    Another,
+}
+
+/// The host is the program or the script with the name that was given, or else the one that has a V8, unless that is a package runner.
+fn which_process() -> Which {
+    let program = executable();
+    let name = std::env::var(config::HOST).ok().filter(|name| !name.is_empty());
+    let named = name.as_ref().map(|name| program.file_name() == Some(OsStr::new(name)));
+    let is_node = program.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"node"));
+    let work = if is_node { node_work(&program) } else { Work::Other };
+    match (named, work, name) {
+        (None, ..) if !has_v8() => Which::Another,
+        (_, Work::Script(script), Some(name)) if script::is_meant(&name, &script) => {
+            Which::Named(format!("{} {}", program.display(), script.display()))
+        }
+        (Some(false), ..) => Which::Another,
+        (_, Work::Runner(runner), _) => Which::Runner(runner),
+        (_, Work::Script(script), _) => Which::Host(format!("{} {}", program.display(), script.display())),
+        (_, Work::Other, _) => Which::Host(program.display().to_string()),
     }
+}
+
+/// What a node was started for.
+fn node_work(program: &Path) -> Work {
+    let line = std::fs::read("/proc/self/cmdline").unwrap_or_default();
+    let words = script::words(&line);
+    // Where ld.so was called as a program, node's own words come later.
+    let own = words.iter().position(|word| Path::new(word).file_name() == program.file_name()).unwrap_or(0);
+    let folder = std::env::current_dir().unwrap_or_default();
+    script::work(words.get(own + 1..).unwrap_or_default(), &|name| std::env::var_os(name), &folder)
+}
+
+/// Says in which process Node will be: always where it is not the one that the user has started, and why.
+fn tell_where(here: &str, why: Option<&str>) {
+    let place = format!("Node comes into process {} ({here})", std::process::id());
+    match why {
+        Some(why) => log::tell(Level::Error, &format!("{place}; {why}")),
+        None => log::tell(Level::Info, &place),
+    }
+}
+
+/// Leaves all as it is for what the runner will start.
+fn pass_over(name: &str, config: &Result<Config, Error>) {
+    if let Ok(config) = config {
+        log::set_level(config.log);
+        log::tell(
+            Level::Info,
+            &format!(
+                "{name} only starts other programs: Node is for one of those (process {})",
+                std::process::id()
+            ),
+        );
+    }
+    let before = std::env::var(config::PASSED_OVER).ok().filter(|before| before != name);
+    let all = before.map_or_else(|| name.to_owned(), |before| format!("{before}, {name}"));
+    std::env::set_var(config::PASSED_OVER, all);
 }
 
 /// Wrappers such as shells and `timeout` have none, and must not notice that they were started with this library.
@@ -112,12 +183,17 @@ fn settle(mut config: Config) -> Result<Config, Error> {
 
 /// Takes Relink out of the environment that the host's children get.
 fn leave_environment() {
-    const PRELOAD: &str = "LD_PRELOAD";
     config::VARIABLES.iter().for_each(|name| std::env::remove_var(name));
-    let Some(preload) = std::env::var_os(PRELOAD) else { return };
-    match config::without_library(&preload.to_string_lossy()) {
-        Some(rest) => std::env::set_var(PRELOAD, OsString::from(rest)),
-        None => std::env::remove_var(PRELOAD),
+    change(config::PRELOAD, config::without_library);
+    change(config::ASAN_OPTIONS, |options| config::with_link_order(options).map(str::to_owned));
+}
+
+/// Puts what `of` makes of a variable, if there is one, in its place; nothing: takes it out.
+fn change(name: &str, of: impl Fn(&str) -> Option<String>) {
+    let Some(value) = std::env::var_os(name) else { return };
+    match of(&value.to_string_lossy()) {
+        Some(rest) => std::env::set_var(name, OsString::from(rest)),
+        None => std::env::remove_var(name),
     }
 }
 
@@ -135,11 +211,13 @@ static UNTOLD: OnceLock<(SharedReport, Option<PathBuf>)> = OnceLock::new();
 
 extern "C" fn at_exit_of_the_host() {
     let told = catch_unwind(|| {
-        if !guards::in_child() && lifecycle::host_leaves() {
-            if let Some((report, file)) = UNTOLD.get() {
-                fail(&Error::HostEnded, report, file.as_deref());
+        sanitizers::unjudged(|| {
+            if !guards::in_child() && lifecycle::host_leaves() {
+                if let Some((report, file)) = UNTOLD.get() {
+                    fail(&Error::HostEnded, report, file.as_deref());
+                }
             }
-        }
+        })
     });
     // A panic's message went to standard error; the host goes on with its exit.
     drop(told);
@@ -168,6 +246,7 @@ fn spawn<T: Send + 'static>(
     let hosts = float::hosts();
     let spawned = signals::blocked(|| {
         thread.spawn(move || {
+            sanitizers::leave_thread_unjudged();
             float::enter_from(hosts);
             life.on_own_thread();
             let run = || {

@@ -95,9 +95,14 @@ impl Line {
         self.platform_slots + UNREGISTER_ISOLATE
     }
 
-    /// The variable (mangled; of 4 bytes or more) that is 0 until the process makes its first isolate.
+    /// Whether [`Self::first_isolate`] is a counter of four bytes; else it is a pointer.
+    pub fn counts_isolates(&self) -> bool {
+        self.v8 >= COUNTS_ISOLATES
+    }
+
+    /// The variable (mangled) that is 0 until the process makes its first isolate.
     pub fn first_isolate(&self) -> &'static str {
-        if self.v8 >= COUNTS_ISOLATES {
+        if self.counts_isolates() {
             ISOLATE_COUNTER
         } else if self.v8 < SHARES_READ_ONLY_HEAP {
             EMBEDDED_BLOB

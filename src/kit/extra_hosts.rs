@@ -123,6 +123,22 @@ pub fn jemalloc(progress: &dyn Progress) -> Result<PathBuf> {
     Ok(libraries(&dir).join("libjemalloc.so.2"))
 }
 
+/// Another C library, musl, with what programs are linked with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Musl {
+    /// Its dynamic linker, which is the library itself.
+    pub linker: PathBuf,
+    /// The folder with its start files and libc.
+    pub libraries: PathBuf,
+}
+
+/// musl, to be used from the cache.
+pub fn musl(progress: &dyn Progress) -> Result<Musl> {
+    let dir = debian("musl", &["musl", "musl-dev"], progress)?;
+    let libraries = dir.join("usr/lib").join(relink_abi::kept::triplet().replace("-gnu", "-musl"));
+    Ok(Musl { linker: libraries.join("libc.so"), libraries })
+}
+
 /// Debian's valgrind with the symbols of its C library, without which it does not start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Valgrind {

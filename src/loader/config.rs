@@ -30,7 +30,7 @@ pub const WAIT_MS: &str = "RELINK_WAIT_MS";
 /// 1: children of the host inherit Relink as well.
 pub const INHERIT: &str = "RELINK_INHERIT";
 
-/// The file name of the one program to act in, also if it loads its V8 later; elsewhere nothing happens.
+/// The file name of the one program to act in, also if it loads its V8 later, or of the script that a node runs; elsewhere nothing happens.
 pub const HOST: &str = "RELINK_HOST";
 /// 1: the report says what every slot of the guest holds once it is bound.
 pub const AUDIT: &str = "RELINK_AUDIT";
@@ -46,10 +46,40 @@ pub const PROBE: &str = "RELINK_PROBE";
 /// How much stack Node has, in KiB.
 pub const STACK_KIB: &str = "RELINK_STACK_KIB";
 
+/// The list of libraries that ld.so loads first.
+pub const PRELOAD: &str = "LD_PRELOAD";
+
+/// AddressSanitizer's options.
+pub const ASAN_OPTIONS: &str = "ASAN_OPTIONS";
+
+/// AddressSanitizer ends a program that another library than its own was loaded into first. It has to stand behind no library that has a
+/// malloc; this one has none. Two colons, which mean one, make it known as ours.
+const ANY_LINK_ORDER: &str = "::verify_asan_link_order=0";
+
+pub use crate::runtime::variables::NODE_OPTIONS;
+
+/// Set by Relink itself: the package runners between `relink run` and the program that Node comes into.
+pub const PASSED_OVER: &str = "RELINK_PASSED_OVER";
+
 /// All variables, so that they can be taken out of a host's environment.
-pub const VARIABLES: [&str; 15] = [
-    GUEST, SCRIPT, ARGS, NODE_ARGS, REPORT, LOG, PROVIDER, WAIT_MS, INHERIT, HOST, AUDIT, PROBE, ADAPTERS,
-    CATALOGUE, STACK_KIB,
+pub const VARIABLES: [&str; 17] = [
+    GUEST,
+    SCRIPT,
+    ARGS,
+    NODE_ARGS,
+    REPORT,
+    LOG,
+    PROVIDER,
+    WAIT_MS,
+    INHERIT,
+    HOST,
+    AUDIT,
+    PROBE,
+    ADAPTERS,
+    CATALOGUE,
+    STACK_KIB,
+    NODE_OPTIONS,
+    PASSED_OVER,
 ];
 
 /// Wait this long for the host's V8 unless told otherwise.
@@ -202,9 +232,33 @@ pub fn without_library(preload: &str) -> Option<String> {
     (!kept.is_empty()).then(|| kept.join(":"))
 }
 
+/// AddressSanitizer's options with leave for a library that is preloaded.
+pub fn without_link_order(options: Option<OsString>) -> OsString {
+    let mut options = options.unwrap_or_default();
+    options.push(ANY_LINK_ORDER);
+    options
+}
+
+/// What the user had in place of what [`without_link_order`] made of it; `None` when nothing is left.
+pub fn with_link_order(options: &str) -> Option<&str> {
+    let own = options.strip_suffix(ANY_LINK_ORDER).unwrap_or(options);
+    (!own.is_empty()).then_some(own)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sanitizers_options_are_the_users_again() {
+        for own in [None, Some("detect_leaks=0"), Some("verify_asan_link_order=0")] {
+            let changed = without_link_order(own.map(OsString::from));
+            let changed = changed.to_str().expect("text");
+            assert!(changed.ends_with(":verify_asan_link_order=0"), "{changed}");
+            assert_eq!(with_link_order(changed), own);
+        }
+        assert_eq!(with_link_order("a=b"), Some("a=b"));
+    }
 
     fn read(pairs: &[(&str, &str)]) -> Option<Result<Config, Error>> {
         Config::read(|name| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).into()))

@@ -26,9 +26,7 @@ use std::path::{Path, PathBuf};
 /// The library whose V8 is used; by default Debian's libnode108 from the kit's cache.
 pub const V8: &str = "RELINK_V8";
 
-/// A file beside the program that names the parts: `{"v8": FILE, "guest": FILE}`, both optional, relative ones seen from
-/// the file's folder.
-pub const BESIDE: &str = "relink-node.json";
+pub use crate::runtime::runner::BESIDE;
 
 /// What [`BESIDE`] says.
 #[derive(Default, serde::Serialize, serde::Deserialize)]

@@ -225,7 +225,8 @@ pub fn known(disallow: &[String], node_args: &[String]) -> Result<(), String> {
     if let Some(name) = disallow.iter().find(|name| !withheld::NAMES.contains(&name.as_str())) {
         return Err(format!("disallow: \"{name}\" is none of {}", withheld::NAMES.join(", ")));
     }
-    let of_the_process = std::env::var("NODE_OPTIONS").unwrap_or_default();
+    let own = std::env::var(config::NODE_OPTIONS);
+    let of_the_process = own.or_else(|_| std::env::var("NODE_OPTIONS")).unwrap_or_default();
     let mut options = node_args.iter().map(String::as_str).chain(of_the_process.split_whitespace());
     let opened = options.find(|option| option.trim_matches('"').starts_with("--inspect"));
     match opened.filter(|_| disallow.iter().any(|name| name == "inspector")) {

@@ -9,7 +9,8 @@ use super::settings::{Run, Settings};
 use crate::embed::Runtime;
 use crate::{bridge, new_report};
 use relink_loader::pipeline;
-use relink_loader::runtime::{lifecycle, signals};
+use relink_loader::runtime::{lifecycle, sanitizers, signals, variables, writes};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,7 +23,8 @@ pub struct Shared {
     pub settings: Settings,
     journal: Arc<Journal>,
     ready: AtomicBool,
-    changed: AtomicBool,
+    changed: Mutex<Option<PathBuf>>,
+    watch: Option<Mutex<Watch>>,
     status: Mutex<String>,
     quit: Mutex<bool>,
     wake: Condvar,
@@ -49,11 +51,15 @@ impl Drop for Watched<'_> {
 impl Shared {
     /// Nothing has happened yet.
     pub fn new(settings: Settings, journal: Arc<Journal>) -> Self {
+        let watch = settings.reload.map(|_| Mutex::new(Watch::new(&settings.scripts, &settings.watch)));
+        writes::keep(watch.is_some());
+        variables::report_modules(watch.is_some());
         Self {
             settings,
             journal,
             ready: AtomicBool::new(false),
-            changed: AtomicBool::new(false),
+            changed: Mutex::new(None),
+            watch,
             status: Mutex::new("waiting for the V8 of the game to be initialised".into()),
             quit: Mutex::new(false),
             wake: Condvar::new(),
@@ -99,9 +105,18 @@ impl Shared {
         self.ready.load(Ordering::Acquire)
     }
 
-    /// Whether the scripts have changed since this was asked last.
-    pub fn scripts_changed(&self) -> bool {
-        self.changed.swap(false, Ordering::Relaxed)
+    /// A file that has changed since this was asked last, for the log.
+    pub fn scripts_changed(&self) -> Option<String> {
+        let changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let short = changed.strip_prefix(&self.settings.scripts).unwrap_or(&changed);
+        Some(short.display().to_string())
+    }
+
+    /// Runs `with` on what is looked after, if anything is.
+    pub fn with_watch(&self, with: impl FnOnce(&mut Watch)) {
+        if let Some(watch) = &self.watch {
+            with(&mut watch.lock().unwrap_or_else(PoisonError::into_inner));
+        }
     }
 
     /// The game's thread is about to run scripts.
@@ -206,12 +221,12 @@ impl Helper {
 }
 
 fn run(shared: &Arc<Shared>, tell: &Sender<Result<(), PluginError>>) {
-    let mut watch = shared.settings.reload.map(|every| (every, Watch::new(&shared.settings.scripts)));
+    sanitizers::leave_thread_unjudged();
     wait_for_v8(shared);
     let mut life = (shared.settings.run == Run::Thread).then(|| Life::new(Arc::clone(shared)));
     loop {
         while !shared.quits() && !lifecycle::host_is_leaving() {
-            look(shared, &mut watch);
+            look(shared);
             shared.interrupt_hung();
             life.iter_mut().for_each(|life| life.step(None));
             shared.pause(Duration::from_millis(50));
@@ -230,10 +245,13 @@ fn run(shared: &Arc<Shared>, tell: &Sender<Result<(), PluginError>>) {
 }
 
 /// Looks for changes, now and then.
-fn look(shared: &Shared, watch: &mut Option<(Duration, Watch)>) {
-    let Some((every, watch)) = watch else { return };
-    if shared.due(*every) && watch.changed() {
-        shared.changed.store(true, Ordering::Relaxed);
+fn look(shared: &Shared) {
+    if shared.settings.reload.is_some_and(|every| shared.due(every)) {
+        shared.with_watch(|watch| {
+            if let Some(file) = watch.changed() {
+                *shared.changed.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+            }
+        });
     }
 }
 

@@ -2,12 +2,13 @@
 
 use super::error::PluginError;
 use super::helper::Shared;
-use super::scripts::{self, Script};
+use super::scripts::{self, Script, Watch};
 use super::settings::Run;
 use crate::answer::{Answer, No};
 use crate::embed::{self, Runtime};
 use serde_json::Value;
 use std::ffi::CString;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -46,16 +47,23 @@ impl Life {
     pub fn step(&mut self, budget_us: Option<u64>) {
         match &self.state {
             State::Waiting if self.shared.v8_is_ready() => self.begin(),
-            State::Running(..) if self.shared.scripts_changed() => self.renew(),
             State::Running(guest, _) => {
+                if let Some(file) = self.shared.scripts_changed() {
+                    return self.renew(&file);
+                }
                 let guest = Arc::clone(guest);
                 let ended = budget_us.map_or_else(|| guest.has_ended(), |budget| self.tick(&guest, budget));
                 if ended {
                     self.ended(&guest);
                 }
             }
-            State::Ended if self.shared.scripts_changed() => self.begin(),
-            State::Waiting | State::Ended | State::Over => {}
+            State::Ended => {
+                if let Some(file) = self.shared.scripts_changed() {
+                    self.shared.say(&format!("\"{file}\" has changed: Node is started anew"));
+                    self.begin();
+                }
+            }
+            State::Waiting | State::Over => {}
         }
     }
 
@@ -79,6 +87,7 @@ impl Life {
         self.state = match embed::create(shared.settings.wanted()) {
             Ok(guest) => {
                 shared.runs(Some(&guest));
+                shared.with_watch(Watch::restart);
                 let found = scripts::find(&watched);
                 shared.say(&format!("Node is there ({} ms)", start.elapsed().as_millis()));
                 shared.status("running");
@@ -101,8 +110,8 @@ impl Life {
     }
 
     /// Another guest with the scripts as they are now. Nothing of the one before can be left: not a timer, not a server.
-    fn renew(&mut self) {
-        self.shared.say("scripts have changed: Node is started anew");
+    fn renew(&mut self, file: &str) {
+        self.shared.say(&format!("\"{file}\" has changed: Node is started anew"));
         match self.end() {
             Ok(()) => self.begin(),
             Err(error) => self.shared.fail(&error.to_string()),
@@ -171,6 +180,13 @@ fn offer(guest: &Runtime, shared: &Arc<Shared>) {
         Ok("null".into())
     };
     guest.register("print".into(), Some(Arc::new(print)));
+    let told = Arc::clone(shared);
+    let loads = move |args: &str| -> Result<String, String> {
+        let [path]: [PathBuf; 1] = serde_json::from_str(args).map_err(|e| e.to_string())?;
+        told.with_watch(|watch| watch.loads(path));
+        Ok("null".into())
+    };
+    guest.register("loads".into(), Some(Arc::new(loads)));
     let prelude = embed::load_request("string", PRELUDE, "relink:plugin");
     run(guest, prelude, "what comes before the scripts", shared, |_| ());
 }

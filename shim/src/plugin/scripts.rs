@@ -1,8 +1,8 @@
-//! The scripts of a folder, and whether anything of it has changed.
+//! The scripts of a folder, and whether anything that was loaded of them, or that the configuration names, has changed.
 
-use std::collections::BTreeMap;
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
+use glob::{MatchOptions, Pattern};
+use relink_loader::runtime::writes::{self, Mark};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What a script's name may end with.
@@ -21,11 +21,6 @@ pub struct Script {
     pub path: PathBuf,
 }
 
-/// What tells a file from the one that it was: device, inode, size, time of the last change in seconds and nanoseconds.
-type Mark = (u64, u64, u64, i64, i64);
-/// The state of a folder.
-pub type Marks = BTreeMap<PathBuf, Mark>;
-
 fn hidden(name: &str) -> bool {
     name.starts_with(['.', '_']) || name == "node_modules"
 }
@@ -34,7 +29,7 @@ fn hidden(name: &str) -> bool {
 fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
     let Ok(found) = std::fs::read_dir(folder) else { return Vec::new() };
     let named = found.flatten().filter_map(|e| Some((e.file_name().into_string().ok()?, e.path())));
-    let mut all: Vec<_> = named.filter(|(name, _)| !hidden(name)).collect();
+    let mut all: Vec<_> = named.collect();
     all.sort();
     all
 }
@@ -55,54 +50,101 @@ pub fn find(folder: &Path) -> Vec<Script> {
         let stem = path.file_stem()?.to_str()?.to_owned();
         is_script(&path).then_some(Script { name: stem, path })
     };
-    entries(folder).into_iter().filter_map(script).collect()
+    entries(folder).into_iter().filter(|(name, _)| !hidden(name)).filter_map(script).collect()
 }
 
-/// The state of all files below a folder, but for those that [`find`] leaves out.
-pub fn marks(folder: &Path) -> Marks {
-    let mut found = Marks::new();
+/// The files below a folder that one of the patterns names, seen from the folder.
+fn matching(folder: &Path, patterns: &[Pattern]) -> Vec<PathBuf> {
+    // As shells have it: `*` stays within a folder, `**` does not.
+    const HOW: MatchOptions = MatchOptions {
+        case_sensitive: true,
+        require_literal_separator: true,
+        require_literal_leading_dot: false,
+    };
+    let mut found = Vec::new();
     let mut folders = vec![(folder.to_owned(), 0)];
-    while let Some((folder, depth)) = folders.pop() {
-        for (_, path) in entries(&folder) {
-            let Ok(about) = path.metadata() else { continue };
-            if about.is_dir() && depth < DEEPEST {
+    while let Some((inside, depth)) = folders.pop().filter(|_| !patterns.is_empty()) {
+        for (_, path) in entries(&inside) {
+            let relative = path.strip_prefix(folder).unwrap_or(&path);
+            if path.is_dir() && !path.is_symlink() && depth < DEEPEST {
                 folders.push((path, depth + 1));
-            } else if about.is_file() && found.len() < MOST {
-                found.insert(path, mark(&about));
+            } else if found.len() < MOST && patterns.iter().any(|p| p.matches_path_with(relative, HOW)) {
+                found.push(path);
             }
         }
     }
     found
 }
 
-fn mark(about: &Metadata) -> Mark {
-    (about.dev(), about.ino(), about.size(), about.mtime(), about.mtime_nsec())
+/// A file that is looked after; without a mark there is none.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// What it was when it was loaded.
+    loaded: Option<Mark>,
+    /// What it was at the last look.
+    last: Option<Mark>,
 }
 
-/// Notices changes once they are over: a file that is being written is not read half.
+fn mark(path: &Path) -> Option<Mark> {
+    path.metadata().ok().filter(std::fs::Metadata::is_file).map(|about| writes::mark(&about))
+}
+
+/// Notices changes once they are over: a file that is being written is not read half. What is looked after is the scripts of the folder, what
+/// Node has loaded for them from wherever it was, and what the patterns name. What the guest itself has written is no change.
 #[derive(Debug)]
 pub struct Watch {
     folder: PathBuf,
-    loaded: Marks,
-    seen: Marks,
+    patterns: Vec<Pattern>,
+    files: BTreeMap<PathBuf, Seen>,
 }
 
 impl Watch {
     /// Of a folder as it is now.
-    pub fn new(folder: &Path) -> Self {
-        let now = marks(folder);
-        Self { folder: folder.to_owned(), loaded: now.clone(), seen: now }
+    pub fn new(folder: &Path, patterns: &[Pattern]) -> Self {
+        let mut made =
+            Self { folder: folder.to_owned(), patterns: patterns.to_vec(), files: BTreeMap::new() };
+        made.restart();
+        made
     }
 
-    /// Whether it is not what it was when this last answered `true`, and was the same at the last two looks.
-    pub fn changed(&mut self) -> bool {
-        let now = marks(&self.folder);
-        let steady = now == self.seen;
-        self.seen = now;
-        if steady && self.seen != self.loaded {
-            self.loaded.clone_from(&self.seen);
-            return true;
+    /// The scripts are about to be loaded as they are now.
+    pub fn restart(&mut self) {
+        self.files.clear();
+        self.all_that_are().into_iter().for_each(|path| self.loads(path));
+    }
+
+    /// Node is about to load this file, or has looked for it in vain.
+    pub fn loads(&mut self, path: PathBuf) {
+        let now = mark(&path);
+        if self.files.len() < MOST {
+            self.files.entry(path).or_insert(Seen { loaded: now, last: now });
         }
-        false
+    }
+
+    fn all_that_are(&self) -> BTreeSet<PathBuf> {
+        let scripts = find(&self.folder).into_iter().map(|script| script.path);
+        scripts.chain(matching(&self.folder, &self.patterns)).collect()
+    }
+
+    /// A file that is not what it was when it was loaded, and was the same at the last two looks. Each change is told once.
+    pub fn changed(&mut self) -> Option<PathBuf> {
+        for path in self.all_that_are() {
+            // One that was not there.
+            self.files.entry(path).or_insert(Seen { loaded: None, last: None });
+        }
+        let mut found = None;
+        for (path, seen) in &mut self.files {
+            let now = mark(path);
+            let steady = now == seen.last;
+            seen.last = now;
+            if now == seen.loaded || !steady {
+                continue;
+            }
+            seen.loaded = now;
+            if !now.as_ref().is_some_and(writes::is_own) && found.is_none() {
+                found = Some(path.clone());
+            }
+        }
+        found
     }
 }

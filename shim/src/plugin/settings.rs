@@ -3,6 +3,7 @@
 use super::abi::Frame;
 use super::error::PluginError;
 use crate::embed::{self, Wanted};
+use glob::Pattern;
 use relink_loader::config::Config;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -52,6 +53,7 @@ struct File {
     frame: Option<FrameSetting>,
     reload: bool,
     reload_ms: u64,
+    watch: Vec<String>,
     disallow: Vec<String>,
     node_args: Vec<String>,
     env: Option<BTreeMap<String, String>>,
@@ -78,6 +80,7 @@ impl Default for File {
             frame: None,
             reload: true,
             reload_ms: 1000,
+            watch: Vec::new(),
             disallow: Vec::new(),
             node_args: Vec::new(),
             env: None,
@@ -112,6 +115,8 @@ pub struct Settings {
     pub frame: Option<Frame>,
     /// How often changes of the scripts are looked for; nothing: never.
     pub reload: Option<Duration>,
+    /// Files below the scripts' folder that are looked after although they were not loaded.
+    pub watch: Vec<Pattern>,
     /// Whether a V8 may come after the plugin.
     pub late_v8: bool,
     /// The log.
@@ -150,6 +155,7 @@ impl Settings {
             hang: Duration::from_millis(file.hang_ms),
             frame: file.frame.as_ref().map(frame).transpose()?,
             reload: file.reload.then(|| Duration::from_millis(file.reload_ms.max(50))),
+            watch: patterns(&file.watch)?,
             late_v8: file.late_v8,
             log: folder.join(&file.log),
             console: file.console,
@@ -183,6 +189,11 @@ impl Settings {
             settings: embed::settings(None, Some(&self.folder), env, &self.disallow, false),
         }
     }
+}
+
+fn patterns(texts: &[String]) -> Result<Vec<Pattern>, String> {
+    let pattern = |text: &String| Pattern::new(text).map_err(|e| format!("watch: \"{text}\": {e}"));
+    texts.iter().map(pattern).collect()
 }
 
 fn frame(setting: &FrameSetting) -> Result<Frame, String> {

@@ -20,9 +20,9 @@ pub fn find(named: Option<&Path>, progress: &dyn Progress) -> Result<PathBuf, Fa
 /// without Node and without a word.
 pub fn find_to_preload(named: Option<&Path>, progress: &dyn Progress) -> Result<PathBuf, Failure> {
     let library = find(named, progress)?;
-    match library.to_str().is_some_and(|path| path.contains([' ', ':', '\t', '\n'])) {
+    match library.to_str().is_some_and(|path| path.contains([' ', ':', '\t', '\n', '$'])) {
         true => Err(Failure::Library(format!(
-            "\"{}\" has a blank or a colon in its path, which LD_PRELOAD cannot hold; copy the library to another place and name it with --library",
+            "\"{}\" has a blank, a colon or a dollar sign in its path, which LD_PRELOAD cannot hold; copy the library to another place and name it with --library",
             library.display()
         ))),
         false => Ok(library),

@@ -12,6 +12,7 @@ mod node;
 mod parity;
 mod plan;
 mod plugin;
+mod program;
 mod reap;
 mod run;
 

@@ -1,5 +1,6 @@
 //! `relink run`: sets the environment up and becomes the host.
 
+use super::program::{self, Link};
 use super::{guests, library, Failure};
 use clap::Args;
 use relink::config;
@@ -42,7 +43,11 @@ pub struct Options {
     /// The stack of Node's thread, in KiB [default: 8192]
     #[arg(long, env = config::STACK_KIB)]
     stack_kib: Option<u32>,
-    /// Act only in the program of this file name, also if it loads its V8 later (a plug-in, an engine's library)
+    /// In place of the host's NODE_OPTIONS, for Node alone
+    #[arg(long, value_name = "OPTIONS", env = config::NODE_OPTIONS, allow_hyphen_values = true)]
+    node_options: Option<String>,
+    /// Act only in the program of this file name, also if it loads its V8 later (a plug-in, an engine's library), or in the node that runs
+    /// the script of this name (server.js, app/server.js)
     #[arg(long = "in", value_name = "NAME", env = config::HOST)]
     name: Option<String>,
     /// Children of the host get Node as well
@@ -65,20 +70,25 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         return Err(cannot_start(OsStr::new(""), "no program was given", 2));
     };
     let library = library::find_to_preload(options.library.as_deref(), &Silent)?;
-    check_program(program, args)?;
+    let chain = program::chain(program, args);
+    check_programs(options, &chain)?;
     let mut command = Command::new(program);
     command.args(args);
-    set_environment(&mut command, options, &library)?;
+    set_environment(&mut command, options, &library, &chain)?;
     let error = command.exec();
     let status = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
     Err(cannot_start(program, &error.to_string(), status))
 }
 
-fn set_environment(command: &mut Command, options: &Options, library: &Path) -> Result<(), Failure> {
-    let host = options.host.split_first().and_then(|(program, args)| host_file(program, args));
+fn set_environment(
+    command: &mut Command,
+    options: &Options,
+    library: &Path,
+    chain: &[Link],
+) -> Result<(), Failure> {
     let guest = match &options.guest {
         Some(named) => named.clone(),
-        None => chosen(options, host.as_deref())?,
+        None => chosen(options, chain.last().map(|link| &*link.path))?,
     };
     command.env(config::GUEST, absolute(&guest)).env(config::SCRIPT, absolute(&options.script));
     for (name, list) in [(config::ARGS, &options.args), (config::NODE_ARGS, &options.node_args)] {
@@ -96,6 +106,7 @@ fn set_environment(command: &mut Command, options: &Options, library: &Path) -> 
         (config::WAIT_MS, options.wait_ms.map(|ms| ms.to_string())),
         (config::STACK_KIB, options.stack_kib.map(|kib| kib.to_string())),
         (config::HOST, options.name.clone()),
+        (config::NODE_OPTIONS, options.node_options.clone()),
         (config::INHERIT, options.inherit.then(|| "1".to_owned())),
     ];
     for (name, value) in texts {
@@ -103,7 +114,8 @@ fn set_environment(command: &mut Command, options: &Options, library: &Path) -> 
             command.env(name, value);
         }
     }
-    command.env("LD_PRELOAD", preload(library));
+    command.env(config::PRELOAD, preload(library));
+    command.env(config::ASAN_OPTIONS, config::without_link_order(std::env::var_os(config::ASAN_OPTIONS)));
     Ok(())
 }
 
@@ -119,13 +131,21 @@ fn chosen(options: &Options, host: Option<&Path>) -> Result<PathBuf, Failure> {
     Ok(choice.guest)
 }
 
-/// `LD_PRELOAD` with the library first and whatever the user has in it after.
+/// `LD_PRELOAD` with whatever the user has in it first: a sanitizer's run-time library wants to be the first of all.
+///
+/// The library stands in it as `$ORIGIN/../../…/path`, which leads to the same file from wherever a program lies, but in glibc's ld.so alone
+/// (ld.so(8), "Dynamic string tokens"). musl's loader, which a wrapper may come to start, knows no tokens there: it finds no such file and goes
+/// on without a word, where it would end the program for a library of glibc's.
 fn preload(library: &Path) -> OsString {
-    let mut list = library.as_os_str().to_owned();
-    if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|v| !v.is_empty()) {
+    /// As many as no path has folders; at the root `..` leads to the root.
+    const UP: usize = 32;
+    let mut list = std::env::var_os(config::PRELOAD).filter(|v| !v.is_empty()).unwrap_or_default();
+    if !list.is_empty() {
         list.push(":");
-        list.push(others);
     }
+    list.push("$ORIGIN");
+    list.push("/..".repeat(UP));
+    list.push(library);
     list
 }
 
@@ -133,75 +153,21 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// A statically linked program has no dynamic linker, so nothing can be preloaded into it; it would run without Node
-/// and without a word.
-fn check_program(program: &OsStr, args: &[OsString]) -> Result<(), Failure> {
-    let Some(path) = host_file(program, args) else { return Ok(()) };
-    // Scripts and programs of other kinds are the system's to judge.
-    if linkage(&path).is_none_or(|linkage| linkage != Linkage::Static) {
-        return Ok(());
+/// Looks at what the command line leads to. A program that Relink cannot be loaded into would run without Node and without a word: one that
+/// is started directly is refused, of one behind a wrapper it is said.
+fn check_programs(options: &Options, chain: &[Link]) -> Result<(), Failure> {
+    let Some((last, before)) = chain.split_last() else { return Ok(()) };
+    let meant = options.name.as_ref().is_none_or(|name| last.path.file_name() == Some(OsStr::new(name)));
+    let dropped = before.iter().find_map(|link| link.drops_preload().map(|why| (link, why)));
+    let unsuitable = || if meant { last.unsuitable() } else { last.drops_preload() };
+    let Some((link, why)) = dropped.or_else(|| unsuitable().map(|why| (last, why))) else { return Ok(()) };
+    if last.direct && meant {
+        return Err(cannot_start(link.path.as_os_str(), &why, 126));
     }
-    let why = "is statically linked, so Relink cannot be loaded into it; use a dynamically linked build";
-    Err(cannot_start(path.as_os_str(), why, 126))
-}
-
-/// How a program comes by its libraries.
-#[derive(PartialEq, Eq)]
-enum Linkage {
-    /// The kernel starts the dynamic linker that it names.
-    Dynamic,
-    Static,
-    /// It is a dynamic linker itself.
-    Linker,
-}
-
-fn linkage(path: &Path) -> Option<Linkage> {
-    use relink::elf::{arch::Arch, Dynamic, FileImage};
-    let bytes = relink::elf::file::map_file(path).ok()?;
-    let file = FileImage::parse(&bytes, Arch::native()).ok()?;
-    if file.image.header(object::elf::PT_INTERP).is_some() {
-        return Some(Linkage::Dynamic);
+    if options.log.as_deref() != Some("off") {
+        eprintln!("relink: \"{}\" {why}; it runs without Node", link.path.display());
     }
-    let name = Dynamic::parse(&file.image).ok().and_then(|d| d.soname().ok().flatten().map(str::to_owned));
-    let linker = name.is_some_and(|name| name.starts_with("ld-linux"));
-    Some(if linker { Linkage::Linker } else { Linkage::Static })
-}
-
-/// The file of the host: where a dynamic linker is called as a program, what it is given (ld.so(8)).
-fn host_file(program: &OsStr, args: &[OsString]) -> Option<PathBuf> {
-    /// Options of ld.so's that are followed by a value.
-    const VALUED: [&str; 7] = [
-        "--library-path",
-        "--inhibit-rpath",
-        "--audit",
-        "--preload",
-        "--argv0",
-        "--glibc-hwcaps-prepend",
-        "--glibc-hwcaps-mask",
-    ];
-    let path = in_path(program)?;
-    if linkage(&path) != Some(Linkage::Linker) {
-        return Some(path);
-    }
-    let mut rest = args.iter();
-    while let Some(word) = rest.next() {
-        if !word.to_string_lossy().starts_with("--") {
-            return Some(word.into());
-        }
-        if VALUED.iter().any(|option| word == option) {
-            rest.next();
-        }
-    }
-    None
-}
-
-fn in_path(program: &OsStr) -> Option<PathBuf> {
-    let path = Path::new(program);
-    if path.components().count() > 1 {
-        return Some(path.to_owned());
-    }
-    let folders = std::env::var_os("PATH")?;
-    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|p| p.is_file())
+    Ok(())
 }
 
 fn cannot_start(program: &OsStr, why: &str, status: u8) -> Failure {

@@ -1,6 +1,7 @@
 //! The guest's private closure: the libraries that it needs besides C and C++ run-time libraries. Each is staged as the guest
 //! is, in a copy that nobody else is given, so that whatever the host exports or has loaded stays the host's.
 
+use crate::process::ld_cache;
 use object::elf;
 use relink_abi::claim::holds_v8;
 use relink_abi::error::Error;
@@ -22,10 +23,10 @@ pub struct Closure {
 }
 
 /// Finds the closure of the guest in this file. `folders` is where ld.so looks for libraries; what lies beside the file that
-/// names it, or where its `DT_RUNPATH` says, comes first.
+/// names it, or where its `DT_RUNPATH` says, comes first; ld.so's cache before its own folders.
 pub fn find(guest: &FileOnDisk, folders: &[PathBuf]) -> Result<Closure, Error> {
     let mut search = Search { guest: &guest.path, folders, found: Vec::new(), names: Vec::new() };
-    let root = Needs::read(guest)?;
+    let root = Needs::read(guest, folders)?;
     let mut queue: VecDeque<(usize, String)> = root.libraries.iter().map(|n| (0, n.clone())).collect();
     let mut needs = vec![root];
     while let Some((by, name)) = queue.pop_front() {
@@ -33,7 +34,15 @@ pub fn find(guest: &FileOnDisk, folders: &[PathBuf]) -> Result<Closure, Error> {
             continue;
         }
         let needed_by = by.checked_sub(1).map_or(guest, |i| &search.found[i]).path.clone();
-        let (library, its_needs) = search.library(&name, &needed_by, &needs[by].paths)?;
+        // A DT_RPATH is for all that the file brings in, unless what asks has a DT_RUNPATH.
+        let (own, root) = (&needs[by], &needs[0]);
+        let inherited = if by != 0 && root.is_for_all && (own.is_for_all || own.paths.is_empty()) {
+            &root.paths[..]
+        } else {
+            &[]
+        };
+        let paths = [&own.paths, inherited].concat();
+        let (library, its_needs) = search.library(&name, &needed_by, &paths)?;
         search.names.push(name);
         search.found.push(library);
         queue.extend(its_needs.libraries.iter().map(|n| (needs.len(), n.clone())));
@@ -50,31 +59,35 @@ pub fn find(guest: &FileOnDisk, folders: &[PathBuf]) -> Result<Closure, Error> {
 pub struct Needs {
     /// Its `DT_NEEDED`, in order.
     pub libraries: Vec<String>,
-    /// Folders of `DT_RUNPATH` or `DT_RPATH`, with the file's own folder for `$ORIGIN`.
+    /// Folders of `DT_RUNPATH` or `DT_RPATH`, with ld.so's tokens expanded.
     pub paths: Vec<PathBuf>,
+    /// Whether they are of a `DT_RPATH`.
+    is_for_all: bool,
     /// Whether the library is a V8: the guest was linked to one as a library, and gets the host's instead.
     pub is_v8: bool,
 }
 
 impl Needs {
-    fn read(file: &FileOnDisk) -> Result<Self, Error> {
-        Self::parse(file).map_err(|source| Error::GuestImage { path: file.path.clone(), source })
+    fn read(file: &FileOnDisk, folders: &[PathBuf]) -> Result<Self, Error> {
+        Self::parse(file, folders).map_err(|source| Error::GuestImage { path: file.path.clone(), source })
     }
 
-    /// Reads the dynamic section of a file.
+    /// Reads the dynamic section of a file. `folders` is where ld.so looks for libraries.
     ///
     /// # Errors
     /// It is no ELF object of this machine's, or a malformed one.
-    pub fn parse(file: &FileOnDisk) -> Result<Self, ElfError> {
+    pub fn parse(file: &FileOnDisk, folders: &[PathBuf]) -> Result<Self, ElfError> {
         let image = FileImage::parse(&file.bytes, Arch::native())?;
         let dynamic = Dynamic::parse(&image.image)?;
-        let origin = file.path.parent().unwrap_or(Path::new("/")).to_string_lossy().into_owned();
-        let offset = dynamic.value(elf::DT_RUNPATH).or_else(|| dynamic.value(elf::DT_RPATH));
+        let origin = file.path.parent().unwrap_or(Path::new("/"));
+        let for_itself = dynamic.value(elf::DT_RUNPATH);
+        let offset = for_itself.or_else(|| dynamic.value(elf::DT_RPATH));
         let paths = offset.map(|at| dynamic.string(at)).transpose()?.unwrap_or("");
-        let expand = |p: &str| PathBuf::from(p.replace("${ORIGIN}", &origin).replace("$ORIGIN", &origin));
+        let expand = |path: &str| ld_cache::expanded(path, origin, folders);
         Ok(Self {
             libraries: dynamic.needed()?.into_iter().map(str::to_owned).collect(),
-            paths: paths.split(':').filter(|p| !p.is_empty()).map(expand).collect(),
+            paths: paths.split(':').filter(|p| !p.is_empty()).flat_map(expand).collect(),
+            is_for_all: for_itself.is_none(),
             is_v8: holds_v8(&SymbolTable::parse(&image.image, &dynamic)?)?,
         })
     }
@@ -90,15 +103,23 @@ struct Search<'a> {
 impl Search<'_> {
     /// The first file of this name that is an ELF object for this machine.
     fn library(&self, name: &str, needed_by: &Path, paths: &[PathBuf]) -> Result<(FileOnDisk, Needs), Error> {
-        let beside = [self.guest.parent(), needed_by.parent()].into_iter().flatten();
-        let folders = beside.chain(paths.iter().map(PathBuf::as_path));
-        for folder in folders.chain(self.folders.iter().map(PathBuf::as_path)) {
-            let path = folder.join(name);
+        let beside = [self.guest.parent(), needed_by.parent()].into_iter().flatten().map(Path::to_owned);
+        let (before, own) = self.folders.split_at(ld_cache::before_the_cache(self.folders));
+        let in_folders = |folders: &[PathBuf]| -> Vec<PathBuf> {
+            folders
+                .iter()
+                .flat_map(|folder| ld_cache::with_levels(folder))
+                .map(|folder| folder.join(name))
+                .collect()
+        };
+        let beside = beside.map(|folder| folder.join(name));
+        let files = beside.chain(in_folders(paths)).chain(in_folders(before)).chain(ld_cache::lookup(name));
+        for path in files.chain(in_folders(own)) {
             if !path.is_file() {
                 continue;
             }
             let file = FileOnDisk::open(&path)?;
-            match Needs::parse(&file) {
+            match Needs::parse(&file, self.folders) {
                 Ok(needs) => return Ok((file, needs)),
                 // ld.so, too, passes over libraries of other machines.
                 Err(ElfError::Unsuitable { .. }) => {}

@@ -26,7 +26,7 @@ use crate::host::{detect, Exports, Provider};
 use crate::log::{self, Level};
 use crate::process::{Maps, Modules};
 use crate::report::Report;
-use crate::runtime::readiness::Cells;
+use crate::runtime::readiness::{Cells, Variable};
 use crate::runtime::{addons, guards, readiness, unpacked};
 use crate::stages::{HostProcess, Inputs, Observed, Terms, Units, Verified};
 use relink_abi::adapters;
@@ -207,10 +207,15 @@ fn find_provider(modules: &Modules, maps: &Maps, wanted: Option<&str>) -> Result
 
 /// What tells that the host's V8 is ready.
 fn ready_cells(verified: &Verified) -> Result<Cells, Error> {
-    let names = [PLATFORM_CELL, verified.line().first_isolate()];
-    let cells = names.map(|name| variable(verified.exports(), verified.host().provider(), "readiness", name));
-    let cells = cells.into_iter().collect::<Result<Vec<_>, _>>()?;
-    // SAFETY: both are variables of the provider, of four bytes or more, which stays loaded.
+    let line = verified.line();
+    let at = |name| variable(verified.exports(), verified.host().provider(), "readiness", name);
+    let first_isolate = at(line.first_isolate())?;
+    let first_isolate = match line.counts_isolates() {
+        true => Variable::Counter(first_isolate),
+        false => Variable::Pointer(first_isolate),
+    };
+    let cells = vec![Variable::Pointer(at(PLATFORM_CELL)?), first_isolate];
+    // SAFETY: both are variables of the provider, which stays loaded, and of the size that V8 has them in.
     Ok(unsafe { Cells::new(cells) })
 }
 

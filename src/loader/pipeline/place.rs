@@ -17,7 +17,9 @@ use crate::runtime::host_slots::HostSlots;
 use crate::runtime::instance::Instance;
 use crate::runtime::lifecycle::Life;
 use crate::runtime::turn::{NotFree, Taken, Turn};
-use crate::runtime::{float, host_calls, lifecycle, platform, protected, remains, signals};
+use crate::runtime::{
+    float, host_calls, lifecycle, platform, protected, remains, sanitizers, signals, variables,
+};
 use crate::stages::Inputs;
 use relink_abi::adapters;
 use relink_abi::catalogue::PLATFORM_CELL;
@@ -201,6 +203,7 @@ impl Place {
         // SAFETY: the functions are looked for in the staged bridge, which was bound just now and is kept once an initialiser has
         // been called, whatever comes of it.
         unsafe { protected::know(&protect) }?;
+        variables::hold();
         let bound = Clock(report).time("initialise", || bound.initialise())?;
         let found = Hook::of(&bound).and_then(|hook| {
             // SAFETY: the functions are looked for in the staged bridge, which was bound and initialised just now.
@@ -407,6 +410,7 @@ impl Entered {
         let thread = std::thread::Builder::new().name("relink-unload".into()).stack_size(UNLOADING_STACK);
         let spawned = signals::blocked(|| {
             thread.spawn(move || {
+                sanitizers::leave_thread_unjudged();
                 // The receiver is gone only where the caller has given up.
                 let _ = sender.send(lifecycle::unloading(|| self.take_out()));
             })

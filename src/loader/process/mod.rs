@@ -1,5 +1,6 @@
 //! Observing the running process: its mappings, its modules and where ld.so looks. Nothing here changes anything.
 
+pub mod ld_cache;
 pub mod maps;
 pub mod modules;
 pub mod room;

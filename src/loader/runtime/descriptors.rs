@@ -10,6 +10,7 @@
 //! As for the other guards ([`super::guards`]): signatures and arguments are those of the libc functions they replace; a fixed
 //! third argument of open(2) and openat(2) is passed in the same register by the psABIs of x86-64 and AArch64 Linux.
 
+use super::writes;
 use crate::plan::Guard;
 use relink_elf::address::RunAddr;
 use std::ffi::{c_char, c_int, c_uint, c_void};
@@ -80,6 +81,7 @@ pub(super) fn opened(fd: c_int) -> c_int {
 }
 
 fn opened_as(fd: c_int, directory: *mut c_void) {
+    writes::opened(fd);
     let Some((number, entry)) = entry(fd) else { return };
     entry.set(file_of(fd), directory);
     if USED.load(Ordering::Relaxed) <= number {
@@ -89,6 +91,7 @@ fn opened_as(fd: c_int, directory: *mut c_void) {
 
 /// The guest is about to close this descriptor, or has given it to somebody who will.
 pub(super) fn closing(fd: c_int) {
+    writes::closing(fd);
     if let Some((_, entry)) = entry(fd) {
         entry.set([0, 0], std::ptr::null_mut());
     }

@@ -10,13 +10,17 @@
 
 use super::children;
 use super::descriptors;
+use super::family;
 use super::keys;
 use super::lifecycle;
 use super::protected;
 use super::remains;
+use super::runner;
+use super::shell;
 use super::signals::{self, Effect};
 use super::streams;
 use super::terminals;
+use super::variables;
 use crate::plan::Guard;
 use relink_elf::address::RunAddr;
 use std::ffi::{c_char, c_int, c_uint, c_void};
@@ -29,6 +33,8 @@ static PROCESS: AtomicI32 = AtomicI32::new(0);
 pub fn all() -> Vec<Guard> {
     PROCESS.store(own_process(), Ordering::Relaxed);
     streams::look();
+    children::watch_forks();
+    variables::take();
     let guard = |symbol, function: *const (), keeps| Guard {
         symbol,
         address: RunAddr(function as usize as u64),
@@ -48,6 +54,12 @@ pub fn all() -> Vec<Guard> {
         guard("raise", raise as *const (), "a signal that the guest sends to itself reaches the guest only"),
         guard("sigaction", sigaction as *const (), "the host's signal dispositions stay as they are"),
         guard("signal", signal as *const (), "the host's signal dispositions stay as they are"),
+        guard(
+            "pthread_sigmask",
+            signals::pthread_sigmask as *const (),
+            "signals for the process stay the host's",
+        ),
+        guard("sigprocmask", signals::sigprocmask as *const (), "signals for the process stay the host's"),
         guard("ioctl", streams::ioctl as *const (), "the host's standard streams keep their blocking mode"),
         guard(
             "tcsetattr",
@@ -89,7 +101,8 @@ pub fn all() -> Vec<Guard> {
             "threads of the guest are known as such",
         ),
     ];
-    [others, children::guards(), descriptors::guards(), keys::guards()].concat()
+    let more = [children::guards(), family::guards(), shell::guards(), variables::guards(), runner::guards()];
+    [others, more.concat(), descriptors::guards(), keys::guards()].concat()
 }
 
 fn own_process() -> i32 {
@@ -247,25 +260,20 @@ static LOOKED_FOR: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
 /// the host. So the first look finds nothing. Later ones see what is there: the names stand in the environment, and
 /// what lists it (a Worker that clones it) must find a value for each.
 extern "C" fn getenv(name: *const c_char) -> *mut c_char {
-    if is_first_look(name) {
+    if name.is_null() || is_first_look(name) {
         return std::ptr::null_mut();
     }
-    // SAFETY: passed on as the guest called it.
-    unsafe { libc::getenv(name) }
-}
-
-extern "C" {
-    #[link_name = "secure_getenv"]
-    fn libc_secure_getenv(name: *const c_char) -> *mut c_char;
+    // SAFETY: a NUL-terminated name, as getenv(3) wants it.
+    variables::find(unsafe { std::ffi::CStr::from_ptr(name) })
 }
 
 /// The same, where libc's finds nothing if the program has rights that its user has not.
 extern "C" fn secure_getenv(name: *const c_char) -> *mut c_char {
-    if is_first_look(name) {
+    // SAFETY: getauxval has no preconditions.
+    if unsafe { libc::getauxval(libc::AT_SECURE) } != 0 {
         return std::ptr::null_mut();
     }
-    // SAFETY: passed on as the guest called it.
-    unsafe { libc_secure_getenv(name) }
+    getenv(name)
 }
 
 fn is_first_look(name: *const c_char) -> bool {
@@ -292,6 +300,8 @@ pub fn forget_guest() {
     LOOKED_FOR.iter().for_each(|looked| looked.store(false, Ordering::Relaxed));
     streams::forget();
     signals::forget();
+    family::forget();
+    variables::forget();
 }
 
 pub(super) fn set_errno(value: c_int) {
@@ -317,7 +327,11 @@ mod tests {
         let found = |get: extern "C" fn(*const c_char) -> *mut c_char| !get(c"PATH".as_ptr()).is_null();
         assert!(found(getenv) && found(secure_getenv));
         let guard = |name| all().into_iter().find(|g| g.symbol == name).map(|g| g.address);
-        assert_ne!(guard("getenv"), guard("secure_getenv"), "the secure one asks libc's secure one");
+        assert_ne!(
+            guard("getenv"),
+            guard("secure_getenv"),
+            "the secure one finds nothing where libc's does not"
+        );
     }
 
     #[test]

@@ -6,31 +6,46 @@
 
 use crate::process::Maps;
 use relink_elf::address::RunAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Variables of the host's V8 that are 0 until it is ready: pointers to objects on the heap, of which the lower half is looked
-/// at (an object behind the heap's own header never lies at a multiple of 4 GiB), and counters.
+/// A variable of the host's V8 that is 0 until it is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variable {
+    /// A pointer, of eight bytes. All of them count: allocators without a header before each block (ThreadSanitizer's, for one) give out
+    /// blocks at multiples of 4 GiB, whose lower half is 0.
+    Pointer(RunAddr),
+    /// A counter of four bytes.
+    Counter(RunAddr),
+}
+
+/// Variables of the host's V8 that are 0 until it is ready.
 #[derive(Clone, Debug)]
-pub struct Cells(Vec<RunAddr>);
+pub struct Cells(Vec<Variable>);
 
 impl Cells {
     /// Watches these words.
     ///
     /// # Safety
-    /// Each is the run-time address of an aligned, readable variable of at least four bytes of a module that stays loaded.
-    pub unsafe fn new(cells: Vec<RunAddr>) -> Self {
+    /// Each is an aligned, readable variable of its size, in a module that stays loaded.
+    pub unsafe fn new(cells: Vec<Variable>) -> Self {
         Self(cells)
     }
 
     /// Whether none of them is 0.
     pub fn ready(&self) -> bool {
-        self.0.iter().all(|cell| {
-            // SAFETY: an aligned, readable variable of a loaded module (promised to `new`); the host stores to it in one
-            // piece.
-            let word = unsafe { &*(cell.0 as usize as *const AtomicU32) };
-            word.load(Ordering::Acquire) != 0
+        self.0.iter().all(|variable| match variable {
+            Variable::Pointer(at) => {
+                // SAFETY: an aligned, readable word of a loaded module (promised to `new`); the host stores to it in one piece.
+                let word = unsafe { &*(at.0 as usize as *const AtomicU64) };
+                word.load(Ordering::Acquire) != 0
+            }
+            Variable::Counter(at) => {
+                // SAFETY: likewise, of four bytes.
+                let word = unsafe { &*(at.0 as usize as *const AtomicU32) };
+                word.load(Ordering::Acquire) != 0
+            }
         })
     }
 
@@ -99,7 +114,7 @@ mod tests {
     #[test]
     fn readiness_is_seen_when_another_thread_sets_the_last_word() {
         static WORDS: [AtomicU32; 2] = [AtomicU32::new(1), AtomicU32::new(0)];
-        let at = |word: &AtomicU32| RunAddr(word.as_ptr() as usize as u64);
+        let at = |word: &AtomicU32| Variable::Counter(RunAddr(word.as_ptr() as usize as u64));
         // SAFETY: the words are statics of this test.
         let cells = unsafe { Cells::new(WORDS.iter().map(at).collect()) };
         assert!(!cells.wait(Duration::from_millis(3), &|| true));
@@ -110,5 +125,17 @@ mod tests {
         });
         assert!(cells.wait(Duration::from_secs(10), &|| true));
         setter.join().expect("joined");
+    }
+
+    #[test]
+    fn a_pointer_to_a_multiple_of_4_gib_is_one() {
+        static WORD: AtomicU64 = AtomicU64::new(0x7bc0_0000_0000);
+        // SAFETY: a static of this test.
+        let cells = |variable| unsafe { Cells::new(vec![variable]) };
+        let at = RunAddr(WORD.as_ptr() as usize as u64);
+        assert!(cells(Variable::Pointer(at)).ready());
+        assert!(!cells(Variable::Counter(at)).ready());
+        WORD.store(0, Ordering::Release);
+        assert!(!cells(Variable::Pointer(at)).ready());
     }
 }

@@ -232,6 +232,8 @@ struct Start {
     maker: usize,
     /// Whether a thread with the guest's floating-point environment makes it, which it then inherits.
     inherits: bool,
+    /// The signals that its maker believes to be blocked.
+    blocked: signals::Mask,
 }
 
 pub(super) extern "C" fn pthread_create(
@@ -240,7 +242,8 @@ pub(super) extern "C" fn pthread_create(
     routine: Routine,
     argument: *mut c_void,
 ) -> c_int {
-    let start = Start { routine, argument, maker: threads::owner(), inherits: threads::is_guests() };
+    let (maker, blocked) = (threads::owner(), signals::believed_mask());
+    let start = Start { routine, argument, maker, inherits: threads::is_guests(), blocked };
     let start = Box::into_raw(Box::new(start));
     THREADS.fetch_add(1, Ordering::AcqRel);
     let result = signals::blocked(|| {
@@ -263,6 +266,7 @@ extern "C-unwind" fn start_of_the_guest(start: *mut c_void) -> *mut c_void {
     if !start.inherits {
         float::set_default();
     }
+    signals::believe(start.blocked);
     let (routine, argument) = (start.routine, start.argument);
     drop(start);
     // Nothing of this frame is left to be dropped, so pthread_exit may unwind it.

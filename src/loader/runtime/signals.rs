@@ -3,8 +3,10 @@
 //! and nothing else.
 //!
 //! # Safety
-//! Handlers that the guest registered are called, as the kernel would, with the signal's number.
+//! Handlers that the guest registered are called, as the kernel would, with the signal's number. Masks are read from and written to sets
+//! of the caller's, as pthread_sigmask(3) has it.
 
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::sync::Mutex;
 
@@ -106,6 +108,124 @@ fn default() -> libc::sigaction {
     unsafe { std::mem::zeroed() }
 }
 
+/// A set of signals, as the kernel has it: signal `n` is bit `n - 1`.
+pub type Mask = u64;
+
+/// The first word of a `sigset_t`, which has all signals that there are (signal(7)).
+///
+/// # Safety
+/// The pointer is to a set of the caller's.
+unsafe fn mask_of(set: *const libc::sigset_t) -> Mask {
+    // SAFETY: a set is at least as large as the kernel's; promised by the caller.
+    unsafe { set.cast::<Mask>().read_unaligned() }
+}
+
+/// The same as a `sigset_t`.
+pub fn set_of(mask: Mask) -> libc::sigset_t {
+    // SAFETY: all zeroes is a valid, empty sigset_t, whose first word is that of the signals.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        (&raw mut set).cast::<Mask>().write_unaligned(mask);
+        set
+    }
+}
+
+thread_local! {
+    /// What the guest's code has blocked in this thread, as it believes: plain Node's threads start with nothing blocked.
+    static BLOCKED: Cell<Mask> = const { Cell::new(0) };
+    /// What of it was not blocked before by the host or by us.
+    static ADDED: Cell<Mask> = const { Cell::new(0) };
+}
+
+/// What the guest's code has blocked in the calling thread, as it believes. Its children start with it.
+pub fn believed_mask() -> Mask {
+    BLOCKED.try_with(Cell::get).unwrap_or(0)
+}
+
+/// A thread that believes nothing yet, or what its maker believed.
+pub fn believe(mask: Mask) {
+    let _ = BLOCKED.try_with(|blocked| blocked.set(mask));
+    let _ = ADDED.try_with(|added| added.set(0));
+}
+
+/// Sets the calling thread's mask, whatever was blocked. For a child that has just been forked.
+pub fn set_mask(mask: Mask) {
+    let set = set_of(mask);
+    // SAFETY: a valid set; only this thread's mask is changed.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) };
+}
+
+/// The guest's `pthread_sigmask(3)`: it may block more than the host or we have, and unblock that again, and nothing else.
+pub(super) extern "C" fn pthread_sigmask(
+    how: c_int,
+    set: *const libc::sigset_t,
+    old: *mut libc::sigset_t,
+) -> c_int {
+    if super::guards::in_child() {
+        // SAFETY: passed on as the guest called it, in its own child.
+        return unsafe { libc::pthread_sigmask(how, set, old) };
+    }
+    let before = believed_mask();
+    if !set.is_null() {
+        // SAFETY: a set of the caller's.
+        let set = unsafe { mask_of(set) };
+        let wanted = match how {
+            libc::SIG_BLOCK => before | set,
+            libc::SIG_UNBLOCK => before & !set,
+            libc::SIG_SETMASK => set,
+            _ => return libc::EINVAL,
+        };
+        change_mask(before, wanted);
+    }
+    if !old.is_null() {
+        // SAFETY: the caller's set to be filled.
+        unsafe { *old = set_of(before) };
+    }
+    0
+}
+
+fn change_mask(before: Mask, wanted: Mask) {
+    let added = ADDED.try_with(Cell::get).unwrap_or(0);
+    let (more, less) = (set_of(wanted & !before), set_of(before & !wanted & added));
+    let mut real = set_of(0);
+    // SAFETY: valid sets; only this thread's mask is changed.
+    unsafe {
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const more, &raw mut real);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const less, std::ptr::null_mut());
+    }
+    // SAFETY: the set from above.
+    let new = wanted & !before & !unsafe { mask_of(&raw const real) };
+    let _ = BLOCKED.try_with(|blocked| blocked.set(wanted));
+    let _ = ADDED.try_with(|cell| cell.set((added & wanted) | new));
+}
+
+/// The same by the name of processes, with its way to tell errors.
+pub(super) extern "C" fn sigprocmask(
+    how: c_int,
+    set: *const libc::sigset_t,
+    old: *mut libc::sigset_t,
+) -> c_int {
+    match pthread_sigmask(how, set, old) {
+        0 => 0,
+        error => {
+            super::guards::set_errno(error);
+            -1
+        }
+    }
+}
+
+/// Runs `work` with every signal blocked in the calling thread.
+pub fn all_blocked<T>(work: impl FnOnce() -> T) -> T {
+    let all = set_of(Mask::MAX);
+    let mut before = set_of(0);
+    // SAFETY: valid sets; only this thread's mask is changed.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, &raw mut before) };
+    let result = work();
+    // SAFETY: this thread's mask from above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
+    result
+}
+
 /// A thread inherits the signal mask of its maker. Signals for the process are the host's: with every signal blocked
 /// in our thread the kernel gives them to the host's, as before. What is meant for the thread itself stays deliverable:
 /// its faults, for which V8 may have a handler, and SIGPROF, by which V8's profiler samples it.
@@ -164,6 +284,37 @@ mod tests {
         // SAFETY: what was there.
         unsafe { libc::signal(libc::SIGPIPE, before) };
         assert_eq!(written, Err(nix::errno::Errno::EPIPE));
+    }
+
+    #[test]
+    fn the_guest_blocks_and_unblocks_no_more_than_its_own() {
+        let bit = |signal: c_int| 1 << (signal - 1);
+        let (user, window) = (bit(libc::SIGUSR1), bit(libc::SIGWINCH));
+        let real = || {
+            let mut now = set_of(0);
+            // SAFETY: asks for the calling thread's mask.
+            unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &raw mut now) };
+            // SAFETY: the set from above.
+            unsafe { mask_of(&raw const now) }
+        };
+        super::super::guards::all();
+        std::thread::spawn(move || {
+            set_mask(user);
+            let change = |how, mask| {
+                let (set, mut old) = (set_of(mask), set_of(0));
+                assert_eq!(pthread_sigmask(how, &raw const set, &raw mut old), 0);
+                // SAFETY: the set from above.
+                unsafe { mask_of(&raw const old) }
+            };
+            assert_eq!(change(libc::SIG_BLOCK, user | window), 0, "it believes that nothing is blocked");
+            assert_eq!((believed_mask(), real()), (user | window, user | window));
+            assert_eq!(change(libc::SIG_SETMASK, 0), user | window);
+            assert_eq!((believed_mask(), real()), (0, user), "what the host has blocked stays so");
+            let nothing = set_of(0);
+            assert_eq!(sigprocmask(77, &raw const nothing, std::ptr::null_mut()), -1);
+        })
+        .join()
+        .expect("joined");
     }
 
     #[test]

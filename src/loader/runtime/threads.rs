@@ -3,7 +3,7 @@
 //! A thread that a runtime's scripts make inherits whose it may be; it is one of that runtime's alone once it has an isolate of its own,
 //! as a Worker's thread has. The others (libuv's pool, the platform's) work for all runtimes, whoever had them made.
 
-use super::float;
+use super::{float, sanitizers, signals};
 use std::cell::Cell;
 
 thread_local! {
@@ -26,6 +26,11 @@ pub fn was_made_for_the_guest() -> bool {
     MADE_FOR_THE_GUEST.try_with(Cell::get).unwrap_or(true)
 }
 
+/// The same; one that is past its thread-local storage may be anybody's.
+pub(super) fn is_made_for_the_guest() -> bool {
+    MADE_FOR_THE_GUEST.try_with(Cell::get).unwrap_or(false)
+}
+
 /// The runtime whose code the calling thread runs; 0: that of none, or of all.
 pub fn owner() -> usize {
     OWNER.try_with(Cell::get).unwrap_or(0)
@@ -39,6 +44,7 @@ pub fn enter(runtime: usize) {
 
 /// Marks the calling thread as one that this runtime's code has made.
 pub(super) fn enter_made_by(runtime: usize) {
+    sanitizers::leave_thread_unjudged();
     // A thread that is past its thread-local storage runs nothing of the guest any more.
     let _ = OF_THE_GUEST.try_with(|cell| cell.set(true));
     let _ = MADE_FOR_THE_GUEST.try_with(|cell| cell.set(true));
@@ -54,12 +60,16 @@ pub(super) fn has_an_isolate() {
 
 /// Runs `work` as a thread of this runtime: what V8 posts meanwhile is the guest's.
 pub fn as_guest<T>(runtime: usize, work: impl FnOnce() -> T) -> T {
+    if !was_made_for_the_guest() && !is_guests() {
+        // What a guest that was lost here had blocked is unblocked.
+        signals::believe(0);
+    }
     float::as_guest(|| as_whose(true, runtime, work))
 }
 
 /// Runs `work` of the host's that the guest has called.
 pub fn as_host<T>(work: impl FnOnce() -> T) -> T {
-    float::as_host(|| as_whose(false, owner(), work))
+    float::as_host(|| as_whose(false, owner(), || sanitizers::judged(work)))
 }
 
 fn as_whose<T>(guests: bool, runtime: usize, work: impl FnOnce() -> T) -> T {

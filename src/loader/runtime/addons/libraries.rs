@@ -8,6 +8,7 @@ use super::binding::World;
 use super::loaded::Id;
 use crate::guest::closure::Needs;
 use crate::guest::Inventory;
+use crate::process::ld_cache;
 use crate::process::search;
 use relink_abi::claim::holds_v8;
 use relink_abi::error::Error;
@@ -45,7 +46,7 @@ pub(super) struct Part {
 impl Part {
     fn new(file: FileOnDisk) -> Result<(Self, Needs), Error> {
         let broken = |source| Error::AddOnImage { path: file.path.clone(), source };
-        let needs = Needs::parse(&file).map_err(broken)?;
+        let needs = Needs::parse(&file, &search::library_folders()).map_err(broken)?;
         let id = id_of(&file)?;
         let folders = needs.paths.clone();
         Ok((Self { file, id, fates: Vec::new(), folders }, needs))
@@ -174,7 +175,7 @@ impl Search<'_> {
         // For circles.
         self.known.insert(path.clone(), Kind::Other);
         // What cannot be read is ld.so's to refuse.
-        let kind = match (is_node(&file), refers_to_node(&file), Needs::parse(&file)) {
+        let kind = match (is_node(&file), refers_to_node(&file), Needs::parse(&file, &self.folders)) {
             (Ok(true), ..) => Kind::Node,
             (Ok(false), Ok(true), Ok(_)) => Kind::User(path.clone()),
             (Ok(false), Ok(false), Ok(needs)) => {
@@ -194,11 +195,22 @@ impl Search<'_> {
 
     /// The first file of this name that is an ELF object for this machine.
     fn file(&self, name: &str, paths: &[PathBuf]) -> Option<FileOnDisk> {
-        let open = |path: &Path| FileOnDisk::open(path).ok().filter(|file| Needs::parse(file).is_ok());
+        let open = |path: &Path| {
+            FileOnDisk::open(path).ok().filter(|file| Needs::parse(file, &self.folders).is_ok())
+        };
         if name.contains('/') {
             return open(Path::new(name));
         }
-        paths.iter().chain(&self.folders).find_map(|folder| open(&folder.join(name)))
+        let (before, own) = self.folders.split_at(ld_cache::before_the_cache(&self.folders));
+        let in_folders = |folders: &[PathBuf]| -> Vec<PathBuf> {
+            folders
+                .iter()
+                .flat_map(|folder| ld_cache::with_levels(folder))
+                .map(|folder| folder.join(name))
+                .collect()
+        };
+        let files = [in_folders(paths), in_folders(before), ld_cache::lookup(name), in_folders(own)].concat();
+        files.iter().find_map(|path| open(path))
     }
 }
 
