@@ -41,6 +41,7 @@ const ROOMS: [(&str, &[&str]); 4] = [
             "bridged",
             "claim",
             "verdict",
+            "codes",
             "error",
             "probe",
             "line",

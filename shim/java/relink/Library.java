@@ -69,6 +69,12 @@ interface Library extends com.sun.jna.Library {
 
     int relink_disconnect(Pointer runtime, int timeoutMs);
 
+    long relink_unanswered();
+
+    int relink_resume(Pointer runtime, long call, int timeoutMs, PointerByReference result);
+
+    int relink_forget(Pointer runtime, long call);
+
     int relink_report(Pointer runtime, PointerByReference result);
 
     int relink_destroy(Pointer runtime, int timeoutMs);

@@ -125,9 +125,7 @@ fn field<'t>(rest: &mut &'t [u8]) -> Option<&'t str> {
 
 /// The size of a page in bytes, as the kernel says.
 pub fn page_size() -> u64 {
-    // SAFETY: sysconf has no preconditions.
-    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    u64::try_from(size).ok().filter(|s| s.is_power_of_two()).unwrap_or(4096)
+    rustix::param::page_size() as u64
 }
 
 #[cfg(test)]
