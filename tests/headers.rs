@@ -240,7 +240,9 @@ fn bridge_needs(line: &Line) -> Result<BTreeSet<String>, Box<dyn Error>> {
         let name = entry?.file_name().to_string_lossy().into_owned();
         if name.ends_with(".cc") {
             let output = folder.path().join("bridge.o");
-            let flags = ["-c", "-O2", "-fno-exceptions", "-fno-rtti"];
+            // One of them catches what others throw.
+            let exceptions = if name == "protect.cc" { "-fexceptions" } else { "-fno-exceptions" };
+            let flags = ["-c", "-O2", exceptions, "-fno-rtti"];
             compile(&cpp(), &name, line, View::Ours, &flags, &output)?;
             all.extend(needed(&output)?);
         }

@@ -55,7 +55,7 @@ impl<'a> Apt<'a> {
         let apt = Self { _lock: cache.lock("apt", progress)?, dir: cache.folder("apt")?, progress };
         let changed = apt.write_config()?;
         // Offline, lists of any age do: what they name is in the cache, or is refused by name.
-        if changed || !apt.fresh() && !(offline() && apt.stamp().exists()) {
+        if changed || !(apt.fresh() || offline() && apt.stamp().exists()) {
             apt.update()?;
         }
         Ok(apt)

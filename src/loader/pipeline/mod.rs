@@ -220,6 +220,8 @@ fn ready_cells(verified: &Verified) -> Result<Cells, Error> {
 }
 
 fn wait_until_ready(verified: &Verified, config: &Config) -> Result<(), Error> {
+    /// The host's thread may be moving the heap that it has just made to where it stays; in a forked child it never comes.
+    const SETTLED: Duration = Duration::from_secs(1);
     let provider = verified.host().provider();
     if !ready_cells(verified)?.wait(config.wait, &|| true) {
         return Err(not_ready(provider, config.wait));
@@ -228,12 +230,17 @@ fn wait_until_ready(verified: &Verified, config: &Config) -> Result<(), Error> {
         return Ok(());
     }
     let cell = variable(verified.exports(), provider, "shared heap", SHARED_READ_ONLY_HEAP)?;
-    let maps = Maps::own().map_err(|source| Error::Proc { what: "/proc/self/maps", source })?;
-    // SAFETY: V8's variable of that name, which was seen set just now.
-    if unsafe { readiness::shared_heap_is_here(cell, &maps) } {
-        Ok(())
-    } else {
-        Err(Error::HeapNotForked { provider: provider.module.name() })
+    let until = Instant::now() + SETTLED;
+    loop {
+        let maps = Maps::own().map_err(|source| Error::Proc { what: "/proc/self/maps", source })?;
+        // SAFETY: V8's variable of that name, which was seen set just now.
+        if unsafe { readiness::shared_heap_is_here(cell, &maps) } {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            return Err(Error::HeapNotForked { provider: provider.module.name() });
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
