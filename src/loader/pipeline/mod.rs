@@ -1,8 +1,11 @@
-//! The way in, from the observed process to the running guest. The only place where the stages meet.
+//! Brings a guest in: from the observed process to the running guest. All stages meet here and nowhere else.
+//!
+//! The stages read the host and the guest, ask the ABI gate, plan every slot, verify the plan, wait for the host's V8, load private
+//! copies, write the slots and enter the guest. A failure before the copies are loaded changes nothing; a later one takes all back.
 //!
 //! # Safety
-//! Loading, writing slots and starting are unsafe by nature; what each asks for is established by the stage before it,
-//! and the types let no stage be left out: only a [`VerifiedPlan`] is applied, only applied slots are entered.
+//! Loading, writing slots and starting are unsafe by nature. The stage before each establishes what it requires. The types let
+//! nobody leave a stage out: only a [`VerifiedPlan`] is applied, and only applied slots are entered.
 
 mod audit;
 mod await_v8;
