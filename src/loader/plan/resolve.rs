@@ -2,7 +2,7 @@
 //!
 //! The rule (`policy`) says whose the symbol is. From that follows the definition:
 //!
-//! - V8's symbols: an adapter, if there is one for the name; else the export of the host's V8.
+//! - V8's symbols: an adapter, if one must stand before the name or the host's V8 lacks it; else the export of the host's V8.
 //! - Symbols that the image defines: its own definition.
 //! - Node's symbols that the bridge asks for: the guest's definition.
 //! - All others: a guard; else the first definition in the guest and its libraries. C and C++ run-time names are left to ld.so.
