@@ -1,7 +1,7 @@
-//! All rooms of Relink under one name, for the command, the tests and the benches.
+//! All crates of Relink under one name, for the command, the tests and the benches.
 //!
-//! The order of the rooms is [`elf`], [`abi`], the loader's modules from [`process`] to [`standalone`], [`kit`]: each uses
-//! those before it only. docs/ARCHITECTURE.md shows how a guest comes from the one to the other.
+//! The order is [`elf`], [`abi`], the loader's modules from [`process`] to [`standalone`], [`kit`]. Each uses only those before
+//! it. docs/ARCHITECTURE.md shows how they bring a guest into a host.
 
 pub use relink_abi::{self as abi, codes, error, symbol, Error};
 pub use relink_elf::{self as elf, address};

@@ -1,4 +1,4 @@
-//! The table of codes (src/codes.rs) is the source: docs/DIAGNOSTICS.md shows it, the code uses all of it, and nothing names another.
+//! The table of codes (src/abi/codes.rs) is the source: docs/DIAGNOSTICS.md shows it, the code uses all of it, and nothing names another.
 
 #[path = "support/texts.rs"]
 mod texts;

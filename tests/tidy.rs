@@ -103,7 +103,11 @@ fn every_test_file_is_in_one_tier() {
     listed.sort();
     files.sort();
     assert_eq!(listed, files, "the lists in .cargo/config.toml (left) and the files of tests/ (right)");
-    // The names of real parts are no business of a tier that has none.
+    let table = std::fs::read_to_string(root().join("tests/README.md")).expect("the table");
+    let missing: Vec<&String> =
+        files.iter().filter(|name| !table.contains(&format!("| `{name}` |"))).collect();
+    assert!(missing.is_empty(), "tests/README.md has no row for {missing:?}");
+    // Real parts do not belong in a tier that has none.
     for name in &tiers[0] {
         let text = std::fs::read_to_string(root().join(format!("tests/{name}.rs"))).expect("UTF-8");
         assert!(!code(&text).any(|(_, line)| line.trim() == "mod support;"), "{name}.rs uses real parts");

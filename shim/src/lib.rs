@@ -1,7 +1,7 @@
-//! `librelink.so`: Relink as a library to be named in `LD_PRELOAD`.
+//! `librelink.so`: Relink as a library that is preloaded (`LD_PRELOAD`), linked, or loaded as a plugin.
 //!
-//! Its constructor does nothing unless `RELINK_*` variables ask for it and the process has a V8; then it starts one
-//! thread, on which everything else happens. Whatever goes wrong there, the host goes on.
+//! The constructor does nothing unless `RELINK_*` variables ask for it and the process has a V8. Then it starts one thread, and
+//! everything else happens there: [`relink_loader::pipeline`] brings the guest in. Whatever fails there, the host goes on.
 //!
 //! # Safety
 //! The constructor runs in ld.so before `main`, on the only thread; the thread that it starts never unwinds into

@@ -1,4 +1,9 @@
-//! What Relink knows of V8's binary interface: names, profiles of versions, adapters, and the gate that compares.
+//! What Relink knows of V8's binary interface, and the gate that decides whether a guest fits a host.
+//!
+//! V8 promises no ABI. Its headers compile numbers into a guest: offsets, sizes, virtual slots, enumerators. [`catalogue`] has these
+//! numbers for each V8. [`gate`] compares those of guest and host, and [`adapters`] says which differences our code can bridge.
+//! [`probe`] observes the host's V8 itself. [`symbol`] tells whose a symbol is, and [`error`] has the errors and their codes.
+//! docs/ABI.md describes all of it. Nothing here changes a process.
 
 pub mod adapters;
 pub mod bridged;

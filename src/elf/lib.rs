@@ -1,7 +1,8 @@
-//! ELF64 images, from a file or from the memory of the process, read without changing a byte; and the files themselves.
+//! Reads ELF64 images (gABI), from a file or from the memory of the process. Never changes a byte of them.
 //!
-//! An [`Image`] hands out bytes by link-time address; everything above it (dynamic section, symbols, versions,
-//! relocations) is the same code for both sources. Layouts and numbers come from the `object` crate.
+//! An [`Image`] gives out bytes by link-time address. Everything above it (dynamic section, symbols, versions, relocations) is the
+//! same code for files and for memory. Structures and numbers come from the `object` crate; only [`arch`] knows relocation numbers
+//! (psABI). [`address`] keeps link-time and run-time addresses apart by type.
 
 pub mod address;
 pub mod arch;

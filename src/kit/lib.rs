@@ -1,7 +1,7 @@
-//! The kit: builds the guest and fetches real hosts, from package registries, into a cache folder.
+//! The kit: builds guests and adapter units, and fetches real hosts from package registries into a cache folder.
 //!
-//! Nothing here is needed at run time in a host; the loader only takes the finished library. Needs no root and
-//! changes nothing outside the cache folder (see [`cache`]).
+//! No host loads this crate; the loader only takes the finished files. The kit needs no root and changes nothing outside the cache
+//! folder (see [`cache`]). Every download goes through [`run::Program::fetching`], which `RELINK_OFFLINE` forbids.
 
 pub mod adapter;
 pub mod apt;

@@ -1,4 +1,7 @@
-//! The transaction: check everything, write everything, read everything back; or put everything back.
+//! The transaction that writes slots: all of them, or none.
+//!
+//! It first checks that every slot holds the expected word. Then it makes each page writable, writes its slots, reads them back and
+//! restores the page's protection. If a step fails, it takes every earlier step back, last one first.
 
 use super::memory::Memory;
 use super::pages::{by_page, PageWrites};

@@ -1,11 +1,13 @@
-//! The way in, from the observed process to the running guest. The only place where the stages meet.
+//! Brings a guest in: from the observed process to the running guest. All stages meet here and nowhere else.
 //!
-//! [`prepare`] takes the stages that change nothing ([`crate::stages`]), [`bind`] those that load the guest and write its slots:
-//! `Observed -> Admitted -> Planned -> Verified -> Loaded -> Applied -> Running`. Between the two the host's V8 is waited for.
+//! [`prepare`] takes the stages that change nothing ([`crate::stages`]): they read the host and the guest, ask the ABI gate, plan every
+//! slot and verify the plan. [`bind`] takes those that load private copies, write the slots and enter the guest:
+//! `Observed -> Admitted -> Planned -> Verified -> Loaded -> Applied -> Running`. Between the two the host's V8 is waited for. A failure
+//! before the copies are loaded changes nothing; a later one takes all back (except E0504 and E0506).
 //!
 //! # Safety
-//! Loading, writing slots and starting are unsafe by nature; what each asks for is established by the stage before it,
-//! and the types let no stage be left out: only verified plans are applied, only applied slots are entered.
+//! Loading, writing slots and starting are unsafe by nature. The stage before each establishes what it requires. The types let
+//! nobody leave a stage out: only verified plans are applied, only applied slots are entered.
 
 mod applied;
 mod audit;

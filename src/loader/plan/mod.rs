@@ -1,5 +1,10 @@
-//! The plan: for every slot of the images to be staged, where it goes and why. Pure: the same input gives the same
-//! plan on any machine.
+//! The plan: where each slot of the guest goes, and why.
+//!
+//! A slot is one word that a symbolic relocation fills (GOT, PLT or data). `policy` chooses the rule for a slot by the owner of its
+//! symbol. [`plan()`] finds the definition that the rule asks for. The result is a [`Binding`]: slot, [`Target`], [`Why`]. After the
+//! images are loaded, [`place()`] turns targets into run-time addresses.
+//!
+//! Everything here is pure: the same input gives the same plan on any machine. Nothing is written.
 
 pub mod explain;
 mod place;

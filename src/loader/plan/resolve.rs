@@ -1,4 +1,14 @@
-//! Resolving each slot by its rule.
+//! Resolves each slot: finds where its address comes from.
+//!
+//! The rule (`policy`) says whose the symbol is. From that follows the definition:
+//!
+//! - V8's symbols: an adapter, if one must stand before the name or the host's V8 lacks it; else the export of the host's V8.
+//! - Symbols that the image defines: its own definition.
+//! - Node's symbols that the bridge asks for: the guest's definition.
+//! - All others: a guard; else the first definition in the guest and its libraries. C and C++ run-time names are left to ld.so.
+//!
+//! An undefined weak reference is 0 (gABI chapter 4, "Symbol Table"). If nobody defines a name, there is no plan: E0402 names the
+//! symbols that V8 or Node should have, E0404 the others.
 
 use super::policy::{rule, Rule};
 use super::{Binding, Plan, StagedImage, Target, Why};
