@@ -1,4 +1,7 @@
 //! `/proc/PID/maps` (proc(5)): what is mapped where, and with which protection.
+//!
+//! # Safety
+//! `sysconf` has no preconditions.
 
 use relink_elf::address::RunAddr;
 use std::path::{Path, PathBuf};
