@@ -103,7 +103,7 @@ fn a_version_that_nobody_has_looked_at_is_warned_of() {
 fn an_identical_abi_without_a_bridge_is_refused_for_that() {
     // There are no guests of the host's very line, that of the oldest V8, so there is no bridge for one.
     let folder = tempfile::tempdir().expect("a folder");
-    let oldest = &data().v8s[0].node;
+    let oldest = data().v8s[0].node.as_ref().expect("a Node has it");
     let host = hosts::official_node(&oldest.version, &Silent);
     let host = host.unwrap_or_else(|e| panic!("{} {e}", e.code()));
     let (status, json) = check(&host, &guest_for(&oldest.v8, folder.path()));

@@ -4,7 +4,7 @@
 mod data;
 mod support;
 
-use data::{data, V8};
+use data::{data, of_nodes, V8};
 use relink::abi::catalogue::{known_abis, Facts};
 use relink::abi::layout::{self, Field};
 use relink::abi::probe::{judge, observe, Observation, Outcome};
@@ -85,9 +85,9 @@ fn node_20s_v8_is_as_its_headers_say() {
 #[test]
 #[ignore = "fetches official nodes; see docs/TESTING.md"]
 fn later_v8s_are_as_their_headers_say() {
-    for v8 in &data().v8s {
+    for (v8, node) in of_nodes(data()) {
         if let Some(least) = v8.expect.agree {
-            line_agrees(&v8.node.version, &v8.node.v8, least);
+            line_agrees(node, v8.full(), least);
         }
     }
 }
@@ -96,9 +96,9 @@ fn later_v8s_are_as_their_headers_say() {
 #[test]
 #[ignore = "fetches official nodes; see docs/TESTING.md"]
 fn wrong_numbers_of_units_are_seen() {
-    for v8 in data().v8s.iter().filter(|v8| !v8.expect.wrong.is_empty()) {
-        let version = v8.node.v8.as_str();
-        let seen = on_line(&v8.node.version, version);
+    for (v8, node) in of_nodes(data()).filter(|(v8, _)| !v8.expect.wrong.is_empty()) {
+        let version = v8.full();
+        let seen = on_line(node, version);
         let names =
             v8.expect.wrong.iter().flat_map(|w| w.numbers.iter().map(|name| format!("{}::{name}", w.class)));
         for (name, by) in names.flat_map(|name| [8, -8, 1, -1].map(|by| (name.clone(), by))) {
@@ -115,8 +115,7 @@ fn wrong_numbers_of_units_are_seen() {
 #[test]
 fn another_v8s_numbers_are_seen() {
     let (_, seen) = &hosts()[0];
-    let of_file =
-        |v8: &'static V8| (v8.node.v8.as_str(), v8.expect.differ.iter().map(String::as_str).collect());
+    let of_file = |v8: &'static V8| (v8.full(), v8.expect.differ.iter().map(String::as_str).collect());
     let older = ("9.4.146.26", vec!["root undefined", "undefined is an oddball"]);
     let all: Vec<(&str, Vec<&str>)> = data().v8s.iter().map(of_file).chain([older]).collect();
     assert!(all.iter().filter(|(_, wrong)| !wrong.is_empty()).count() >= 4);
@@ -330,9 +329,9 @@ fn a_wrong_field_of_the_layout_table_is_seen() {
 #[test]
 #[ignore = "fetches official nodes; see docs/TESTING.md"]
 fn a_wrong_field_is_seen_on_later_v8s() {
-    for v8 in data().v8s.iter().filter(|v8| v8.minor > (10, 2)) {
-        let version = v8.node.v8.as_str();
-        let seen = on_line(&v8.node.version, version);
+    for (v8, node) in of_nodes(data()).filter(|(v8, _)| v8.minor > (10, 2)) {
+        let version = v8.full();
+        let seen = on_line(node, version);
         only_these_are_unseen(Guest::Node18, &seen, version);
         if v8.minor >= (11, 3) {
             only_these_are_unseen(Guest::Node20, &seen, version);
@@ -430,8 +429,8 @@ fn the_check_command_asks_the_probe() {
 #[ignore = "fetches official nodes and takes the neutral guest; see docs/TESTING.md"]
 fn the_check_command_judges_a_neutral_guest_by_its_table() {
     let guest = guest::build(&BuildOptions::line(18), &Silent).expect("a guest").library;
-    let of_file = |v8: &'static V8| Some((v8.node.version.as_str(), v8.expect.agree_by_table?));
-    for (node, least) in data().v8s.iter().filter_map(of_file) {
+    let of_file = |(v8, node): (&V8, &'static str)| Some((node, v8.expect.agree_by_table?));
+    for (node, least) in of_nodes(data()).filter_map(of_file) {
         let mut command = std::process::Command::new(&parts().relink);
         command.args(["check", "--json", "--probe", "--host"]).arg(official(node));
         let output = command.arg("--guest").arg(&guest).output().expect("relink runs");

@@ -64,8 +64,7 @@ const HOSTS_FOR_20: &[(&str, &[&str])] =
     &[("9.4.146.26", &[ROOTS, EMBEDDER, PLATFORM, SOURCE]), ("11.3.244.4", &[])];
 
 fn check(guest: &str, hosts: &[(&str, &[&str])], felt: fn(&V8) -> &Vec<String>) {
-    let of_file =
-        |v8: &'static V8| (v8.node.v8.as_str(), felt(v8).iter().map(String::as_str).collect::<Vec<_>>());
+    let of_file = |v8: &'static V8| (v8.full(), felt(v8).iter().map(String::as_str).collect::<Vec<_>>());
     let others = hosts.iter().map(|(version, expected)| (*version, expected.to_vec()));
     for (version, expected) in data().v8s.iter().map(of_file).chain(others) {
         let found = differences(guest, version);
@@ -93,9 +92,9 @@ fn nothing_else_separates_earlier_v8s_from_the_oldest_guests() {
     let earlier: Vec<_> = data().v8s.iter().filter(|v8| v8.is_before_guests()).collect();
     assert!(!earlier.is_empty());
     for v8 in earlier {
-        let found = differences(GUEST_18, &v8.node.v8);
+        let found = differences(GUEST_18, v8.full());
         let facts: Vec<_> = found.into_iter().map(|c| c.fact).collect();
-        assert_eq!(facts, v8.expect.felt_by_18, "{}", v8.node.v8);
+        assert_eq!(facts, v8.expect.felt_by_18, "{}", v8.full());
     }
 }
 
@@ -114,7 +113,7 @@ fn a_version_of_two_layouts_is_refused() {
 /// fields; sizes of CreateParams, Source and ScriptOrigin; slots of Platform and TaskRunner.
 #[test]
 fn the_numbers_that_matter_most() {
-    let of_file = |v8: &'static V8| Some((v8.node.v8.as_str(), v8.expect.numbers.clone()?));
+    let of_file = |v8: &'static V8| Some((v8.full(), v8.expect.numbers.clone()?));
     let older = [("9.4.146.26", vec![112, 0, 7, 5, 24, 160, 56, 48, 18, 10])];
     let all: Vec<_> = data().v8s.iter().filter_map(of_file).chain(older).collect();
     assert!(all.len() >= 8);
@@ -126,7 +125,7 @@ fn the_numbers_that_matter_most() {
 /// Words of the layout table that are no constants follow the headers.
 #[test]
 fn derived_words_are_those_of_the_data_files() {
-    let all = data().v8s.iter().filter_map(|v8| Some((v8.node.v8.as_str(), v8.expect.derived.clone()?)));
+    let all = data().v8s.iter().filter_map(|v8| Some((v8.full(), v8.expect.derived.clone()?)));
     let all: Vec<_> = all.collect();
     assert!(all.len() >= 4);
     for (version, words) in all {
@@ -165,7 +164,7 @@ fn every_line_is_proven_at_both_ends() {
         [("9.0.257", 1), ("9.1.269", 1), ("9.2.230", 1), ("9.3.345", 1), ("9.4.146", 2), ("10.7.193", 2)];
     let not_served = not_served.map(|(line, sets)| (line.to_owned(), sets));
     let of_file = |v8: &V8| {
-        let line = v8.node.v8.rsplit_once('.').map(|(line, _)| line.to_owned());
+        let line = v8.full().rsplit_once('.').map(|(line, _)| line.to_owned());
         (line.expect("a version"), v8.expect.header_sets)
     };
     let lines = data().v8s.iter().map(of_file).chain(not_served);

@@ -64,7 +64,7 @@ fn by_hand(guest: u32) -> String {
 fn same_since(node: u32, interface: &str) -> bool {
     let own = line::of_node(node).expect("a line").v8;
     let later = data().units().filter(|(guest, _)| *guest == own).filter_map(|(_, host)| data().v8(host));
-    let later = later.filter_map(|v8| V8Version::parse(&v8.node.v8));
+    let later = later.filter_map(|v8| V8Version::parse(v8.full()));
     let of = |v8: V8Version| known_abis(v8)[0].facts().vtables.get(interface);
     later.into_iter().all(|v8| of(v8).is_some() && of(v8) == facts(node).vtables.get(interface))
 }

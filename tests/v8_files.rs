@@ -61,8 +61,9 @@ fn names(text: &str, name: &str) -> bool {
 /// How code names a V8: by its numbers, by its Node, or as `RELINK_HOST` has it.
 fn ways(v8: &V8) -> Vec<String> {
     let (major, minor) = v8.minor;
-    let line = v8.node.v8.rsplit_once('.').map_or("", |(line, _)| line).to_owned();
-    let nodes = v8.node.matrix.iter().chain([&v8.node.version]).map(|version| format!("\"{version}\""));
+    let line = v8.full().rsplit_once('.').map_or("", |(line, _)| line).to_owned();
+    let nodes = v8.node.iter().flat_map(|node| node.matrix.iter().chain([&node.version]));
+    let nodes = nodes.map(|version| format!("\"{version}\""));
     let numbers = [
         v8.stem(),
         format!("({major}, {minor})"),
@@ -108,8 +109,8 @@ fn what_names_a_v8_is_seen() {
         format!("const HOSTS: [(u32, u32); 1] = [({major}, {minor})];"),
         format!("#if RELINK_HOST >= {major}{minor:02}"),
         format!("#include \"since_{major}_{minor}.h\""),
-        format!("official_node(\"{}\")", v8.node.version),
-        format!("known_abis(\"{}\")", v8.node.v8),
+        format!("official_node(\"{}\")", v8.node.as_ref().expect("a Node has it").version),
+        format!("known_abis(\"{}\")", v8.full()),
     ] {
         assert_eq!(lines_that_name(v8, &line).len(), 1, "{line}");
     }

@@ -13,10 +13,12 @@
 #include "platform.h"
 #include "unit.h"
 
-// What cppgc::InitializeProcess sets (src/heap/cppgc/platform.cc), and v8::internal::GetPlatformPageAllocator: the allocator of V8's
+// What cppgc::InitializeProcess sets (src/heap/cppgc/platform.cc, gc-info-table.cc; component builds show the second), and v8::internal::GetPlatformPageAllocator: the allocator of V8's
 // own heaps, which lives as long as the process. Null where the host's V8 does not show them.
 extern "C" __attribute__((weak)) v8::PageAllocator* relink_page_allocator[] __asm__(
     "_ZN5cppgc8internal12_GLOBAL__N_116g_page_allocatorE");
+extern "C" __attribute__((weak)) void* relink_global_table[] __asm__(
+    "_ZN5cppgc8internal17GlobalGCInfoTable13global_table_E");
 extern "C" __attribute__((weak)) v8::PageAllocator* relink_platform_allocator() __asm__(
     "_ZN2v88internal24GetPlatformPageAllocatorEv");
 
@@ -25,7 +27,9 @@ namespace {
 
 // Makes what the heaps of C++ objects share, where the host has none of them and has not done so: V8 by itself does not.
 void initialize_process() {
-  if (relink_page_allocator == nullptr || *relink_page_allocator != nullptr || relink_platform_allocator == nullptr) return;
+  void* const* const set = relink_page_allocator != nullptr ? reinterpret_cast<void**>(relink_page_allocator)
+                                                            : relink_global_table;
+  if (set == nullptr || *set != nullptr || relink_platform_allocator == nullptr) return;
   cppgc::InitializeProcess(relink_platform_allocator());
 }
 
@@ -70,7 +74,7 @@ static_assert(sizeof(GuestsStatistics) == 80, "heap-statistics.h of 12.4");
 extern "C" {
 
 // The heap's platform is Node's. Node gives it no spaces of its own.
-RELINK_UNIT_API std::unique_ptr<v8::CppHeap> relink_unit_cpp_heap(guest::Platform* platform,
+RELINK_UNIT_API guest::unique_ptr<v8::CppHeap> relink_unit_cpp_heap(guest::Platform* platform,
                                                                   const guest::CppHeapCreateParams& params) {
   relink::initialize_process();
   return v8::CppHeap::Create(relink::as_hosts(platform), hosts_params(params.wrapper_descriptor));
@@ -97,7 +101,7 @@ RELINK_UNIT_API GuestsStatistics relink_unit_cpp_statistics(v8::CppHeap* self,
 
 #else
 
-extern "C" RELINK_UNIT_API std::unique_ptr<v8::CppHeap> relink_unit_cpp_heap(guest::Platform* platform,
+extern "C" RELINK_UNIT_API guest::unique_ptr<v8::CppHeap> relink_unit_cpp_heap(guest::Platform* platform,
                                                                              const v8::CppHeapCreateParams& params) {
   relink::initialize_process();
   return v8::CppHeap::Create(relink::as_hosts(platform), params);

@@ -6,9 +6,9 @@
 #include "fast_calls.h"
 
 #include <algorithm>
-#include <mutex>
 #include <vector>
 
+#include "lock.h"
 #include "unit.h"
 
 namespace guest {
@@ -83,7 +83,7 @@ struct Arguments {
 };
 
 // Those that were not written yet when V8's constructor was called with the place of them.
-std::mutex g_lock;
+Lock g_lock;
 std::vector<Arguments>& pending() {
   static auto* const all = new std::vector<Arguments>;
   return *all;
@@ -95,7 +95,7 @@ std::vector<Arguments>& pending() {
 
 void describe_fast_calls() {
 #if RELINK_GUEST < 1103
-  std::lock_guard<std::mutex> guard(g_lock);
+  Lock::Guard guard(g_lock);
   for (const Arguments& one : pending()) std::transform(one.guests, one.guests + one.count, one.hosts, hosts_type);
   pending().clear();
 #endif
@@ -141,7 +141,7 @@ RELINK_UNIT_API void relink_unit_c_function_info(guest::CFunctionInfo* self, con
   // For ever, as what it describes: V8 reads it whenever it compiles a call.
   auto* types = new guest::CTypeInfo[argument_count]();
   *self = {relink::hosts_type(result), 0, argument_count, types};
-  std::lock_guard<std::mutex> guard(relink::g_lock);
+  relink::Lock::Guard guard(relink::g_lock);
   relink::pending().push_back({arguments, types, argument_count});
 #else
   *self = {result, 0, argument_count, arguments};

@@ -10,8 +10,7 @@
 #include <v8-profiler.h>
 #include <v8.h>
 
-#include <memory>
-#include <vector>
+#include "cxx.h"
 
 #if __has_include(<v8-inspector.h>)
 #define RELINK_INSPECTOR 1
@@ -46,11 +45,11 @@ struct SourceLocation {
 class TaskRunner {
  public:
 #if RELINK_GUEST < 1306
-  virtual void PostTask(std::unique_ptr<v8::Task> task) = 0;
-  virtual void PostNonNestableTask(std::unique_ptr<v8::Task> task) = 0;
-  virtual void PostDelayedTask(std::unique_ptr<v8::Task> task, double delay_in_seconds) = 0;
-  virtual void PostNonNestableDelayedTask(std::unique_ptr<v8::Task> task, double delay_in_seconds) = 0;
-  virtual void PostIdleTask(std::unique_ptr<v8::IdleTask> task) = 0;
+  virtual void PostTask(unique_ptr<v8::Task> task) = 0;
+  virtual void PostNonNestableTask(unique_ptr<v8::Task> task) = 0;
+  virtual void PostDelayedTask(unique_ptr<v8::Task> task, double delay_in_seconds) = 0;
+  virtual void PostNonNestableDelayedTask(unique_ptr<v8::Task> task, double delay_in_seconds) = 0;
+  virtual void PostIdleTask(unique_ptr<v8::IdleTask> task) = 0;
 #endif
   virtual bool IdleTasksEnabled() = 0;
   virtual bool NonNestableTasksEnabled() const = 0;
@@ -58,21 +57,21 @@ class TaskRunner {
   TaskRunner() = default;
   virtual ~TaskRunner() = default;
 #if RELINK_GUEST >= 1204
-  virtual void PostTaskImpl(std::unique_ptr<v8::Task> task, const SourceLocation& location) = 0;
-  virtual void PostNonNestableTaskImpl(std::unique_ptr<v8::Task> task, const SourceLocation& location) = 0;
-  virtual void PostDelayedTaskImpl(std::unique_ptr<v8::Task> task, double delay, const SourceLocation& location) = 0;
-  virtual void PostNonNestableDelayedTaskImpl(std::unique_ptr<v8::Task> task, double delay,
+  virtual void PostTaskImpl(unique_ptr<v8::Task> task, const SourceLocation& location) = 0;
+  virtual void PostNonNestableTaskImpl(unique_ptr<v8::Task> task, const SourceLocation& location) = 0;
+  virtual void PostDelayedTaskImpl(unique_ptr<v8::Task> task, double delay, const SourceLocation& location) = 0;
+  virtual void PostNonNestableDelayedTaskImpl(unique_ptr<v8::Task> task, double delay,
                                               const SourceLocation& location) = 0;
-  virtual void PostIdleTaskImpl(std::unique_ptr<v8::IdleTask> task, const SourceLocation& location) = 0;
+  virtual void PostIdleTaskImpl(unique_ptr<v8::IdleTask> task, const SourceLocation& location) = 0;
 #endif
 #if RELINK_GUEST >= 1306
-  void PostTask(std::unique_ptr<v8::Task> task) { PostTaskImpl(std::move(task), {}); }
-  void PostNonNestableTask(std::unique_ptr<v8::Task> task) { PostNonNestableTaskImpl(std::move(task), {}); }
-  void PostDelayedTask(std::unique_ptr<v8::Task> task, double delay) { PostDelayedTaskImpl(std::move(task), delay, {}); }
-  void PostNonNestableDelayedTask(std::unique_ptr<v8::Task> task, double delay) {
+  void PostTask(unique_ptr<v8::Task> task) { PostTaskImpl(std::move(task), {}); }
+  void PostNonNestableTask(unique_ptr<v8::Task> task) { PostNonNestableTaskImpl(std::move(task), {}); }
+  void PostDelayedTask(unique_ptr<v8::Task> task, double delay) { PostDelayedTaskImpl(std::move(task), delay, {}); }
+  void PostNonNestableDelayedTask(unique_ptr<v8::Task> task, double delay) {
     PostNonNestableDelayedTaskImpl(std::move(task), delay, {});
   }
-  void PostIdleTask(std::unique_ptr<v8::IdleTask> task) { PostIdleTaskImpl(std::move(task), {}); }
+  void PostIdleTask(unique_ptr<v8::IdleTask> task) { PostIdleTaskImpl(std::move(task), {}); }
 #endif
 };
 
@@ -93,21 +92,21 @@ class Platform {
 #endif
   virtual int NumberOfWorkerThreads() = 0;
 #if RELINK_GUEST < 1306
-  virtual std::shared_ptr<TaskRunner> GetForegroundTaskRunner(v8::Isolate* isolate) = 0;
+  virtual shared_ptr<TaskRunner> GetForegroundTaskRunner(v8::Isolate* isolate) = 0;
 #endif
 #if RELINK_GUEST < 1204
-  virtual void CallOnWorkerThread(std::unique_ptr<v8::Task> task) = 0;
-  virtual void CallBlockingTaskOnWorkerThread(std::unique_ptr<v8::Task> task) = 0;
-  virtual void CallLowPriorityTaskOnWorkerThread(std::unique_ptr<v8::Task> task) = 0;
-  virtual void CallDelayedOnWorkerThread(std::unique_ptr<v8::Task> task, double delay_in_seconds) = 0;
+  virtual void CallOnWorkerThread(unique_ptr<v8::Task> task) = 0;
+  virtual void CallBlockingTaskOnWorkerThread(unique_ptr<v8::Task> task) = 0;
+  virtual void CallLowPriorityTaskOnWorkerThread(unique_ptr<v8::Task> task) = 0;
+  virtual void CallDelayedOnWorkerThread(unique_ptr<v8::Task> task, double delay_in_seconds) = 0;
 #else
-  virtual std::shared_ptr<TaskRunner> GetForegroundTaskRunner(v8::Isolate* isolate, v8::TaskPriority priority) = 0;
+  virtual shared_ptr<TaskRunner> GetForegroundTaskRunner(v8::Isolate* isolate, v8::TaskPriority priority) = 0;
 #endif
   virtual bool IdleTasksEnabled(v8::Isolate* isolate) = 0;
 #if RELINK_GUEST < 1204
-  virtual std::unique_ptr<v8::JobHandle> PostJob(v8::TaskPriority priority, std::unique_ptr<v8::JobTask> job) = 0;
+  virtual unique_ptr<v8::JobHandle> PostJob(v8::TaskPriority priority, unique_ptr<v8::JobTask> job) = 0;
 #if RELINK_GUEST >= 1103
-  virtual std::unique_ptr<v8::JobHandle> CreateJob(v8::TaskPriority priority, std::unique_ptr<v8::JobTask> job) = 0;
+  virtual unique_ptr<v8::JobHandle> CreateJob(v8::TaskPriority priority, unique_ptr<v8::JobTask> job) = 0;
 #endif
 #endif
 #if RELINK_GUEST >= 1103
@@ -126,11 +125,11 @@ class Platform {
   virtual void DumpWithoutCrashing() = 0;
   virtual void* GetHighAllocationThroughputObserver() = 0;
 #if RELINK_GUEST >= 1204
-  virtual std::unique_ptr<v8::JobHandle> CreateJobImpl(v8::TaskPriority priority, std::unique_ptr<v8::JobTask> job,
+  virtual unique_ptr<v8::JobHandle> CreateJobImpl(v8::TaskPriority priority, unique_ptr<v8::JobTask> job,
                                                        const SourceLocation& location) = 0;
-  virtual void PostTaskOnWorkerThreadImpl(v8::TaskPriority priority, std::unique_ptr<v8::Task> task,
+  virtual void PostTaskOnWorkerThreadImpl(v8::TaskPriority priority, unique_ptr<v8::Task> task,
                                           const SourceLocation& location) = 0;
-  virtual void PostDelayedTaskOnWorkerThreadImpl(v8::TaskPriority priority, std::unique_ptr<v8::Task> task, double delay,
+  virtual void PostDelayedTaskOnWorkerThreadImpl(v8::TaskPriority priority, unique_ptr<v8::Task> task, double delay,
                                                  const SourceLocation& location) = 0;
 #endif
 };
@@ -193,6 +192,16 @@ struct CppHeapCreateParams {
 
 #if RELINK_GUEST < 1306
 
+// v8-profiler.h: EmbedderGraph. Its nodes are the host's.
+class EmbedderGraph {
+ public:
+  using Node = v8::EmbedderGraph::Node;
+  virtual Node* V8Node(const v8::Local<v8::Value>& value) = 0;
+  virtual Node* AddNode(unique_ptr<Node> node) = 0;
+  virtual void AddEdge(Node* from, Node* to, const char* name) = 0;
+  virtual ~EmbedderGraph() = default;
+};
+
 // v8-array-buffer.h: ArrayBuffer::Allocator
 class Allocator {
  public:
@@ -217,16 +226,6 @@ class ExternalStringOf {
 };
 using ExternalString = ExternalStringOf<uint16_t>;
 using ExternalOneByteString = ExternalStringOf<char>;
-
-// v8-profiler.h: EmbedderGraph. Its nodes are the host's.
-class EmbedderGraph {
- public:
-  using Node = v8::EmbedderGraph::Node;
-  virtual Node* V8Node(const v8::Local<v8::Value>& value) = 0;
-  virtual Node* AddNode(std::unique_ptr<Node> node) = 0;
-  virtual void AddEdge(Node* from, Node* to, const char* name) = 0;
-  virtual ~EmbedderGraph() = default;
-};
 
 #endif
 
@@ -297,13 +296,13 @@ class InspectorClient {
   virtual void beginUserGesture() = 0;
   virtual void endUserGesture() = 0;
 #if RELINK_GUEST < 1204
-  virtual std::unique_ptr<WebDriverValue> serializeToWebDriverValue(v8::Local<v8::Value> value, int depth) = 0;
+  virtual unique_ptr<WebDriverValue> serializeToWebDriverValue(v8::Local<v8::Value> value, int depth) = 0;
 #else
-  virtual std::unique_ptr<v8_inspector::DeepSerializationResult> deepSerialize(v8::Local<v8::Value> value, int depth,
+  virtual unique_ptr<v8_inspector::DeepSerializationResult> deepSerialize(v8::Local<v8::Value> value, int depth,
                                                                                v8::Local<v8::Object> options) = 0;
 #endif
-  virtual std::unique_ptr<StringBuffer> valueSubtype(v8::Local<v8::Value> value) = 0;
-  virtual std::unique_ptr<StringBuffer> descriptionForValueSubtype(v8::Local<v8::Context> context,
+  virtual unique_ptr<StringBuffer> valueSubtype(v8::Local<v8::Value> value) = 0;
+  virtual unique_ptr<StringBuffer> descriptionForValueSubtype(v8::Local<v8::Context> context,
                                                                    v8::Local<v8::Value> value) = 0;
   virtual bool isInspectableHeapObject(v8::Local<v8::Object> object) = 0;
   virtual v8::Local<v8::Context> ensureDefaultContextInGroup(int group) = 0;
@@ -330,7 +329,7 @@ class InspectorClient {
   virtual void cancelTimer(void* data) = 0;
   virtual bool canExecuteScripts(int group) = 0;
   virtual void maxAsyncCallStackDepthChanged(int depth) = 0;
-  virtual std::unique_ptr<StringBuffer> resourceNameToUrl(const StringView& name) = 0;
+  virtual unique_ptr<StringBuffer> resourceNameToUrl(const StringView& name) = 0;
   virtual int64_t generateUniqueId() = 0;
   virtual void dispatchError(v8::Local<v8::Context> context, v8::Local<v8::Message> message,
                              v8::Local<v8::Value> value) = 0;
@@ -340,12 +339,12 @@ class InspectorClient {
 class InspectorSession {
  public:
   virtual ~InspectorSession() = default;
-  virtual void addInspectedObject(std::unique_ptr<V8InspectorSession::Inspectable> object) = 0;
+  virtual void addInspectedObject(unique_ptr<V8InspectorSession::Inspectable> object) = 0;
   virtual void dispatchProtocolMessage(StringView message) = 0;
-  virtual std::vector<uint8_t> state() = 0;
+  virtual vector<uint8_t> state() = 0;
   virtual void supportedDomains() = 0;  // this and the next two return what the public headers do not define; Node has no call
 #if RELINK_GUEST < 1204
-  virtual std::unique_ptr<CommandLineScope> initializeCommandLineAPIScope(int context) = 0;
+  virtual unique_ptr<CommandLineScope> initializeCommandLineAPIScope(int context) = 0;
 #endif
   virtual void schedulePauseOnNextStatement(StringView reason, StringView details) = 0;
   virtual void cancelPauseOnNextStatement() = 0;
@@ -355,8 +354,8 @@ class InspectorSession {
   virtual void stepOver() = 0;
   virtual void searchInTextByLines() = 0;
   virtual void wrapObject() = 0;
-  virtual bool unwrapObject(std::unique_ptr<StringBuffer>* error, StringView object, v8::Local<v8::Value>* value,
-                            v8::Local<v8::Context>* context, std::unique_ptr<StringBuffer>* group) = 0;
+  virtual bool unwrapObject(unique_ptr<StringBuffer>* error, StringView object, v8::Local<v8::Value>* value,
+                            v8::Local<v8::Context>* context, unique_ptr<StringBuffer>* group) = 0;
   virtual void releaseObjectGroup(StringView group) = 0;
   virtual void triggerPreciseCoverageDeltaUpdate(StringView occasion) = 0;
 #if RELINK_GUEST >= 1204
@@ -368,10 +367,24 @@ class InspectorSession {
 };
 
 // Until 12.4 the host's sessions have the functions that guests of 10.2 know, and more behind them.
-#if RELINK_GUEST < 1103 && RELINK_HOST < 1204
+#if RELINK_GUEST < 1103 && RELINK_HOST < 1204 && !RELINK_LIBCXX
+#define RELINK_SESSION_IS_HOSTS 1
 using Session = V8InspectorSession;
 #else
 using Session = InspectorSession;
+#endif
+
+// v8-inspector.h: V8Inspector::Channel
+#if RELINK_LIBCXX
+class Channel {
+ public:
+  virtual ~Channel() = default;
+  virtual void sendResponse(int call, unique_ptr<StringBuffer> message) = 0;
+  virtual void sendNotification(unique_ptr<StringBuffer> message) = 0;
+  virtual void flushProtocolNotifications() = 0;
+};
+#else
+using Channel = v8_inspector::V8Inspector::Channel;
 #endif
 
 // v8-inspector.h: V8Inspector
@@ -398,19 +411,19 @@ class Inspector {
   virtual void externalAsyncTaskFinished(const V8StackTraceId& parent) = 0;
   virtual unsigned exceptionThrown(v8::Local<v8::Context> context, StringView message, v8::Local<v8::Value> exception,
                                    StringView detailed, StringView url, unsigned line, unsigned column,
-                                   std::unique_ptr<V8StackTrace> trace, int script) = 0;
+                                   unique_ptr<V8StackTrace> trace, int script) = 0;
   virtual void exceptionRevoked(v8::Local<v8::Context> context, unsigned exception, StringView message) = 0;
   virtual bool associateExceptionData(v8::Local<v8::Context> context, v8::Local<v8::Value> exception,
                                       v8::Local<v8::Name> key, v8::Local<v8::Value> value) = 0;
 #if RELINK_GUEST < 1103
-  virtual std::unique_ptr<Session> connect(int group, v8_inspector::V8Inspector::Channel* channel, StringView state) = 0;
+  virtual unique_ptr<Session> connect(int group, Channel* channel, StringView state) = 0;
 #else
-  virtual std::unique_ptr<Session> connect(int group, v8_inspector::V8Inspector::Channel* channel,
+  virtual unique_ptr<Session> connect(int group, Channel* channel,
                                            StringView state, v8_inspector::V8Inspector::ClientTrustLevel trust,
                                            v8_inspector::V8Inspector::SessionPauseState pause) = 0;
 #endif
-  virtual std::unique_ptr<V8StackTrace> createStackTrace(v8::Local<v8::StackTrace> trace) = 0;
-  virtual std::unique_ptr<V8StackTrace> captureStackTrace(bool full) = 0;
+  virtual unique_ptr<V8StackTrace> createStackTrace(v8::Local<v8::StackTrace> trace) = 0;
+  virtual unique_ptr<V8StackTrace> captureStackTrace(bool full) = 0;
 };
 
 #endif  // RELINK_INSPECTOR

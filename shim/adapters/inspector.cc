@@ -117,14 +117,14 @@ class Client final : public V8InspectorClient {
 
 #if RELINK_HOST < 1002
 
-std::unique_ptr<guest::Session> guests_session(V8Inspector* host, int group, V8Inspector::Channel* channel,
+guest::unique_ptr<guest::Session> guests_session(V8Inspector* host, int group, guest::Channel* channel,
                                                StringView state) {
   return host->connect(group, channel, state);
 }
 
-#elif RELINK_GUEST < 1103 && RELINK_HOST < 1204
+#elif RELINK_SESSION_IS_HOSTS
 
-std::unique_ptr<guest::Session> guests_session(V8Inspector* host, int group, V8Inspector::Channel* channel,
+guest::unique_ptr<guest::Session> guests_session(V8Inspector* host, int group, guest::Channel* channel,
                                                StringView state, V8Inspector::ClientTrustLevel trust) {
   return host->connect(group, channel, state, trust);
 }
@@ -140,7 +140,7 @@ std::unique_ptr<StringBuffer> wide(std::unique_ptr<StringBuffer> message) {
 // The guest's end of a session. Later V8s' messages may have one byte per character.
 class Channel final : public V8Inspector::Channel {
  public:
-  explicit Channel(V8Inspector::Channel* guest) : guest_(guest) {}
+  explicit Channel(guest::Channel* guest) : guest_(guest) {}
   void sendResponse(int call, std::unique_ptr<StringBuffer> message) override {
     guest_->sendResponse(call, wide(std::move(message)));
   }
@@ -150,24 +150,24 @@ class Channel final : public V8Inspector::Channel {
   void flushProtocolNotifications() override { guest_->flushProtocolNotifications(); }
 
  private:
-  V8Inspector::Channel* guest_;
+  guest::Channel* guest_;
 };
 
 // The host's session, as the guest would have it: one function is gone, so those behind it have other slots.
 class Session final : public guest::InspectorSession {
  public:
   template <typename... More>
-  Session(V8Inspector* host, int group, V8Inspector::Channel* channel, StringView state, More... more)
+  Session(V8Inspector* host, int group, guest::Channel* channel, StringView state, More... more)
       : channel_(channel), host_(host->connect(group, &channel_, state, more...)) {}
   bool connected() const { return host_ != nullptr; }
-  void addInspectedObject(std::unique_ptr<V8InspectorSession::Inspectable> object) override {
+  void addInspectedObject(guest::unique_ptr<V8InspectorSession::Inspectable> object) override {
     host_->addInspectedObject(std::move(object));
   }
   void dispatchProtocolMessage(StringView message) override { host_->dispatchProtocolMessage(message); }
-  std::vector<uint8_t> state() override { return host_->state(); }
+  guest::vector<uint8_t> state() override { return host_->state(); }
   void supportedDomains() override {}
 #if RELINK_GUEST < 1204
-  std::unique_ptr<guest::CommandLineScope> initializeCommandLineAPIScope(int) override { return nullptr; }
+  guest::unique_ptr<guest::CommandLineScope> initializeCommandLineAPIScope(int) override { return nullptr; }
 #else
   void evaluate() override {}
 #endif
@@ -181,9 +181,14 @@ class Session final : public guest::InspectorSession {
   void stepOver() override { host_->stepOver(); }
   void searchInTextByLines() override {}
   void wrapObject() override {}
-  bool unwrapObject(std::unique_ptr<StringBuffer>* error, StringView object, Local<Value>* value,
-                    Local<Context>* context, std::unique_ptr<StringBuffer>* group) override {
-    return host_->unwrapObject(error, object, value, context, group);
+  bool unwrapObject(guest::unique_ptr<StringBuffer>* error, StringView object, Local<Value>* value,
+                    Local<Context>* context, guest::unique_ptr<StringBuffer>* group) override {
+    std::unique_ptr<StringBuffer> hosts_error, hosts_group;
+    const bool is = host_->unwrapObject(error == nullptr ? nullptr : &hosts_error, object, value, context,
+                                        group == nullptr ? nullptr : &hosts_group);
+    if (error != nullptr) *error = std::move(hosts_error);
+    if (group != nullptr) *group = std::move(hosts_group);
+    return is;
   }
   void releaseObjectGroup(StringView group) override { host_->releaseObjectGroup(group); }
   void triggerPreciseCoverageDeltaUpdate(StringView occasion) override {
@@ -200,7 +205,7 @@ class Session final : public guest::InspectorSession {
 
 // `more`: what guests of some lines say besides of who connects.
 template <typename... More>
-std::unique_ptr<guest::Session> guests_session(V8Inspector* host, int group, V8Inspector::Channel* channel,
+guest::unique_ptr<guest::Session> guests_session(V8Inspector* host, int group, guest::Channel* channel,
                                                StringView state, More... more) {
   auto session = std::make_unique<Session>(host, group, channel, state, more...);
   if (!session->connected()) return nullptr;
@@ -237,7 +242,7 @@ class Inspector final : public guest::Inspector {
   void externalAsyncTaskStarted(const V8StackTraceId& parent) override { host_->externalAsyncTaskStarted(parent); }
   void externalAsyncTaskFinished(const V8StackTraceId& parent) override { host_->externalAsyncTaskFinished(parent); }
   unsigned exceptionThrown(Local<Context> context, StringView message, Local<Value> exception, StringView detailed,
-                           StringView url, unsigned line, unsigned column, std::unique_ptr<V8StackTrace> trace,
+                           StringView url, unsigned line, unsigned column, guest::unique_ptr<V8StackTrace> trace,
                            int script) override {
     return host_->exceptionThrown(context, message, exception, detailed, url, line, column, std::move(trace), script);
   }
@@ -249,24 +254,24 @@ class Inspector final : public guest::Inspector {
     return host_->associateExceptionData(context, exception, key, value);
   }
 #if RELINK_HOST < 1002
-  std::unique_ptr<guest::Session> connect(int group, V8Inspector::Channel* channel, StringView state) override {
+  guest::unique_ptr<guest::Session> connect(int group, guest::Channel* channel, StringView state) override {
     return guests_session(host_.get(), group, channel, state);
   }
 #elif RELINK_GUEST < 1103
-  std::unique_ptr<guest::Session> connect(int group, V8Inspector::Channel* channel, StringView state) override {
+  guest::unique_ptr<guest::Session> connect(int group, guest::Channel* channel, StringView state) override {
     return guests_session(host_.get(), group, channel, state, V8Inspector::kFullyTrusted);
   }
 #else
-  std::unique_ptr<guest::Session> connect(int group, V8Inspector::Channel* channel, StringView state,
+  guest::unique_ptr<guest::Session> connect(int group, guest::Channel* channel, StringView state,
                                           V8Inspector::ClientTrustLevel trust,
                                           V8Inspector::SessionPauseState pause) override {
     return guests_session(host_.get(), group, channel, state, trust, pause);
   }
 #endif
-  std::unique_ptr<V8StackTrace> createStackTrace(Local<v8::StackTrace> trace) override {
+  guest::unique_ptr<V8StackTrace> createStackTrace(Local<v8::StackTrace> trace) override {
     return host_->createStackTrace(trace);
   }
-  std::unique_ptr<V8StackTrace> captureStackTrace(bool full) override { return host_->captureStackTrace(full); }
+  guest::unique_ptr<V8StackTrace> captureStackTrace(bool full) override { return host_->captureStackTrace(full); }
 
  private:
   Client client_;
@@ -276,8 +281,8 @@ class Inspector final : public guest::Inspector {
 }  // namespace
 }  // namespace relink
 
-extern "C" RELINK_UNIT_API std::unique_ptr<guest::Inspector> relink_unit_inspector(v8::Isolate* isolate,
-                                                                                   guest::InspectorClient* client) {
+extern "C" RELINK_UNIT_API guest::unique_ptr<guest::Inspector> relink_unit_inspector(v8::Isolate* isolate,
+                                                                                     guest::InspectorClient* client) {
   if (relink_hosts_inspector == nullptr) return relink::no_inspector();
   return std::make_unique<relink::Inspector>(isolate, client);
 }

@@ -1,4 +1,4 @@
-// no_inspector.cc: stand-ins for parts of V8 that an embedder may leave out of its build: the inspector, and what writes traces.
+// no_inspector.cc: stand-ins for parts of V8 that an embedder may leave out of its build: the inspector, what writes traces, the search for objects.
 #include "no_inspector.h"
 
 #include <new>
@@ -30,12 +30,12 @@ class Text final : public StringBuffer {
 // Gets no request: the bridge says that V8 knows none of them, so Node answers each with an error.
 class NoSession final : public guest::InspectorSession {
  public:
-  void addInspectedObject(std::unique_ptr<V8InspectorSession::Inspectable>) override {}
+  void addInspectedObject(guest::unique_ptr<V8InspectorSession::Inspectable>) override {}
   void dispatchProtocolMessage(StringView) override {}
-  std::vector<uint8_t> state() override { return {}; }
+  guest::vector<uint8_t> state() override { return {}; }
   void supportedDomains() override {}
 #if RELINK_GUEST < 1204
-  std::unique_ptr<guest::CommandLineScope> initializeCommandLineAPIScope(int) override { return nullptr; }
+  guest::unique_ptr<guest::CommandLineScope> initializeCommandLineAPIScope(int) override { return nullptr; }
 #else
   void evaluate() override {}
 #endif
@@ -47,8 +47,8 @@ class NoSession final : public guest::InspectorSession {
   void stepOver() override {}
   void searchInTextByLines() override {}
   void wrapObject() override {}
-  bool unwrapObject(std::unique_ptr<StringBuffer>*, StringView, Local<Value>*, Local<Context>*,
-                    std::unique_ptr<StringBuffer>*) override {
+  bool unwrapObject(guest::unique_ptr<StringBuffer>*, StringView, Local<Value>*, Local<Context>*,
+                    guest::unique_ptr<StringBuffer>*) override {
     return false;
   }
   void releaseObjectGroup(StringView) override {}
@@ -58,9 +58,9 @@ class NoSession final : public guest::InspectorSession {
 #endif
 };
 
-std::unique_ptr<guest::Session> session() {
+guest::unique_ptr<guest::Session> session() {
   // Where the guest's type is the host's, the guest calls the functions that both have.
-  return std::unique_ptr<guest::Session>(reinterpret_cast<guest::Session*>(new NoSession));
+  return guest::unique_ptr<guest::Session>(reinterpret_cast<guest::Session*>(new NoSession));
 }
 
 class NoInspector final : public guest::Inspector {
@@ -88,21 +88,21 @@ class NoInspector final : public guest::Inspector {
   void externalAsyncTaskStarted(const V8StackTraceId&) override {}
   void externalAsyncTaskFinished(const V8StackTraceId&) override {}
   unsigned exceptionThrown(Local<Context>, StringView, Local<Value>, StringView, StringView, unsigned, unsigned,
-                           std::unique_ptr<V8StackTrace>, int) override {
+                           guest::unique_ptr<V8StackTrace>, int) override {
     return 0;
   }
   void exceptionRevoked(Local<Context>, unsigned, StringView) override {}
   bool associateExceptionData(Local<Context>, Local<Value>, Local<v8::Name>, Local<Value>) override { return false; }
 #if RELINK_GUEST < 1103
-  std::unique_ptr<guest::Session> connect(int, V8Inspector::Channel*, StringView) override { return session(); }
+  guest::unique_ptr<guest::Session> connect(int, guest::Channel*, StringView) override { return session(); }
 #else
-  std::unique_ptr<guest::Session> connect(int, V8Inspector::Channel*, StringView, V8Inspector::ClientTrustLevel,
+  guest::unique_ptr<guest::Session> connect(int, guest::Channel*, StringView, V8Inspector::ClientTrustLevel,
                                           V8Inspector::SessionPauseState) override {
     return session();
   }
 #endif
-  std::unique_ptr<V8StackTrace> createStackTrace(Local<v8::StackTrace>) override { return nullptr; }
-  std::unique_ptr<V8StackTrace> captureStackTrace(bool) override { return nullptr; }
+  guest::unique_ptr<V8StackTrace> createStackTrace(Local<v8::StackTrace>) override { return nullptr; }
+  guest::unique_ptr<V8StackTrace> captureStackTrace(bool) override { return nullptr; }
 };
 
 }  // namespace
@@ -112,13 +112,13 @@ std::unique_ptr<StringBuffer> wide_text(StringView view) {
   return std::make_unique<Text>(view.characters16(), view.length());
 }
 
-std::unique_ptr<guest::Inspector> no_inspector() { return std::make_unique<NoInspector>(); }
+guest::unique_ptr<guest::Inspector> no_inspector() { return std::make_unique<NoInspector>(); }
 
 }  // namespace relink
 
 extern "C" {
 
-RELINK_UNIT_API std::unique_ptr<v8_inspector::StringBuffer> relink_unit_string_buffer(v8_inspector::StringView text) {
+RELINK_UNIT_API guest::unique_ptr<v8_inspector::StringBuffer> relink_unit_string_buffer(v8_inspector::StringView text) {
   return relink::wide_text(text);
 }
 
@@ -129,7 +129,10 @@ RELINK_UNIT_API std::unique_ptr<v8_inspector::StringBuffer> relink_unit_string_b
 extern "C" {
 
 // Functions that make an object of V8's, and give none. Their result is returned in memory.
-RELINK_UNIT_API std::unique_ptr<int> relink_unit_no_object() { return nullptr; }
+RELINK_UNIT_API guest::unique_ptr<int> relink_unit_no_object() { return nullptr; }
+
+// Leaves the vector that it is given empty.
+RELINK_UNIT_API void relink_unit_no_objects(void*, void*, void*, void*) {}
 
 // What only a trace that is written calls; a guest's never starts.
 RELINK_UNIT_API void* relink_unit_no_trace() { return nullptr; }

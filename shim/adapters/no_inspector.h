@@ -12,7 +12,7 @@ namespace relink {
 std::unique_ptr<v8_inspector::StringBuffer> wide_text(v8_inspector::StringView view);
 
 // An inspector that does nothing with what it is told.
-std::unique_ptr<guest::Inspector> no_inspector();
+guest::unique_ptr<guest::Inspector> no_inspector();
 
 }  // namespace relink
 

@@ -25,7 +25,7 @@ struct CreateParams {
   v8::CreateHistogramCallback create_histogram_callback = nullptr;
   v8::AddHistogramSampleCallback add_histogram_sample_callback = nullptr;
   v8::ArrayBuffer::Allocator* array_buffer_allocator = nullptr;
-  std::shared_ptr<v8::ArrayBuffer::Allocator> array_buffer_allocator_shared;
+  shared_ptr<v8::ArrayBuffer::Allocator> array_buffer_allocator_shared;
   const intptr_t* external_references = nullptr;
   bool allow_atomics_wait = true;
 #if RELINK_GUEST < 1306

@@ -18,13 +18,39 @@ using Runner = std::shared_ptr<v8::TaskRunner>;
 
 const relink_unit_services* g_services = nullptr;
 
-#if RELINK_HOST < 1204
+#if RELINK_HOST < 1204 && !RELINK_LIBCXX
 
 // Until V8 12.4 the task runner is that of 10.2. The object stays the guest's; only its type is another.
-Runner hosts_runner(std::shared_ptr<guest::TaskRunner> runner) {
+Runner hosts_runner(guest::shared_ptr<guest::TaskRunner> runner) {
   auto* object = reinterpret_cast<v8::TaskRunner*>(runner.get());
   return Runner(std::move(runner), object);
 }
+
+#elif RELINK_HOST < 1204
+
+class NodeRunner final : public v8::TaskRunner {
+ public:
+  explicit NodeRunner(guest::shared_ptr<guest::TaskRunner> guest) : guest_(std::move(guest)) {}
+  void PostTask(std::unique_ptr<v8::Task> task) override { guest_->PostTask(std::move(task)); }
+  void PostNonNestableTask(std::unique_ptr<v8::Task> task) override { guest_->PostNonNestableTask(std::move(task)); }
+  void PostDelayedTask(std::unique_ptr<v8::Task> task, double delay) override {
+    guest_->PostDelayedTask(std::move(task), delay);
+  }
+  void PostNonNestableDelayedTask(std::unique_ptr<v8::Task> task, double delay) override {
+    guest_->PostNonNestableDelayedTask(std::move(task), delay);
+  }
+  void PostIdleTask(std::unique_ptr<v8::IdleTask> task) override { guest_->PostIdleTask(std::move(task)); }
+  bool IdleTasksEnabled() override { return guest_->IdleTasksEnabled(); }
+  bool NonNestableTasksEnabled() const override { return guest_->NonNestableTasksEnabled(); }
+  bool NonNestableDelayedTasksEnabled() const override { return guest_->NonNestableDelayedTasksEnabled(); }
+
+ private:
+  guest::shared_ptr<guest::TaskRunner> guest_;
+};
+
+#endif
+
+#if RELINK_HOST < 1204
 
 // Discards what is posted: V8 may ask for a runner while an isolate is disposed that Node's platform has forgotten.
 class DiscardingRunner final : public v8::TaskRunner {
@@ -46,7 +72,7 @@ using v8::SourceLocation;
 // Since 12.4 tasks are posted by functions that are told where they are called.
 class NodeRunner final : public v8::TaskRunner {
  public:
-  explicit NodeRunner(std::shared_ptr<guest::TaskRunner> guest) : guest_(std::move(guest)) {}
+  explicit NodeRunner(guest::shared_ptr<guest::TaskRunner> guest) : guest_(std::move(guest)) {}
   bool IdleTasksEnabled() override { return guest_->IdleTasksEnabled(); }
   bool NonNestableTasksEnabled() const override { return guest_->NonNestableTasksEnabled(); }
   bool NonNestableDelayedTasksEnabled() const override { return guest_->NonNestableDelayedTasksEnabled(); }
@@ -69,13 +95,8 @@ class NodeRunner final : public v8::TaskRunner {
   }
 
  private:
-  std::shared_ptr<guest::TaskRunner> guest_;
+  guest::shared_ptr<guest::TaskRunner> guest_;
 };
-
-Runner hosts_runner(std::shared_ptr<guest::TaskRunner> runner) {
-  if (runner == nullptr) return nullptr;
-  return std::make_shared<NodeRunner>(std::move(runner));
-}
 
 class DiscardingRunner final : public v8::TaskRunner {
  public:
@@ -84,6 +105,13 @@ class DiscardingRunner final : public v8::TaskRunner {
   bool NonNestableDelayedTasksEnabled() const override { return true; }
 };
 
+#endif
+
+#if RELINK_HOST >= 1204 || RELINK_LIBCXX
+Runner hosts_runner(guest::shared_ptr<guest::TaskRunner> runner) {
+  if (runner == nullptr) return nullptr;
+  return std::make_shared<NodeRunner>(std::move(runner));
+}
 #endif
 
 class NodePlatform final : public Platform {
@@ -301,9 +329,9 @@ extern "C" uint32_t relink_unit_attach(const relink_unit_services* services, rel
 }
 
 // A job calls the platform that it was made for, which the guest gives with its own slots.
-extern "C" RELINK_UNIT_API std::unique_ptr<v8::JobHandle> relink_unit_job(guest::Platform* platform,
-                                                                          v8::TaskPriority priority,
-                                                                          std::unique_ptr<v8::JobTask> job,
-                                                                          size_t threads) {
+extern "C" RELINK_UNIT_API guest::unique_ptr<v8::JobHandle> relink_unit_job(guest::Platform* platform,
+                                                                            v8::TaskPriority priority,
+                                                                            guest::unique_ptr<v8::JobTask> job,
+                                                                            size_t threads) {
   return v8::platform::NewDefaultJobHandle(relink::as_hosts(platform), priority, std::move(job), threads);
 }

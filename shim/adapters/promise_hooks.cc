@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
-#include <mutex>
 #include <vector>
 
 #include "promise_hooks.h"
 #include "guest.h"
+#include "lock.h"
 #include "unit.h"
 
 // v8::internal: NativeContext::RunPromiseHook and Isolate::RunPromiseHook, before and since V8 13.6. A V8 that shows the second
@@ -46,12 +46,12 @@ struct Hooks {
   v8::Global<Function> functions[kTypes];
 };
 
-std::mutex g_lock;
+Lock g_lock;
 // Lives for ever: threads may still use it while the process ends.
 std::map<Isolate*, std::vector<Hooks>>& g_hooks = *new std::map<Isolate*, std::vector<Hooks>>;
 
 Local<Function> function_for(Isolate* isolate, Local<Context> context, PromiseHookType type) {
-  std::lock_guard<std::mutex> guard(g_lock);
+  Lock::Guard guard(g_lock);
   const auto found = g_hooks.find(isolate);
   if (found == g_hooks.end()) return {};
   for (Hooks& hooks : found->second) {
@@ -77,7 +77,7 @@ void run(PromiseHookType type, Local<Promise> promise, Local<Value> parent) {
 }  // namespace
 
 void forget_promise_hooks(Isolate* isolate) {
-  std::lock_guard<std::mutex> guard(g_lock);
+  Lock::Guard guard(g_lock);
   const auto found = g_hooks.find(isolate);
   if (found == g_hooks.end()) return;
   // Their handles went with the isolate that had them, so nothing may give them back.
@@ -95,7 +95,7 @@ extern "C" RELINK_UNIT_API void relink_unit_promise_hooks(v8::Context* self, v8:
   v8::HandleScope handles(isolate);
   v8::Local<v8::Context> context;  // a handle's value is the address of its object's slot, as `self` is
   std::memcpy(static_cast<void*>(&context), &self, sizeof(context));
-  std::lock_guard<std::mutex> guard(relink::g_lock);
+  relink::Lock::Guard guard(relink::g_lock);
   auto& all = relink::g_hooks[isolate];
   auto other = [&](const relink::Hooks& hooks) { return hooks.context.IsEmpty() || hooks.context == context; };
   all.erase(std::remove_if(all.begin(), all.end(), other), all.end());

@@ -1,15 +1,12 @@
-// since_12_4.cc: what V8 12.4 changed since 11.8, for guests compiled for older ones.
+// since_12_4.cc: what V8 12.4 changed since 12.0, for guests compiled for older ones.
 #include <cstring>
-#include <tuple>
 #include <vector>
 
 #include "guest.h"
+#include "stalled.h"
 #include "unit.h"
 
 namespace guest {
-
-// v8-script.h: what Module::GetStalledTopLevelAwaitMessage returns since 11.3.
-using StalledModules = std::vector<std::tuple<v8::Local<v8::Module>, v8::Local<v8::Message>>>;
 
 // v8-message.h: ScriptOrigin. 12.4 has all but the first field.
 struct ScriptOrigin {
@@ -59,19 +56,6 @@ RELINK_UNIT_API v8::MaybeLocal<v8::Context> relink_unit_context_from_snapshot(
   return v8::Context::FromSnapshot(isolate, index, fields, extensions, global, microtasks);
 }
 
-RELINK_UNIT_API v8::Local<v8::Value> relink_unit_error(v8::Local<v8::String> message) {
-  return v8::Exception::Error(message);
-}
-RELINK_UNIT_API v8::Local<v8::Value> relink_unit_range_error(v8::Local<v8::String> message) {
-  return v8::Exception::RangeError(message);
-}
-RELINK_UNIT_API v8::Local<v8::Value> relink_unit_syntax_error(v8::Local<v8::String> message) {
-  return v8::Exception::SyntaxError(message);
-}
-RELINK_UNIT_API v8::Local<v8::Value> relink_unit_type_error(v8::Local<v8::String> message) {
-  return v8::Exception::TypeError(message);
-}
-
 RELINK_UNIT_API size_t relink_unit_snapshot_context(v8::SnapshotCreator* self, v8::Local<v8::Context> context,
                                                     v8::SerializeInternalFieldsCallback fields) {
   return self->AddContext(context, fields);
@@ -99,7 +83,7 @@ RELINK_UNIT_API void relink_unit_nothing(void*) {}
 // Modules.
 
 RELINK_UNIT_API v8::Local<v8::Module> relink_unit_synthetic_module(v8::Isolate* isolate, v8::Local<v8::String> name,
-                                                                   const std::vector<v8::Local<v8::String>>& exports,
+                                                                   const guest::vector<v8::Local<v8::String>>& exports,
                                                                    v8::Module::SyntheticModuleEvaluationSteps steps) {
   v8::MemorySpan<const v8::Local<v8::String>> span(exports.data(), exports.size());
   return v8::Module::CreateSyntheticModule(isolate, name, span, steps);
@@ -108,8 +92,8 @@ RELINK_UNIT_API v8::Local<v8::Module> relink_unit_synthetic_module(v8::Isolate* 
 // Modules that wait at their top level, with messages: two lists of V8's own kind now.
 RELINK_UNIT_API guest::StalledModules relink_unit_stalled_modules(v8::Module* self, v8::Isolate* isolate) {
   auto [modules, messages] = self->GetStalledTopLevelAwaitMessages(isolate);
-  guest::StalledModules stalled;
-  for (size_t i = 0; i < modules.size(); i++) stalled.emplace_back(modules[i], messages[i]);
+  std::vector<guest::StalledModule> stalled;
+  for (size_t i = 0; i < modules.size(); i++) stalled.push_back(guest::stalled(modules[i], messages[i]));
   return stalled;
 }
 

@@ -1,73 +1,8 @@
-// since_12_9.cc: what V8 12.9 changed since 12.4, for guests compiled for older ones. See handlers.cc for handlers and accessors.
-#include <algorithm>
-#include <mutex>
-#include <vector>
-
+// since_12_9.cc: what V8 12.9 changed since 12.4, for guests compiled for older ones. See handlers.cc for handlers and
+// accessors, graph.cc for graphs of heap snapshots.
 #include "guest.h"
 #include "loan.h"
 #include "unit.h"
-
-namespace relink {
-namespace {
-
-using v8::Isolate;
-using v8::Local;
-
-// Graphs of heap snapshots: a virtual function was put between those that the guest calls.
-class Graph final : public guest::EmbedderGraph {
- public:
-  explicit Graph(v8::EmbedderGraph* host) : host_(host) {}
-  Node* V8Node(const Local<v8::Value>& value) override { return host_->V8Node(value); }
-  Node* AddNode(std::unique_ptr<Node> node) override { return host_->AddNode(std::move(node)); }
-  void AddEdge(Node* from, Node* to, const char* name) override { host_->AddEdge(from, to, name); }
-
- private:
-  v8::EmbedderGraph* host_;
-};
-
-using GuestsBuilder = void (*)(Isolate*, guest::EmbedderGraph*, void*);
-struct Builder {
-  v8::HeapProfiler* profiler;
-  GuestsBuilder callback;
-  void* data;
-  bool operator==(const Builder&) const = default;
-};
-
-// V8 is given a builder of ours for each of the guest's.
-class Builders {
- public:
-  Builder* add(const Builder& builder) {
-    std::lock_guard<std::mutex> guard(lock_);
-    return all_.emplace_back(std::make_unique<Builder>(builder)).get();
-  }
-  std::unique_ptr<Builder> take(const Builder& builder) {
-    std::lock_guard<std::mutex> guard(lock_);
-    auto found = std::find_if(all_.begin(), all_.end(), [&](const auto& own) { return *own == builder; });
-    if (found == all_.end()) return nullptr;
-    std::unique_ptr<Builder> own = std::move(*found);
-    all_.erase(found);
-    return own;
-  }
-
- private:
-  std::mutex lock_;
-  std::vector<std::unique_ptr<Builder>> all_;
-};
-
-// Lives for ever: threads may still use it while the process ends.
-Builders& builders() {
-  static auto* all = new Builders;
-  return *all;
-}
-
-void build_graph(Isolate* isolate, v8::EmbedderGraph* host, void* builder_pointer) {
-  Graph graph(host);
-  auto* builder = static_cast<Builder*>(builder_pointer);
-  builder->callback(isolate, &graph, builder->data);
-}
-
-}  // namespace
-}  // namespace relink
 
 extern "C" {
 
@@ -76,7 +11,7 @@ extern "C" {
 RELINK_UNIT_API v8::Local<v8::ArrayBuffer> relink_unit_array_buffer(v8::Isolate* isolate, size_t length) {
   return v8::ArrayBuffer::New(isolate, length);
 }
-RELINK_UNIT_API std::unique_ptr<v8::BackingStore> relink_unit_backing_store(v8::Isolate* isolate, size_t length) {
+RELINK_UNIT_API guest::unique_ptr<v8::BackingStore> relink_unit_backing_store(v8::Isolate* isolate, size_t length) {
   return v8::ArrayBuffer::NewBackingStore(isolate, length);
 }
 
@@ -109,7 +44,7 @@ RELINK_UNIT_API void relink_unit_snapshot_default_with_data(v8::SnapshotCreator*
 #endif
 
 // Uninitialised, and nothing where there is no memory left.
-RELINK_UNIT_API std::unique_ptr<v8::BackingStore> relink_unit_backing_store_or_null(v8::Isolate* isolate,
+RELINK_UNIT_API guest::unique_ptr<v8::BackingStore> relink_unit_backing_store_or_null(v8::Isolate* isolate,
                                                                                   size_t length) {
   return relink::uninitialised_store(isolate, length);
 }
@@ -118,15 +53,6 @@ RELINK_UNIT_API std::unique_ptr<v8::BackingStore> relink_unit_backing_store_or_n
 RELINK_UNIT_API void relink_unit_utf8_value(void* self, v8::Isolate* isolate, v8::Local<v8::Value> value) {
   static_assert(sizeof(v8::String::Utf8Value) == 2 * sizeof(void*), "v8-primitive.h: the guest has room for two words");
   new (self) v8::String::Utf8Value(isolate, value);
-}
-
-RELINK_UNIT_API void relink_unit_add_graph_builder(v8::HeapProfiler* self, relink::GuestsBuilder callback, void* data) {
-  self->AddBuildEmbedderGraphCallback(relink::build_graph, relink::builders().add({self, callback, data}));
-}
-RELINK_UNIT_API void relink_unit_remove_graph_builder(v8::HeapProfiler* self, relink::GuestsBuilder callback,
-                                                      void* data) {
-  auto own = relink::builders().take({self, callback, data});
-  if (own != nullptr) self->RemoveBuildEmbedderGraphCallback(relink::build_graph, own.get());
 }
 
 // V8s between this one and 13.6, of which no Node has one, have these adapters and one more argument here.

@@ -154,9 +154,10 @@ RELINK_UNIT_API void* relink_unit_allocator_reallocate(guest::Allocator* self, v
 }
 
 // V8 has no such function any more. What is added is zero.
-RELINK_UNIT_API std::unique_ptr<v8::BackingStore> relink_unit_reallocate(v8::Isolate* isolate,
-                                                                         std::unique_ptr<v8::BackingStore> store,
+RELINK_UNIT_API guest::unique_ptr<v8::BackingStore> relink_unit_reallocate(v8::Isolate* isolate,
+                                                                         guest::unique_ptr<v8::BackingStore> guests,
                                                                          size_t length) {
+  std::unique_ptr<v8::BackingStore> store = std::move(guests);
   if (store->ByteLength() == length) return store;
   auto fresh = v8::ArrayBuffer::NewBackingStore(isolate, length);
   if (size_t both = std::min(length, store->ByteLength())) std::memcpy(fresh->Data(), store->Data(), both);
@@ -180,8 +181,8 @@ RELINK_UNIT_API const guest::ExternalString* relink_unit_two_byte_resource(const
 
 #if RELINK_GUEST >= 1204
 // Where a task was posted, for messages. V8 does not export it any more.
-RELINK_UNIT_API std::string relink_unit_location_text(const guest::SourceLocation* self) {
-  if (self->function == nullptr) return {};
+RELINK_UNIT_API guest::string relink_unit_location_text(const guest::SourceLocation* self) {
+  if (self->function == nullptr) return std::string();
   return std::string(self->function) + "@" + self->file + ":" + std::to_string(self->line);
 }
 #endif

@@ -73,7 +73,19 @@ const v8::StartupData* hosts_snapshot() {
 static_assert(offsetof(Params, snapshot_blob) == offsetof(guest::CreateParams, snapshot_blob), "v8-isolate.h");
 static_assert(offsetof(Params, external_references) == offsetof(guest::CreateParams, external_references),
               "v8-isolate.h");
+#if !RELINK_LIBCXX
 void hosts_params(const guest::CreateParams& guests, Params* own) { *own = reinterpret_cast<const Params&>(guests); }
+#else
+// But for who owns the allocator.
+void hosts_params(const guest::CreateParams& guests, Params* own) {
+  guest::CreateParams rest = guests;
+  std::shared_ptr<v8::ArrayBuffer::Allocator> shared;
+  if (rest.array_buffer_allocator_shared.get() != nullptr) shared = rest.array_buffer_allocator_shared;
+  rest.array_buffer_allocator_shared = nullptr;
+  *own = reinterpret_cast<const Params&>(rest);
+  own->array_buffer_allocator_shared = std::move(shared);
+}
+#endif
 
 #endif
 

@@ -3,9 +3,10 @@
 #ifndef RELINK_UNIT_MAP_H_
 #define RELINK_UNIT_MAP_H_
 
+#include <map>
 #include <memory>
-#include <mutex>
-#include <unordered_map>
+
+#include "lock.h"
 
 namespace relink {
 
@@ -14,19 +15,19 @@ class ByAddress {
  public:
   // Replaces what an object that was never destroyed has left at the same address.
   Value* put(void* object, std::unique_ptr<Value> value) {
-    std::lock_guard<std::mutex> guard(lock_);
+    Lock::Guard guard(lock_);
     return (values_[object] = std::move(value)).get();
   }
 
   // Stays as long as nobody takes or replaces it.
   Value* find(void* object) {
-    std::lock_guard<std::mutex> guard(lock_);
+    Lock::Guard guard(lock_);
     auto found = values_.find(object);
     return found == values_.end() ? nullptr : found->second.get();
   }
 
   std::unique_ptr<Value> take(void* object) {
-    std::lock_guard<std::mutex> guard(lock_);
+    Lock::Guard guard(lock_);
     auto found = values_.find(object);
     if (found == values_.end()) return nullptr;
     std::unique_ptr<Value> value = std::move(found->second);
@@ -35,8 +36,8 @@ class ByAddress {
   }
 
  private:
-  std::mutex lock_;
-  std::unordered_map<void*, std::unique_ptr<Value>> values_;
+  Lock lock_;
+  std::map<void*, std::unique_ptr<Value>> values_;
 };
 
 // Lives for ever: threads may still use it while the process ends.

@@ -1,7 +1,7 @@
 //! The catalogue of adapters: functions that stand in for a V8 symbol. Their code is in shim/cpp.
 
 use super::line::Line;
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{CxxLibrary, Fingerprint};
 use crate::note::{GuestNote, SYMBOL_KEYS};
 pub use crate::tables::{Adapter, Unit, When, UNITS};
 use crate::version::V8Version;
@@ -24,11 +24,16 @@ pub const CAME_WITH_SYMBOL_KEYS: &str = "_ZN2v86Object27SetInternalFieldForNodeC
 
 /// The unit for a neutral guest on a host of another line: a learned one for that very V8, or one that is built in.
 pub fn unit_for(guest: &GuestNote, host: &Fingerprint) -> Option<&'static Unit> {
-    let minor = |v8: V8Version| (v8.major, v8.minor);
-    let (guest_v8, host_v8) = (minor(V8Version::parse(&guest.v8)?), minor(host.version?));
-    let of_pair = |unit: &&Unit| unit.guest == guest_v8 && unit.host == host_v8;
-    let learned = crate::learned::unit_for(guest_v8, host.version?);
-    learned.or_else(|| UNITS.iter().find(of_pair)).filter(|_| !guest.layout.is_empty())
+    let v8 = V8Version::parse(&guest.v8)?;
+    let unit = unit_of((v8.major, v8.minor), host.version?, host.cxx.unwrap_or(CxxLibrary::LIBSTDCXX));
+    unit.filter(|_| !guest.layout.is_empty())
+}
+
+/// The same by what both are: the guest's line, and the host's V8 with the C++ library that it was compiled with.
+pub fn unit_of(guest: (u32, u32), host: V8Version, cxx: CxxLibrary) -> Option<&'static Unit> {
+    let line = (host.major, host.minor);
+    let of_pair = |unit: &&Unit| unit.guest == guest && unit.host == line && unit.cxx == cxx;
+    crate::learned::unit_for(guest, host, cxx).or_else(|| UNITS.iter().find(of_pair))
 }
 
 /// All adapters of a line: the guest is a guest, beside a host that owns V8.

@@ -12,6 +12,34 @@ use relink_elf::{ElfError, Image, SymbolTable};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
 pub struct CxxLibrary(pub &'static str);
 
+impl CxxLibrary {
+    /// That of guests, and of the V8s that Node builds.
+    pub const LIBSTDCXX: Self = Self("libstdc++");
+
+    /// Whether it is LLVM's, in one of its inline namespaces.
+    pub fn is_libcxx(self) -> bool {
+        self.namespace().is_some()
+    }
+
+    /// libc++'s inline namespace, `_LIBCPP_ABI_NAMESPACE`: `__1`, or that of Chromium's builds.
+    pub fn namespace(self) -> Option<&'static str> {
+        match self.0 {
+            "libc++" => Some("__1"),
+            other => other.strip_prefix("libc++ (std::")?.strip_suffix(')'),
+        }
+    }
+
+    /// What a unit's name has for it: nothing for the guests' own, `-libc++.Cr` for another.
+    pub fn suffix(self) -> String {
+        self.namespace().map(|namespace| format!("-libc++.{namespace}")).unwrap_or_default()
+    }
+
+    /// The library with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        CXX_WITNESSES.iter().map(|(_, library)| *library).find(|library| *library == name).map(Self)
+    }
+}
+
 /// What is known of a V8. `None` means unknown, never "no".
 #[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize)]
 pub struct Fingerprint {
@@ -117,6 +145,10 @@ impl Facts<'_, '_> {
         const LONGEST: usize = 64;
         let Some(at) = (self.find)(name)? else { return Ok(None) };
         let pointer: &U64<LE> = self.image.value("a fact about V8", at)?;
+        // A relocation's addend is elsewhere, so the word in the file may be 0.
+        if pointer.get(LE) == 0 {
+            return Ok(None);
+        }
         let at: LinkAddr = self.image.dynamic_address(pointer.get(LE));
         let Ok(bytes) = self.image.tail("V8's version suffix", at) else { return Ok(None) };
         let text = bytes.iter().take(LONGEST).position(|b| *b == 0).map(|end| &bytes[..end]);

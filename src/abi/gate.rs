@@ -73,7 +73,12 @@ pub fn judge(guest: &Fingerprint, host: &Fingerprint) -> Verdict {
 pub fn judge_note(note: &GuestNote, host: &Fingerprint) -> Verdict {
     let unit = unit_for(note, host);
     let bridged = if unit.is_some() { BRIDGED } else { &[] };
-    let mut verdict = judge_with(Some(note), bridged, &compiled_for(note), host);
+    let mut guest = compiled_for(note);
+    if unit.is_some_and(|unit| unit.cxx.is_libcxx()) {
+        // The unit stands between the two C++ libraries.
+        guest.cxx = host.cxx;
+    }
+    let mut verdict = judge_with(Some(note), bridged, &guest, host);
     if let (Verdict::Bridgeable { degraded, .. }, Some(unit)) = (&mut verdict, unit) {
         degraded.extend(unit.lost());
     }
@@ -93,7 +98,9 @@ fn judge_with(
     }
     let mut remedies = Vec::new();
     if !differences.is_empty() {
-        remedies.push("take a guest that was compiled for the host's V8 and with its C++ library".into());
+        let cxx = differences.iter().all(|change| change.fact == CXX_LIBRARY);
+        let is_libcxx = cxx && note.is_some() && host.cxx.is_some_and(CxxLibrary::is_libcxx);
+        remedies.push(if is_libcxx { ADAPTERS_FOR_LIBCXX } else { GUEST_FOR_IT }.into());
     }
     match versions(note, guest, host) {
         Ok((g, h)) => {
@@ -335,6 +342,10 @@ fn unknown(whose: &str, version: V8Version) -> (Change, String) {
 }
 
 const SMALL_INTEGERS: &str = "small integers";
+const CXX_LIBRARY: &str = "C++ library";
+const GUEST_FOR_IT: &str = "take a guest that was compiled for the host's V8 and with its C++ library";
+const ADAPTERS_FOR_LIBCXX: &str = "take a neutral guest (relink guest build), and make adapters from the headers of the host's V8 for its C++ \
+     library: relink adapter build --v8-headers DIR --host FILE, where FILE is the host's module with V8";
 
 /// Facts of the build configuration that change the ABI whatever the version.
 fn configuration(guest: &Fingerprint, host: &Fingerprint) -> Vec<Change> {
@@ -344,7 +355,7 @@ fn configuration(guest: &Fingerprint, host: &Fingerprint) -> Vec<Change> {
     [
         ("tagged words (pointer compression)", bytes(guest.tagged_size), bytes(host.tagged_size)),
         (SMALL_INTEGERS, bits(guest.smi_bits), bits(host.smi_bits)),
-        ("C++ library", library(guest.cxx), library(host.cxx)),
+        (CXX_LIBRARY, library(guest.cxx), library(host.cxx)),
     ]
     .into_iter()
     .filter(|(_, guest, host)| guest.is_none() || guest != host)

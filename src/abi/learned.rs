@@ -1,6 +1,7 @@
 //! V8s that this program was not built with: what `relink adapter build --v8-headers` has learned of an embedder's own headers,
 //! in a folder of the user's. It never takes the place of what is built in.
 
+use crate::fingerprint::CxxLibrary;
 use crate::tables::{Line, OfLearned, Unit, UNITS};
 use crate::units::sources;
 use crate::version::V8Version;
@@ -26,11 +27,19 @@ pub struct Record {
     pub layers: (u32, u32),
     /// Slots of `v8::Platform`'s vtable.
     pub platform_slots: u32,
+    /// The C++ library of the host's V8, as the fingerprint names it.
+    #[serde(default = "libstdcxx")]
+    pub cxx: String,
     /// What tells the sources that it was compiled from: a unit of another build of this program answers to other symbols.
     #[serde(default)]
     pub sources: String,
     /// The file name of its library.
     pub library: String,
+}
+
+/// What records without the field were made for.
+fn libstdcxx() -> String {
+    CxxLibrary::LIBSTDCXX.0.into()
 }
 
 /// A unit that was learned.
@@ -92,8 +101,9 @@ fn all() -> &'static Folder {
 }
 
 /// The unit for guests of a V8 on hosts with another one.
-pub fn unit_for(guest: (u32, u32), host: V8Version) -> Option<&'static Unit> {
-    units().iter().find(|l| l.unit.guest == guest && l.version == host).map(|l| &l.unit)
+pub fn unit_for(guest: (u32, u32), host: V8Version, cxx: CxxLibrary) -> Option<&'static Unit> {
+    let of_pair = |l: &&LearnedUnit| l.unit.guest == guest && l.unit.cxx == cxx && l.version == host;
+    units().iter().find(of_pair).map(|l| &l.unit)
 }
 
 /// The line of a V8 that only learned units are for.
@@ -157,7 +167,8 @@ fn learned(folder: &Path, text: &str) -> Result<LearnedUnit, String> {
     let record: Record = serde_json::from_str(text).map_err(|e| format!("it is not understood: {e}"))?;
     let version = V8Version::parse(&record.v8).ok_or_else(|| format!("{:?} is no version", record.v8))?;
     let layers = UNITS.iter().find(|unit| unit.guest == record.guest && unit.host == record.layers);
-    if layers.is_none_or(|unit| record.sources != sources(unit)) {
+    let cxx = CxxLibrary::named(&record.cxx).ok_or_else(|| format!("{:?} is no C++ library", record.cxx))?;
+    if layers.is_none_or(|unit| record.sources != sources(&unit.with_cxx(cxx))) {
         return Err(
             "another build of Relink made it: make it again, relink adapter build --v8-headers DIR".into()
         );
@@ -169,7 +180,7 @@ fn learned(folder: &Path, text: &str) -> Result<LearnedUnit, String> {
     let host = (version.major, version.minor);
     let line = Line::learned(host, record.platform_slots);
     let learned = Some(OfLearned { line, library });
-    Ok(LearnedUnit { unit: Unit { guest: record.guest, host, layers: record.layers, learned }, version })
+    Ok(LearnedUnit { unit: Unit { guest: record.guest, host, layers: record.layers, cxx, learned }, version })
 }
 
 #[cfg(test)]
@@ -189,6 +200,7 @@ mod tests {
             v8: "11.4.1.1".into(),
             layers,
             platform_slots: 20,
+            cxx: libstdcxx(),
             sources,
             library: "unit.so".into(),
         };

@@ -25,6 +25,10 @@ pub const SMI_SHIFT: &str = "v8dbg_SmiShiftSize";
 /// `v8::internal::V8::platform_` (src/init/v8.h): the process-wide `v8::Platform*`.
 pub const PLATFORM_CELL: &str = "_ZN2v88internal2V89platform_E";
 
+/// `v8::internal::V8::GetCurrentPlatform()` (src/init/v8.h), which returns [`PLATFORM_CELL`]: component builds export it, and the variable is
+/// in no table of theirs.
+pub const PLATFORM_RETURNED: (&str, &str) = (PLATFORM_CELL, "_ZN2v88internal2V818GetCurrentPlatformEv");
+
 /// `v8::internal::SoleReadOnlyHeap::shared_ro_heap_` (src/heap/read-only-heap.h): set under a lock while the first
 /// isolate of the process is made, hence after `V8::Initialize` has returned.
 pub const SHARED_READ_ONLY_HEAP: &str = "_ZN2v88internal16SoleReadOnlyHeap15shared_ro_heap_E";
@@ -35,10 +39,11 @@ pub const EMBEDDED_BLOB: &str = "_ZN2v88internal12_GLOBAL__N_127current_embedded
 
 /// `v8::ArrayBuffer::New(Isolate*, std::shared_ptr<BackingStore>)`: its mangled name tells the C++ library that V8
 /// was compiled with, because each has its own inline namespace.
-pub const CXX_WITNESSES: [(&str, &str); 3] = [
+pub const CXX_WITNESSES: [(&str, &str); 4] = [
     ("_ZN2v811ArrayBuffer3NewEPNS_7IsolateESt10shared_ptrINS_12BackingStoreEE", "libstdc++"),
     ("_ZN2v811ArrayBuffer3NewEPNS_7IsolateENSt3__110shared_ptrINS_12BackingStoreEEE", "libc++"),
     ("_ZN2v811ArrayBuffer3NewEPNS_7IsolateENSt4__Cr10shared_ptrINS_12BackingStoreEEE", "libc++ (std::__Cr)"),
+    ("_ZN2v811ArrayBuffer3NewEPNS_7IsolateENSt2Cr10shared_ptrINS_12BackingStoreEEE", "libc++ (std::Cr)"),
 ];
 
 /// Functions whose addresses are shown as the proof that host and guest run on one V8.
@@ -62,16 +67,21 @@ pub const STARTUP_STATE: &str = "_ZN2v88internal12_GLOBAL__N_117v8_startup_state
 
 /// `v8::internal::ObjectVisitor::VisitPointer` (src/objects/visitors.h), whose parameter is `ObjectSlot`: an alias of
 /// `FullObjectSlot`, and of `CompressedObjectSlot` with pointer compression (src/common/globals.h). The two forms are
-/// those before and after V8 11.5, where `Tagged<>` came.
-pub const FULL_SLOTS: [&str; 2] = [
+/// those before and after V8 11.5, where `Tagged<>` came. Component builds export `v8::internal::Heap::MoveRange` (src/heap/heap.h) instead,
+/// whose second parameter is one.
+pub const FULL_SLOTS: [&str; 4] = [
     "_ZN2v88internal13ObjectVisitor12VisitPointerENS0_10HeapObjectENS0_14FullObjectSlotE",
     "_ZN2v88internal13ObjectVisitor12VisitPointerENS0_6TaggedINS0_10HeapObjectEEENS0_14FullObjectSlotE",
+    "_ZN2v88internal4Heap9MoveRangeENS0_10HeapObjectENS0_14FullObjectSlotES3_iNS0_16WriteBarrierModeE",
+    "_ZN2v88internal4Heap9MoveRangeENS0_6TaggedINS0_10HeapObjectEEENS0_14FullObjectSlotES5_iNS0_16WriteBarrierModeE",
 ];
 
 /// The same with pointer compression.
-pub const COMPRESSED_SLOTS: [&str; 2] = [
+pub const COMPRESSED_SLOTS: [&str; 4] = [
     "_ZN2v88internal13ObjectVisitor12VisitPointerENS0_10HeapObjectENS0_20CompressedObjectSlotE",
     "_ZN2v88internal13ObjectVisitor12VisitPointerENS0_6TaggedINS0_10HeapObjectEEENS0_20CompressedObjectSlotE",
+    "_ZN2v88internal4Heap9MoveRangeENS0_10HeapObjectENS0_20CompressedObjectSlotES3_iNS0_16WriteBarrierModeE",
+    "_ZN2v88internal4Heap9MoveRangeENS0_6TaggedINS0_10HeapObjectEEENS0_20CompressedObjectSlotES5_iNS0_16WriteBarrierModeE",
 ];
 
 /// `v8::V8::GetSandboxSizeInBytes()`: declared under `V8_ENABLE_SANDBOX` only (include/v8-initialization.h).

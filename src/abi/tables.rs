@@ -1,6 +1,7 @@
 //! What is known of each V8 and of each guest line, as the build makes it of the data files (`v8/*.toml`, `lines/*.toml`; docs/ABI.md tells
 //! their fields): lines, adapter units, bridged differences, where headers come from.
 
+use crate::fingerprint::CxxLibrary;
 use crate::names::{
     EMBEDDED_BLOB, FLAG_FUNCTIONS, HIDDEN_SINCE_13_6, ISOLATE_COUNTER, SHARED_READ_ONLY_HEAP,
 };
@@ -20,6 +21,8 @@ pub enum When {
     Missing,
     /// Always: it stands before the host's function.
     Always,
+    /// Always, and in the bridge, too: the host's function has types of another C++ library.
+    Everywhere,
 }
 
 /// One adapter: a function that stands in for a function of V8.
@@ -45,7 +48,7 @@ pub struct Line {
     pub name: &'static str,
     /// The same as numbers.
     pub v8: Minor,
-    /// The major version of the Node that has this V8.
+    /// The major version of the Node that has this V8; 0: none has.
     pub node: u32,
     /// Slots of `v8::Platform`'s vtable (include/v8-platform.h).
     pub platform_slots: u32,
@@ -154,6 +157,8 @@ pub struct Unit {
     pub host: Minor,
     /// Major and minor version of the V8 up to whose layers it has: the host's, but for a unit that was learned.
     pub layers: Minor,
+    /// The C++ library that the host's V8 was compiled with.
+    pub cxx: CxxLibrary,
     /// What a unit that was learned has besides; none is built in.
     pub learned: Option<OfLearned>,
 }
@@ -168,8 +173,13 @@ pub struct OfLearned {
 }
 
 impl Unit {
-    const fn of(guest: Minor, host: Minor) -> Self {
-        Self { guest, host, layers: host, learned: None }
+    const fn of(guest: Minor, host: Minor, cxx: CxxLibrary) -> Self {
+        Self { guest, host, layers: host, cxx, learned: None }
+    }
+
+    /// The same layers for a V8 that was compiled with another C++ library.
+    pub fn with_cxx(&self, cxx: CxxLibrary) -> Self {
+        Self { cxx, ..Self::of(self.guest, self.host, cxx) }
     }
 
     /// The layers between the guest's V8 and the host's.
@@ -187,9 +197,9 @@ impl Unit {
         self.changes().filter_map(|layer| layer.lost).collect()
     }
 
-    /// `10.2-on-11.3`: the name of its file and of the command that builds it.
+    /// `10.2-on-11.3`, `10.2-on-12.0-libc++.Cr`: the name of its file and of the command that builds it.
     pub fn name(&self) -> String {
-        format!("{}.{}-on-{}.{}", self.guest.0, self.guest.1, self.host.0, self.host.1)
+        format!("{}.{}-on-{}.{}{}", self.guest.0, self.guest.1, self.host.0, self.host.1, self.cxx.suffix())
     }
 
     /// The line of its hosts.
@@ -206,8 +216,10 @@ impl Unit {
     pub fn adapters(&self) -> Vec<&'static Adapter> {
         let later = if self.guest < self.layers { &LATER[..] } else { &[] };
         let layers = self.changes().filter(|layer| !layer.not_before || self.host >= layer.since);
+        let libcxx = if self.cxx.is_libcxx() { &LIBCXX[..] } else { &[] };
         let mut all: Vec<&'static Adapter> = Vec::new();
-        for adapter in ABSENT.iter().chain(later).chain(layers.flat_map(|layer| layer.adapters)) {
+        for adapter in ABSENT.iter().chain(libcxx).chain(later).chain(layers.flat_map(|layer| layer.adapters))
+        {
             all.retain(|earlier| earlier.symbol != adapter.symbol);
             all.push(adapter);
         }
@@ -294,12 +306,24 @@ pub struct OfficialNode {
 pub struct Pin {
     /// The V8.
     pub v8: Minor,
-    /// Version of npm's package of Node.
-    pub node: &'static str,
-    /// SHA-256 over V8's headers in it, in hexadecimal.
+    /// SHA-256 over V8's headers there, in hexadecimal.
     pub headers: &'static str,
-    /// Where the inspector's headers are, which that package lacks.
-    pub inspector: Inspector,
+    /// Where they are.
+    pub place: Place,
+}
+
+/// A package with V8's headers.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Place {
+    /// npm's package of Node.
+    Node {
+        /// Its version.
+        node: &'static str,
+        /// Where the inspector's headers are, which that package lacks.
+        inspector: Inspector,
+    },
+    /// The crate `v8`: its version.
+    Crate(&'static str),
 }
 
 /// Where the inspector's headers of a V8 are.

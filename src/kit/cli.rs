@@ -5,6 +5,10 @@ use super::guest::{self, BuildOptions, Guest};
 use super::{adapter, hosts, learn, progress};
 use clap::{Args, Subcommand, ValueEnum};
 use relink_abi::adapters::UNITS;
+use relink_abi::fingerprint::{CxxLibrary, Fingerprint};
+use relink_elf::arch::Arch;
+use relink_elf::file::map_file;
+use relink_elf::{Dynamic, FileImage, SymbolTable};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -83,6 +87,9 @@ pub enum AdapterCommand {
         /// Folder with v8.h of a V8 that is not known: enters it into a catalogue of your own, and builds adapters for it
         #[arg(long, value_name = "DIR", conflicts_with = "name")]
         v8_headers: Option<PathBuf>,
+        /// The host's module with that V8: its C++ library is the one that the adapters are for [default: libstdc++]
+        #[arg(long, value_name = "FILE", requires = "v8_headers")]
+        host: Option<PathBuf>,
     },
     /// Print the path of adapters that were built
     Path {
@@ -129,7 +136,9 @@ pub fn run(command: KitCommand) -> Result<()> {
     match command {
         KitCommand::Guest { command: GuestCommand::Build(args) } => build(args),
         KitCommand::Guest { command: GuestCommand::Path { line, exact } } => guest_path(line, exact),
-        KitCommand::Adapter { command: AdapterCommand::Build { v8_headers: Some(dir), .. } } => learn(&dir),
+        KitCommand::Adapter { command: AdapterCommand::Build { v8_headers: Some(dir), host, .. } } => {
+            learn(&dir, host.as_deref())
+        }
         KitCommand::Adapter { command: AdapterCommand::Build { name, .. } } => {
             build_adapters(name.as_deref())
         }
@@ -173,13 +182,35 @@ fn build_adapters(name: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-fn learn(headers: &Path) -> Result<()> {
+fn learn(headers: &Path, host: Option<&Path>) -> Result<()> {
     let progress = progress::terminal();
-    let learned = learn::learn(headers, progress.as_ref())?;
+    let cxx = host.map_or(Ok(CxxLibrary::LIBSTDCXX), cxx_of)?;
+    let learned = learn::learn(headers, cxx, progress.as_ref())?;
     learned.refused.iter().for_each(|why| progress.note(why));
-    let (major, minor) = learned.layers;
-    progress.note(&format!("V8 {}: adapters with the layers up to {major}.{minor}", learned.v8));
-    print(learned.library.display())
+    for unit in &learned.units {
+        let ((major, minor), guest) = (unit.layers, unit.guest);
+        progress.note(&format!(
+            "V8 {}: adapters with the layers up to {major}.{minor}, for guests of V8 {}.{}",
+            learned.v8, guest.0, guest.1
+        ));
+        print(unit.library.display())?;
+    }
+    Ok(())
+}
+
+/// The C++ library of the V8 in a module.
+fn cxx_of(host: &Path) -> Result<CxxLibrary> {
+    let bad = |why: String| KitError::Input { option: "--host", path: host.into(), why };
+    let bytes = map_file(host).map_err(|e| bad(e.to_string()))?;
+    let read = || {
+        let file = FileImage::parse(&bytes, Arch::native())?;
+        let symbols = SymbolTable::parse(&file.image, &Dynamic::parse(&file.image)?)?;
+        Fingerprint::read(&file.image, &symbols)
+    };
+    let found = read().map_err(|e| bad(e.to_string()))?;
+    found.cxx.ok_or_else(|| {
+        bad("its dynamic symbols do not tell the C++ library of a V8; name the module that has it".into())
+    })
 }
 
 fn summary(guest: &Guest) -> String {

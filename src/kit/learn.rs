@@ -1,7 +1,7 @@
 //! Learns a V8 that this program was not built with (`relink adapter build --v8-headers DIR`): describes its headers for the
 //! catalogue, and compiles an adapter unit of the layers that there are against them.
 
-use super::adapter;
+use super::adapter::{self, Compiler};
 use super::cache::{write_own, Cache};
 use super::catalogue::{generate, Request};
 use super::error::{io, KitError, Result};
@@ -11,8 +11,9 @@ use relink_abi::adapters::{Unit, UNITS};
 use relink_abi::bridged::{Rules, BRIDGED};
 use relink_abi::catalogue::{known_abis, AbiFile, Facts, PROFILES};
 use relink_abi::compare::{changes, Change};
+use relink_abi::fingerprint::CxxLibrary;
 use relink_abi::learned::{folder, Record};
-use relink_abi::line::oldest_host;
+use relink_abi::line::{oldest_host, LINES};
 use relink_abi::version::V8Version;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,21 +21,30 @@ use std::path::{Path, PathBuf};
 /// What was learned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Learned {
-    /// The unit's library.
-    pub library: PathBuf,
     /// The V8.
     pub v8: V8Version,
-    /// The V8 of the unit whose layers it has.
-    pub layers: (u32, u32),
-    /// Why other layers were not taken.
+    /// The units, for the oldest guests first.
+    pub units: Vec<Made>,
+    /// Why other layers were not taken, and guests go without a unit.
     pub refused: Vec<String>,
 }
 
-/// Learns the V8 of a folder of headers.
+/// A unit that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// Its library.
+    pub library: PathBuf,
+    /// The V8 of its guests.
+    pub guest: (u32, u32),
+    /// The V8 of the unit whose layers it has.
+    pub layers: (u32, u32),
+}
+
+/// Learns the V8 of a folder of headers, as it was compiled with a C++ library.
 ///
 /// # Errors
 /// The headers are not complete, contradict what is built in (E0714), or no layers compile against them (E0710).
-pub fn learn(dir: &Path, progress: &dyn Progress) -> Result<Learned> {
+pub fn learn(dir: &Path, cxx: CxxLibrary, progress: &dyn Progress) -> Result<Learned> {
     let bad = |why: &str| KitError::Input { option: "--v8-headers", path: dir.into(), why: why.into() };
     let headers = V8Headers::read("--v8-headers", dir)?;
     let version = V8Version::parse(&headers.version).ok_or_else(|| bad("its version is none"))?;
@@ -46,24 +56,43 @@ pub fn learn(dir: &Path, progress: &dyn Progress) -> Result<Learned> {
     let no_folder = || KitError::CachePlace { why: "no folder for what is learned is known".into() };
     let folder = folder().ok_or_else(no_folder)?;
     fs::create_dir_all(&folder).map_err(io("create", &folder))?;
-    let (unit, library, refused) = compile(&headers, version, &found.facts, &folder, progress)?;
+    let compiler = Compiler::of(cxx, progress)?;
+    let work = Work { headers: &headers, version, cxx, facts: &found.facts, folder: &folder, progress };
+    let (oldest, mut refused) = work.compile(&compiler, GUEST)?;
+    let mut units = vec![oldest];
+    let is_later = |guest: &(u32, u32)| *guest != GUEST && *guest < (version.major, version.minor);
+    for guest in LINES.iter().map(|line| line.v8).filter(is_later) {
+        match work.compile(&compiler, guest) {
+            Ok((unit, why)) => {
+                units.push(unit);
+                refused.extend(why);
+            }
+            Err(stop @ KitError::Interrupted { .. }) => return Err(stop),
+            Err(none) => refused.push(format!("guests of V8 {}.{}: {none}", guest.0, guest.1)),
+        }
+    }
     if !entered {
         let name = version.to_string().replace('.', "_");
         write_own(&folder.join(format!("v8_{name}.json")), json(&found)?.as_bytes())?;
     }
     let slots = found.facts.vtables.get("v8::Platform").map_or(0, Vec::len);
-    let record = Record {
-        guest: unit.guest,
-        v8: version.to_string(),
-        layers: unit.host,
-        platform_slots: u32::try_from(slots).unwrap_or(0),
-        sources: relink_abi::units::sources(unit),
-        library: library.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-    };
-    let file = folder.join(format!("unit-{}.json", name(unit, version)));
-    write_own(&file, json(&record)?.as_bytes())?;
+    let bases = work.bases(&units);
+    let records = units.iter().zip(&bases).map(|(made, base)| {
+        let record = Record {
+            guest: made.guest,
+            v8: version.to_string(),
+            layers: made.layers,
+            platform_slots: u32::try_from(slots).unwrap_or(0),
+            cxx: cxx.0.into(),
+            sources: relink_abi::units::sources(base),
+            library: made.library.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        };
+        let file = folder.join(format!("unit-{}.json", name(base, version)));
+        write_own(&file, json(&record)?.as_bytes())
+    });
+    records.collect::<Result<()>>()?;
     progress.finish();
-    Ok(Learned { library, v8: version, layers: unit.host, refused })
+    Ok(Learned { v8: version, units, refused })
 }
 
 /// Whether this V8 is built in; then its headers must say what is known of it.
@@ -86,22 +115,22 @@ fn contradiction(version: V8Version, found: &AbiFile) -> Result<bool> {
 }
 
 fn name(unit: &Unit, version: V8Version) -> String {
-    format!("{}.{}-on-{version}", unit.guest.0, unit.guest.1)
+    format!("{}.{}-on-{version}{}", unit.guest.0, unit.guest.1, unit.cxx.suffix())
 }
 
-/// V8 of the guest for which units are made: Node 18's, the one of which the most V8s are known.
+/// V8 of the guests that must get a unit: Node 18's, the one of which the most V8s are known.
 const GUEST: (u32, u32) = (10, 2);
 
 /// The units whose layers come into question: the next older V8's, which may lack something, and the next newer one's.
-fn candidates(version: V8Version) -> Vec<&'static Unit> {
+fn candidates(guest: (u32, u32), version: V8Version) -> Vec<&'static Unit> {
     let host = (version.major, version.minor);
-    let same_side = |unit: &&Unit| unit.guest == GUEST && unit.host.cmp(&GUEST) == host.cmp(&GUEST);
+    let same_side = |unit: &&Unit| unit.guest == guest && unit.host.cmp(&guest) == host.cmp(&guest);
     let older = UNITS.iter().filter(same_side).filter(|unit| unit.host <= host).max_by_key(|unit| unit.host);
     // Before the guest's own V8, the layers of a newer one say less than it lacks.
     let newer = UNITS
         .iter()
         .filter(same_side)
-        .filter(|unit| GUEST < host && host < unit.host)
+        .filter(|unit| guest < host && host < unit.host)
         .min_by_key(|unit| unit.host);
     older.into_iter().chain(newer).collect()
 }
@@ -112,51 +141,70 @@ fn unanswered(unit: &Unit, version: V8Version, facts: &Facts) -> Option<Change> 
     Rules::with_layers(BRIDGED, profile.last, version, unit.host).unanswered(facts).into_iter().next()
 }
 
-type Compiled = (&'static Unit, PathBuf, Vec<String>);
-
-fn compile(
-    headers: &V8Headers,
+/// What units are made from.
+struct Work<'a> {
+    headers: &'a V8Headers,
     version: V8Version,
-    facts: &Facts,
-    folder: &Path,
-    progress: &dyn Progress,
-) -> Result<Compiled> {
-    let log = Cache::locate()?.folder("logs")?.join(format!("adapter-{version}.log"));
-    let (mut refused, mut tried) = (Vec::new(), false);
-    for unit in candidates(version) {
-        let layers = format!("{}.{}", unit.host.0, unit.host.1);
-        if let Some(change) = unanswered(unit, version, facts) {
-            refused.push(format!("the layers up to {layers} do not answer: {}", change.text()));
-            continue;
-        }
-        tried = true;
-        progress.step(&format!(
-            "compiling adapters with the layers up to {layers} against V8 {version}'s headers"
-        ));
-        let work = tempfile::tempdir().map_err(io("create a folder in", std::env::temp_dir()))?;
-        headers.copy_to(&work.path().join("include"))?;
-        let library = format!("relink-adapter-{}.so", name(unit, version));
-        match adapter::compile(&name(unit, version), unit, &library, work.path(), &log) {
-            Ok(()) => {
-                let (from, to) = (work.path().join(&library), folder.join(&library));
-                write_own(&to, &fs::read(&from).map_err(io("read", &from))?)?;
-                return Ok((unit, to, refused));
-            }
-            Err(KitError::Compile { first_error, .. }) => {
-                refused.push(format!("with the layers up to {layers}: {first_error}"));
-            }
-            Err(other) => return Err(other),
-        }
+    cxx: CxxLibrary,
+    facts: &'a Facts,
+    folder: &'a Path,
+    progress: &'a dyn Progress,
+}
+
+impl Work<'_> {
+    /// The units that are built in and whose layers these have, for the C++ library of the host's.
+    fn bases(&self, units: &[Made]) -> Vec<Unit> {
+        let base = |made: &Made| {
+            UNITS
+                .iter()
+                .find(|unit| unit.guest == made.guest && unit.host == made.layers)
+                .map(|unit| unit.with_cxx(self.cxx))
+        };
+        units.iter().filter_map(base).collect()
     }
-    if !refused.is_empty() && !tried {
-        return Err(KitError::Unsupported {
-            why: format!("there are no adapters for V8 {version}: {}", refused.join("; ")),
-        });
+
+    /// Makes the unit for guests of a V8; and why other layers were not taken.
+    fn compile(&self, compiler: &Compiler, guest: (u32, u32)) -> Result<(Made, Vec<String>)> {
+        let version = self.version;
+        let log = Cache::locate()?.folder("logs")?.join(format!("adapter-{version}.log"));
+        let (mut refused, mut tried) = (Vec::new(), false);
+        for base in candidates(guest, version) {
+            let layers = format!("{}.{}", base.host.0, base.host.1);
+            if let Some(change) = unanswered(base, version, self.facts) {
+                refused.push(format!("the layers up to {layers} do not answer: {}", change.text()));
+                continue;
+            }
+            tried = true;
+            self.progress.step(&format!(
+                "compiling adapters for guests of V8 {}.{} with the layers up to {layers} against V8 {version}'s headers",
+                guest.0, guest.1
+            ));
+            let unit = base.with_cxx(self.cxx);
+            let work = tempfile::tempdir().map_err(io("create a folder in", std::env::temp_dir()))?;
+            self.headers.copy_to(&work.path().join("include"))?;
+            let library = format!("relink-adapter-{}.so", name(&unit, version));
+            match adapter::compile(compiler, &name(&unit, version), &unit, &library, work.path(), &log) {
+                Ok(()) => {
+                    let (from, to) = (work.path().join(&library), self.folder.join(&library));
+                    write_own(&to, &fs::read(&from).map_err(io("read", &from))?)?;
+                    return Ok((Made { library: to, guest, layers: base.host }, refused));
+                }
+                Err(KitError::Compile { first_error, .. }) => {
+                    refused.push(format!("with the layers up to {layers}: {first_error}"));
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        if !refused.is_empty() && !tried {
+            return Err(KitError::Unsupported {
+                why: format!("there are no adapters for V8 {version}: {}", refused.join("; ")),
+            });
+        }
+        let none =
+            format!("there are no layers for a V8 of the guest's own line, or before {}", oldest_host().name);
+        let first_error = if refused.is_empty() { none } else { refused.join("; ") };
+        Err(KitError::Compile { what: format!("adapters for V8 {version}"), first_error, log })
     }
-    let none =
-        format!("there are no layers for a V8 of the guest's own line, or before {}", oldest_host().name);
-    let first_error = if refused.is_empty() { none } else { refused.join("; ") };
-    Err(KitError::Compile { what: format!("adapters for V8 {version}"), first_error, log })
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String> {
@@ -171,7 +219,7 @@ mod tests {
     fn the_next_older_layers_come_first_and_then_the_next_newer() {
         let of = |text: &str| {
             let version = V8Version::parse(text).expect("a version");
-            candidates(version).iter().map(|unit| unit.host).collect::<Vec<_>>()
+            candidates(GUEST, version).iter().map(|unit| unit.host).collect::<Vec<_>>()
         };
         let mut hosts: Vec<_> =
             UNITS.iter().filter(|unit| unit.guest == GUEST).map(|unit| unit.host).collect();

@@ -4,7 +4,7 @@
 #[path = "../../src/abi/build/data.rs"]
 mod files;
 
-pub use files::expect::unseen;
+pub use files::expect::{of_nodes, unseen};
 pub use files::{Data, V8};
 
 use std::path::Path;

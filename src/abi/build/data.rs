@@ -26,7 +26,9 @@ pub struct V8 {
     /// Instead: the V8 of the guests that have a unit for this older one.
     before: Option<String>,
     /// The Node that has it.
-    pub node: Node,
+    pub node: Option<Node>,
+    /// Instead: another embedder, where no Node has it.
+    pub embedder: Option<Embedder>,
     /// Where the headers come from that units are compiled against.
     pub headers: Option<Headers>,
     /// The first V8 whose flags freeze.
@@ -64,14 +66,27 @@ pub struct Node {
     pub matrix: Vec<String>,
 }
 
+/// A V8 that no Node has, as an embedder of it builds it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Embedder {
+    /// All four numbers of the V8 that the headers are of.
+    pub v8: String,
+    /// The C++ library that it is compiled with, as the fingerprint names it.
+    pub cxx: String,
+}
+
 /// Where headers come from.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Headers {
-    /// SHA-256 over V8's headers in npm's package of that Node.
+    /// The version of the crate `v8` that has all of them, where no Node has this V8.
+    #[serde(rename = "crate")]
+    pub of_crate: Option<String>,
+    /// SHA-256 over V8's headers in that crate, or in npm's package of the Node.
     pub sha256: String,
-    /// Where the inspector's are, which that package lacks.
-    pub inspector: Inspector,
+    /// Where the inspector's are, which npm's package lacks.
+    pub inspector: Option<Inspector>,
 }
 
 /// Either of two places.
@@ -228,6 +243,9 @@ pub struct Adapters {
     /// Used before the host's function.
     #[serde(default)]
     pub always: Vec<StandIn>,
+    /// The same, also for the bridge: it was compiled with the guest's C++ library.
+    #[serde(default)]
+    pub everywhere: Vec<StandIn>,
 }
 
 /// Facts that make no difference.
@@ -250,6 +268,8 @@ pub struct Common {
     pub later: Vec<Adapters>,
     /// Adapters of every unit, for parts that an embedder may leave out of V8.
     pub absent: Vec<Adapters>,
+    /// Adapters of every unit for a V8 that was compiled with libc++.
+    pub libcxx: Vec<Adapters>,
     /// Of `v8::Platform` and `v8::TaskRunner`, by name.
     pub virtual_functions: BTreeMap<String, Virtual>,
 }
@@ -301,6 +321,15 @@ impl V8 {
     /// `14_1`: the name of its file, and of what changed with it.
     pub fn stem(&self) -> String {
         format!("{}_{}", self.minor.0, self.minor.1)
+    }
+
+    /// All four numbers of the V8 that stands for it.
+    pub fn full(&self) -> &str {
+        match (&self.node, &self.embedder) {
+            (Some(node), _) => &node.v8,
+            (None, Some(embedder)) => &embedder.v8,
+            (None, None) => "",
+        }
     }
 
     /// Whether units for it are for guests of a later V8.
@@ -364,8 +393,11 @@ impl Data {
 
     fn check(&self, v8: &V8) -> Result<(), String> {
         let at = |field: &str, why: &str| Err(format!("v8/{}.toml: {field}: {why}", v8.stem()));
-        if full(&v8.node.v8).is_none_or(|n| (n[0], n[1]) != v8.minor) {
-            return at("node.v8", "it is no version of this V8, MAJOR.MINOR.BUILD.PATCH");
+        if v8.node.is_some() == v8.embedder.is_some() {
+            return at("node", "a V8 has this table or `embedder`");
+        }
+        if full(v8.full()).is_none_or(|n| (n[0], n[1]) != v8.minor) {
+            return at("node.v8, embedder.v8", "it is no version of this V8, MAJOR.MINOR.BUILD.PATCH");
         }
         let is_oldest_guests = self.lines.first().is_some_and(|line| line.minor() == v8.minor);
         match (&v8.after, &v8.before) {
@@ -413,10 +445,21 @@ impl Data {
             None if self.units().any(|(_, host)| host == v8.minor) => {
                 at("headers", "units need them, and they are not there")
             }
-            Some(h) if h.sha256.len() != 64 || h.inspector.sha256.len() != 64 => {
+            Some(h) if h.of_crate.is_some() != v8.embedder.is_some() => {
+                at("headers.crate", "it is for a V8 that no Node has, and is needed there")
+            }
+            Some(h) if h.inspector.is_some() != v8.node.is_some() => {
+                at("headers.inspector", "it is for a V8 of a Node's, and is needed there")
+            }
+            Some(h)
+                if [&h.sha256]
+                    .into_iter()
+                    .chain(h.inspector.as_ref().map(|i| &i.sha256))
+                    .any(|s| s.len() != 64) =>
+            {
                 at("headers", "a SHA-256 has 64 digits")
             }
-            Some(h) if h.inspector.pool.is_some() == h.inspector.of_crate.is_some() => {
+            Some(Headers { inspector: Some(i), .. }) if i.pool.is_some() == i.of_crate.is_some() => {
                 at("headers.inspector", "it has either `pool` or `crate`")
             }
             _ => Ok(()),

@@ -1,6 +1,6 @@
 //! The text of the tables, as Rust expressions of the types in tables.rs.
 
-use crate::data::{Adapters, Change, Data, Holds, Line, Minor, StandIn, V8};
+use crate::data::{Adapters, Change, Data, Holds, Line, Minor, Node, StandIn, V8};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,10 @@ pub fn tables(data: &Data, slots: &Slots, sources: &[PathBuf]) -> Result<String,
     table(&mut text, "All lines, oldest first.", "LINES", "Line", lines)?;
     let what = "Lines without a guest and a bridge of their own: a neutral guest comes to them with the bridge of its line.";
     table(&mut text, what, "HOSTS", "Line", hosts)?;
-    let one = |(guest, host): &(Minor, Minor)| Ok(format!("Unit::of({guest:?}, {host:?})"));
+    let one = |(guest, host): &(Minor, Minor)| {
+        let cxx = data.v8(*host).and_then(|v8| v8.embedder.as_ref()).map_or("libstdc++", |e| &e.cxx);
+        Ok(format!("Unit::of({guest:?}, {host:?}, CxxLibrary({cxx:?}))"))
+    };
     table(&mut text, "All units, by guest and host.", "UNITS", "Unit", units.iter().map(one))?;
     let changes = |of: fn(&V8) -> &Vec<Change>, last: bool| {
         let of_v8 = move |v8| {
@@ -50,6 +53,7 @@ pub fn tables(data: &Data, slots: &Slots, sources: &[PathBuf]) -> Result<String,
             "ABSENT",
             &data.common.absent,
         ),
+        ("Adapters of every unit for a V8 that was compiled with libc++.", "LIBCXX", &data.common.libcxx),
     ] {
         table(&mut text, what, name, "Adapter", list.iter().flat_map(adapters).map(Ok))?;
     }
@@ -75,13 +79,13 @@ pub fn tables(data: &Data, slots: &Slots, sources: &[PathBuf]) -> Result<String,
                 /// complete; tests/abi_probe.rs does the first again for those that every test run has.";
     table(&mut text, what, "PROVEN", "Proven", proven)?;
     let node = |v8: &V8| {
-        let node = &v8.node;
-        Ok(format!(
+        let node = v8.node.as_ref()?;
+        Some(Ok(format!(
             "OfficialNode {{ v8: {:?}, version: {:?}, matrix: &{:?} }}",
             v8.minor, node.version, node.matrix
-        ))
+        )))
     };
-    table(&mut text, "All of them, by V8.", "NODES", "OfficialNode", data.v8s.iter().map(node))?;
+    table(&mut text, "All of them, by V8.", "NODES", "OfficialNode", data.v8s.iter().filter_map(node))?;
     table(&mut text, "All of them, by V8.", "PINS", "Pin", data.v8s.iter().filter_map(pin).map(Ok))?;
     let freezes = data.v8s.iter().find(|v8| v8.freezes_flags).map(|v8| v8.minor);
     let _ = writeln!(text, "/// The first V8 of those known that freezes its flags.\npub(crate) static FREEZES_FLAGS: Option<Minor> = {freezes:?};");
@@ -140,14 +144,15 @@ fn version(text: &str) -> Result<String, String> {
 fn line(v8: &V8, guest: Option<(&Line, &Data)>, slots: &Slots) -> Result<String, String> {
     let unknown = || {
         format!(
-            "v8/{}.toml: node.v8: no file of catalogue/profiles has V8 {} (relink catalogue generate makes one)",
+            "v8/{}.toml: node.v8, embedder.v8: no file of catalogue/profiles has V8 {} (relink catalogue generate makes one)",
             v8.stem(),
-            v8.node.v8
+            v8.full()
         )
     };
-    let full = crate::data::full(&v8.node.v8).unwrap_or_default();
+    let full = crate::data::full(v8.full()).unwrap_or_default();
     let slots = slots.get(&full).map(|v| v.platform.len()).filter(|slots| *slots > 0).ok_or_else(unknown)?;
-    let node = v8.node.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    let major = |node: &Node| node.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    let node = v8.node.as_ref().map_or(Some(0), major);
     let node = node.ok_or_else(|| format!("v8/{}.toml: node.version: it is no version", v8.stem()))?;
     let list = |lists: &[&Vec<Adapters>]| {
         let all: Vec<_> = lists.iter().flat_map(|list| list.iter()).flat_map(adapters).collect();
@@ -176,7 +181,7 @@ fn adapters(group: &Adapters) -> Vec<String> {
     let of = |pairs: &[StandIn], when: &str| -> Vec<String> {
         pairs.iter().map(|pair| adapter(pair, when, &group.what, group.lost.as_ref())).collect()
     };
-    [of(&group.missing, "Missing"), of(&group.always, "Always")].concat()
+    [of(&group.missing, "Missing"), of(&group.always, "Always"), of(&group.everywhere, "Everywhere")].concat()
 }
 
 fn layer(v8: &V8, change: &Change) -> Result<String, String> {
@@ -255,17 +260,20 @@ fn needs(line: &Line) -> Result<String, String> {
 
 fn pin(v8: &V8) -> Option<String> {
     let headers = v8.headers.as_ref()?;
-    let (kind, place) = match (&headers.inspector.pool, &headers.inspector.of_crate) {
-        (Some(pool), _) => ("Pool", pool),
-        (_, Some(version)) => ("Crate", version),
+    let place = match (&v8.node, &headers.inspector, &headers.of_crate) {
+        (Some(node), Some(inspector), _) => {
+            let (kind, place) = match (&inspector.pool, &inspector.of_crate) {
+                (Some(pool), _) => ("Pool", pool),
+                (_, Some(version)) => ("Crate", version),
+                _ => return None,
+            };
+            let (node, sha256) = (&node.version, &inspector.sha256);
+            format!("Place::Node {{ node: {node:?}, inspector: Inspector::{kind}({place:?}, {sha256:?}) }}")
+        }
+        (None, _, Some(version)) => format!("Place::Crate({version:?})"),
         _ => return None,
     };
-    let node = &v8.node.version;
-    let sha256 = &headers.inspector.sha256;
-    Some(format!(
-        "Pin {{ v8: {:?}, node: {node:?}, headers: {:?}, inspector: Inspector::{kind}({place:?}, {sha256:?}) }}",
-        v8.minor, headers.sha256
-    ))
+    Some(format!("Pin {{ v8: {:?}, headers: {:?}, place: {place} }}", v8.minor, headers.sha256))
 }
 
 fn source(data: &Data, path: &Path) -> Result<String, String> {

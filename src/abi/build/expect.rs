@@ -1,7 +1,7 @@
 //! What the data files say that the tests see of a V8. The build only checks its form.
 #![allow(dead_code, reason = "for the tests")]
 
-use super::{Data, Minor};
+use super::{Data, Minor, V8};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
@@ -55,6 +55,11 @@ pub struct Wrong {
     pub class: String,
     /// The constants' names.
     pub numbers: Vec<String>,
+}
+
+/// The V8s that a Node has, each with the version that stands for it.
+pub fn of_nodes(data: &Data) -> impl Iterator<Item = (&V8, &str)> {
+    data.v8s.iter().filter_map(|v8| Some((v8, v8.node.as_ref()?.version.as_str())))
 }
 
 /// Fields of a layout table that no check of the probe sees on a V8.

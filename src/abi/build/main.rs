@@ -50,7 +50,7 @@ fn run() -> Outcome<()> {
     }
     let lines = out.join("lines");
     for line in &data.lines {
-        let full = data.v8(line.minor()).and_then(|v8| data::full(&v8.node.v8)).unwrap_or_default();
+        let full = data.v8(line.minor()).and_then(|v8| data::full(v8.full())).unwrap_or_default();
         let Some(vtables) = slots.get(&full) else { continue };
         let folder = lines.join(line.name());
         std::fs::create_dir_all(&folder)?;

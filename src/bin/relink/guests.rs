@@ -1,9 +1,8 @@
 //! Which guest is taken when none is named: of those that are built, the one that loses least on the host's V8.
 
 use super::Failure;
-use relink::abi::adapters::{lost_without_symbol_keys, CAME_WITH_SYMBOL_KEYS, UNITS};
-use relink::abi::fingerprint::Fingerprint;
-use relink::abi::learned;
+use relink::abi::adapters::{lost_without_symbol_keys, unit_of, CAME_WITH_SYMBOL_KEYS};
+use relink::abi::fingerprint::{CxxLibrary, Fingerprint};
 use relink::abi::line::{self, Line};
 use relink::abi::version::V8Version;
 use relink::config;
@@ -78,14 +77,13 @@ fn best(v8: V8Version, mut fitting: Vec<Choice>) -> Option<Choice> {
 }
 
 /// All guests that are built and fit a V8.
-fn candidates(HostsV8 { version: v8, patched }: HostsV8) -> Vec<Choice> {
-    let host = (v8.major, v8.minor);
+fn candidates(HostsV8 { version: v8, patched, cxx }: HostsV8) -> Vec<Choice> {
     let choice = |guest, node, neutral| {
         let (lost, why) = (Vec::new(), String::new());
         Choice { guest, node, neutral, lost, why, lacks: None }
     };
     let ordinary = line::with_guest(v8)
-        .filter(|_| patched)
+        .filter(|_| patched && !cxx.is_libcxx())
         .and_then(|line| Some(choice(guest::exact_path_of(line.node)?, line.node, false)));
     let folder = std::env::var_os(config::ADAPTERS).map(PathBuf::from);
     let neutral = |line: &'static Line| {
@@ -93,11 +91,10 @@ fn candidates(HostsV8 { version: v8, patched }: HostsV8) -> Vec<Choice> {
         if !patched && std::ptr::eq(line, line::oldest()) {
             own.lost.extend(lost_without_symbol_keys());
         }
-        if line.v8 == host {
+        if line.v8 == (v8.major, v8.minor) && !cxx.is_libcxx() {
             return Some(own);
         }
-        let built_in = || UNITS.iter().find(|unit| unit.guest == line.v8 && unit.host == host);
-        let unit = learned::unit_for(line.v8, v8).or_else(built_in)?;
+        let unit = unit_of(line.v8, v8, cxx)?;
         let lacks = relink::abi::units::find(folder.as_deref(), unit).is_none().then(|| unit.name());
         own.lost.extend(unit.lost().into_iter().filter(|lost| !own.lost.contains(lost)).collect::<Vec<_>>());
         Some(Choice { lacks, ..own })
@@ -130,6 +127,7 @@ struct HostsV8 {
     version: V8Version,
     /// Whether it has what Node 18.20 had its V8 patched for: only neutral guests of Node 18 can be without.
     patched: bool,
+    cxx: CxxLibrary,
 }
 
 /// The V8 in a file, if there is one that can be seen.
@@ -138,10 +136,11 @@ fn v8_of(file: &Path) -> Option<HostsV8> {
     let file = FileImage::parse(&bytes, Arch::native()).ok()?;
     let dynamic = Dynamic::parse(&file.image).ok()?;
     let symbols = SymbolTable::parse(&file.image, &dynamic).ok()?;
-    let version = Fingerprint::read(&file.image, &symbols).ok()?.version?;
+    let found = Fingerprint::read(&file.image, &symbols).ok()?;
+    let (version, cxx) = (found.version?, found.cxx.unwrap_or(CxxLibrary::LIBSTDCXX));
     let later = (version.major, version.minor) > line::oldest().v8;
     let patched = later || symbols.lookup(CAME_WITH_SYMBOL_KEYS).ok()?.is_some();
-    Some(HostsV8 { version, patched })
+    Some(HostsV8 { version, patched, cxx })
 }
 
 #[cfg(test)]

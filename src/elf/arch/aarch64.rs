@@ -10,6 +10,7 @@ pub const AARCH64: Arch = Arch {
     none: elf::R_AARCH64_NONE,
     relative: elf::R_AARCH64_RELATIVE,
     classify,
+    returned: |_| None, // not yet run on
 };
 
 fn classify(r_type: u32) -> RelocationKind {

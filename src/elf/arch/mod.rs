@@ -1,5 +1,7 @@
 //! What differs between machine architectures, in one place: a new one is a file here, not a rewrite.
 
+use crate::address::LinkAddr;
+
 mod aarch64;
 mod x86_64;
 
@@ -42,12 +44,19 @@ pub struct Arch {
     /// The relocation number that means "load bias plus addend".
     pub relative: u32,
     classify: fn(u32) -> RelocationKind,
+    returned: fn(&[u8]) -> Option<i64>,
 }
 
 impl Arch {
     /// The kind of relocation that `r_type` is.
     pub fn kind(&self, r_type: u32) -> RelocationKind {
         (self.classify)(r_type)
+    }
+
+    /// Link-time address of the variable that a function returns the word of and does nothing else: `code` is the function's, at the
+    /// link-time address `at`. None: it does something else.
+    pub fn returned_variable(&self, code: &[u8], at: LinkAddr) -> Option<LinkAddr> {
+        (self.returned)(code).map(|distance| LinkAddr(at.0.wrapping_add_signed(distance)))
     }
 
     /// The facts of the architecture with this `e_machine`, if Relink knows it.

@@ -10,7 +10,24 @@ pub const X86_64: Arch = Arch {
     none: elf::R_X86_64_NONE,
     relative: elf::R_X86_64_RELATIVE,
     classify,
+    returned,
 };
+
+/// `mov rax, [rip + d]; ret`, with or without `endbr64` and a frame around: the variable's distance from the function.
+fn returned(code: &[u8]) -> Option<i64> {
+    const MARK: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
+    const FRAME: [u8; 4] = [0x55, 0x48, 0x89, 0xe5];
+    const LOAD: [u8; 3] = [0x48, 0x8b, 0x05];
+    let rest = code.strip_prefix(&MARK).unwrap_or(code);
+    let (rest, end): (_, &[u8]) = match rest.strip_prefix(&FRAME) {
+        Some(rest) => (rest, &[0x5d, 0xc3]),
+        None => (rest, &[0xc3]),
+    };
+    let (distance, rest) = rest.strip_prefix(&LOAD)?.split_first_chunk::<4>()?;
+    let next = code.len() - rest.len();
+    rest.starts_with(end)
+        .then(|| i64::from(i32::from_le_bytes(*distance)).checked_add(i64::try_from(next).ok()?))?
+}
 
 fn classify(r_type: u32) -> RelocationKind {
     match r_type {
@@ -25,5 +42,28 @@ fn classify(r_type: u32) -> RelocationKind {
             RelocationKind::Tls
         }
         other => RelocationKind::Unknown(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::LinkAddr;
+
+    #[test]
+    fn a_function_that_returns_a_variable_tells_where_it_is() {
+        let of = |code: &[u8]| X86_64.returned_variable(code, LinkAddr(0x98_c320)).map(|at| at.0);
+        // v8::internal::V8::GetCurrentPlatform, as clang and gcc compile it
+        let framed = [0x55, 0x48, 0x89, 0xe5, 0x48, 0x8b, 0x05, 0xa5, 0x3c, 0xbc, 0x00, 0x5d, 0xc3, 0xcc];
+        assert_eq!(of(&framed), Some(0x154_ffd0));
+        let plain = [0xf3, 0x0f, 0x1e, 0xfa, 0x48, 0x8b, 0x05, 0xf0, 0xff, 0xff, 0xff, 0xc3];
+        assert_eq!(of(&plain), Some(0x98_c320 + 11 - 16));
+        // It adds to the word, loads another register, or ends in the middle.
+        let mut other = framed;
+        other[11] = 0x48;
+        assert_eq!(of(&other), None);
+        other = framed;
+        other[6] = 0x0d;
+        assert_eq!((of(&other), of(&framed[..9]), of(&[])), (None, None, None));
     }
 }

@@ -1,5 +1,6 @@
 //! Which modules of the process provide V8.
 
+use super::component::{self, is_neighbour};
 use crate::process::{LiveModule, Maps, Modules};
 use relink_abi::catalogue::MARKER;
 use relink_abi::claim::holds_v8;
@@ -14,13 +15,15 @@ pub struct Provider {
     pub module: LiveModule,
     /// Its V8.
     pub fingerprint: Fingerprint,
+    /// The other modules of a component build.
+    pub parts: Vec<LiveModule>,
 }
 
 /// All modules that hold V8, in ld.so's order. A module that cannot be read is no provider: the
 /// vDSO, for one, is not described well enough.
 pub fn providers(modules: &Modules, maps: &Maps) -> Result<Vec<Provider>, Error> {
     let found = modules.0.iter().filter(|m| has_v8(m, maps).unwrap_or(false));
-    found.map(|m| describe(m, maps)).collect()
+    found.map(|m| describe(m, modules, maps)).collect()
 }
 
 /// Whether any module provides V8. For a process where Relink has no business, this is all that runs.
@@ -66,12 +69,24 @@ fn has_v8(module: &LiveModule, maps: &Maps) -> Result<bool, ElfError> {
     holds_v8(&SymbolTable::parse(&image, &dynamic)?)
 }
 
-fn describe(module: &LiveModule, maps: &Maps) -> Result<Provider, Error> {
+fn describe(module: &LiveModule, modules: &Modules, maps: &Maps) -> Result<Provider, Error> {
     let read = || {
         let image = module.image(maps);
         let dynamic = Dynamic::parse(&image)?;
         Fingerprint::read(&image, &SymbolTable::parse(&image, &dynamic)?)
     };
     let failed = |source| Error::ProviderImage { path: module.path.clone(), source };
-    Ok(Provider { module: module.clone(), fingerprint: read().map_err(failed)? })
+    let fingerprint = read().map_err(failed)?;
+    Ok(Provider { module: module.clone(), fingerprint, parts: parts(module, modules, maps) })
+}
+
+/// The other modules of a component build that are loaded.
+fn parts(module: &LiveModule, modules: &Modules, maps: &Maps) -> Vec<LiveModule> {
+    let needed = |module: &LiveModule| {
+        let image = module.image(maps);
+        let names = Dynamic::parse(&image).and_then(|dynamic| dynamic.needed()).unwrap_or_default();
+        names.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let neighbours = || modules.0.iter().filter(|other| is_neighbour(&module.path, &other.path)).cloned();
+    component::parts(&needed(module), neighbours, |other| &other.path, needed)
 }

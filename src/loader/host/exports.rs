@@ -1,6 +1,7 @@
 //! What a provider defines: its dynamic symbols, then, for names hidden from them, the `.symtab` of its file.
 
 use object::elf;
+use relink_abi::catalogue::PLATFORM_RETURNED;
 use relink_elf::address::{LinkAddr, LoadBias, RunAddr};
 use relink_elf::arch::Arch;
 use relink_elf::file::map_file;
@@ -16,6 +17,8 @@ pub enum Visibility {
     Dynsym,
     /// Only in the full symbol table of the file.
     Symtab,
+    /// Nowhere: the code of a function that returns it tells where it is.
+    Code,
 }
 
 /// A definition that a slot can be bound to.
@@ -36,6 +39,10 @@ pub struct Exports<'i, 'd> {
     versions: Versions<'d>,
     bias: LoadBias,
     hidden: HashMap<String, (LinkAddr, bool)>,
+    /// Variables that no table names.
+    told: HashMap<&'static str, LinkAddr>,
+    /// What the other modules of a component build define.
+    parts: Vec<Exports<'i, 'd>>,
 }
 
 impl<'i, 'd> Exports<'i, 'd> {
@@ -43,7 +50,15 @@ impl<'i, 'd> Exports<'i, 'd> {
     pub fn new(image: &'i Image<'d>, dynamic: &Dynamic<'_, 'd>, bias: LoadBias) -> Result<Self, ElfError> {
         let symbols = SymbolTable::parse(image, dynamic)?;
         let versions = Versions::parse(image, dynamic)?;
-        Ok(Self { image, symbols, versions, bias, hidden: HashMap::new() })
+        let told = [PLATFORM_RETURNED].into_iter();
+        let told = told.filter_map(|(name, by)| Some((name, returned(image, &symbols, by)?))).collect();
+        Ok(Self { image, symbols, versions, bias, hidden: HashMap::new(), told, parts: Vec::new() })
+    }
+
+    /// The same, and what other modules of the same V8 define.
+    #[must_use]
+    pub fn with(self, parts: Vec<Self>) -> Self {
+        Self { parts, ..self }
     }
 
     /// The definition of `name`. `version` is what the reference asks for: a definition that has another version is
@@ -52,8 +67,16 @@ impl<'i, 'd> Exports<'i, 'd> {
         if let Some(symbol) = self.symbol(name, version)? {
             return Ok(Some(self.definition(symbol.value, symbol.kind == elf::STT_FUNC, Visibility::Dynsym)));
         }
-        let hidden = self.hidden.get(name);
-        Ok(hidden.map(|(value, is_function)| self.definition(*value, *is_function, Visibility::Symtab)))
+        if let Some((value, is_function)) = self.hidden.get(name) {
+            return Ok(Some(self.definition(*value, *is_function, Visibility::Symtab)));
+        }
+        for part in &self.parts {
+            if let Some(found) = part.find(name, version)? {
+                return Ok(Some(found));
+            }
+        }
+        let told = self.told.get(name);
+        Ok(told.map(|value| self.definition(*value, false, Visibility::Code)))
     }
 
     /// The dynamic symbol that a reference to `name` in this `version` means, if a slot may be bound to it. Without a
@@ -103,6 +126,15 @@ impl<'i, 'd> Exports<'i, 'd> {
         let Ok(bytes) = map_file(path) else { return Ok(()) };
         self.add_hidden(&FileImage::parse(&bytes, Arch::native())?, &unknown).map(drop)
     }
+}
+
+/// The variable that the function `by` returns.
+fn returned(image: &Image, symbols: &SymbolTable, by: &str) -> Option<LinkAddr> {
+    /// More than such a function has, in bytes.
+    const LONGEST: u64 = 32;
+    let function = symbols.lookup(by).ok()??;
+    let code = image.bytes("code", function.value, function.size.min(LONGEST)).ok()?;
+    Arch::native().returned_variable(code, function.value)
 }
 
 /// Whether a slot may be bound to the symbol: defined, global or weak, and neither thread-local nor an IFUNC (whose

@@ -1,5 +1,6 @@
 //! The host: which module provides V8, and what that V8 is.
 
+pub mod component;
 pub mod detect;
 pub mod exports;
 pub mod inspect;

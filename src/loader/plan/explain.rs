@@ -40,7 +40,11 @@ impl Target {
     pub fn describe(&self, addresses: bool) -> String {
         match self {
             Self::Provider(d) => {
-                let table = if d.visibility == Visibility::Dynsym { ".dynsym" } else { ".symtab" };
+                let table = match d.visibility {
+                    Visibility::Dynsym => ".dynsym",
+                    Visibility::Symtab => ".symtab",
+                    Visibility::Code => "code",
+                };
                 if addresses {
                     format!("host's V8 at {} ({table})", d.address)
                 } else {

@@ -199,12 +199,12 @@ impl<'d> Planner<'_, '_, 'd> {
         let version = slot.version.filter(|_| slot.own.is_none());
         let found = self.request.provider.find(slot.symbol, version).map_err(unreadable)?;
         let adapter = self.request.adapters.iter().copied().find(|a| a.symbol == slot.symbol);
-        let adapter = adapter.filter(|a| a.when == When::Always || found.is_none());
+        let adapter = adapter.filter(|a| a.when != When::Missing || found.is_none());
         match (adapter, image) {
             (Some(adapter), StagedImage::Guest | StagedImage::AddOn(_)) => return self.adapted(adapter),
-            // The bridge itself must reach the real function that its adapter stands before. Where there is none it has what a
-            // unit has instead.
-            (Some(adapter), StagedImage::Bridge) if found.is_none() => {
+            // The bridge itself must reach the real function that its adapter stands before. Where there is none, or one with types of
+            // another C++ library, it has what a unit has instead.
+            (Some(adapter), StagedImage::Bridge) if found.is_none() || adapter.when == When::Everywhere => {
                 if let Some(target) = self.staged(StagedImage::Unit, adapter.stands_in)? {
                     return Ok((target, Why::Adapter(adapter)));
                 }

@@ -1,6 +1,7 @@
 //! The host: where V8 is. A process and a file are asked the same questions.
 
 use super::Inputs;
+use crate::host::component::{self, is_neighbour};
 use crate::host::Provider;
 use crate::process::{LiveModule, Maps};
 use relink_abi::catalogue::MARKER;
@@ -10,7 +11,8 @@ use relink_abi::fingerprint::Fingerprint;
 use relink_elf::address::LoadBias;
 use relink_elf::arch::Arch;
 use relink_elf::{Dynamic, ElfError, FileImage, Image, SymbolTable};
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// The module that provides V8.
 pub trait Host<'a> {
@@ -22,6 +24,8 @@ pub trait Host<'a> {
     fn image(&self) -> &'a Image<'a>;
     /// Run-time minus link-time addresses; 0 in a file.
     fn bias(&self) -> LoadBias;
+    /// The other modules of a component build: their bytes, and their load bias.
+    fn parts(&self) -> &[(&'a Image<'a>, LoadBias)];
 
     /// The file name without folders, for messages.
     fn name(&self) -> String {
@@ -39,13 +43,16 @@ pub trait Host<'a> {
 pub struct HostProcess<'a> {
     provider: Provider,
     image: &'a Image<'a>,
+    parts: Vec<(&'a Image<'a>, LoadBias)>,
 }
 
 impl<'a> HostProcess<'a> {
     /// The provider that was detected. It is held as long as `inputs` or this value is there.
     pub fn of(inputs: &'a Inputs<'a>, provider: Provider, maps: &Maps) -> Self {
         let (_, image) = inputs.module(provider.module.clone(), maps);
-        Self { provider, image }
+        let part = |module: &LiveModule| (inputs.module(module.clone(), maps).1, module.bias);
+        let parts = provider.parts.iter().map(part).collect();
+        Self { provider, image, parts }
     }
 
     /// The module.
@@ -72,6 +79,9 @@ impl<'a> Host<'a> for HostProcess<'a> {
     fn bias(&self) -> LoadBias {
         self.provider.module.bias
     }
+    fn parts(&self) -> &[(&'a Image<'a>, LoadBias)] {
+        &self.parts
+    }
 }
 
 /// A file: nothing of it runs.
@@ -80,6 +90,7 @@ pub struct HostFile<'a> {
     path: &'a Path,
     image: &'a Image<'a>,
     fingerprint: Fingerprint,
+    parts: Vec<(&'a Image<'a>, LoadBias)>,
 }
 
 impl<'a> HostFile<'a> {
@@ -101,8 +112,35 @@ impl<'a> HostFile<'a> {
         let (image, fingerprint) =
             read().map_err(|source| Error::ProviderImage { path: path.to_owned(), source })?;
         let fingerprint = fingerprint.ok_or(Error::NoProvider { modules: 1, marker: MARKER })?;
-        Ok(Self { path: &file.path, image, fingerprint })
+        let parts = files_of_parts(inputs, &file.path, image);
+        Ok(Self { path: &file.path, image, fingerprint, parts })
     }
+}
+
+/// The other files of a component build. One that cannot be read is none.
+fn files_of_parts<'a>(inputs: &'a Inputs<'a>, path: &Path, image: &Image) -> Vec<(&'a Image<'a>, LoadBias)> {
+    let needed = |image: &Image| {
+        let names = Dynamic::parse(image).and_then(|dynamic| dynamic.needed()).unwrap_or_default();
+        names.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let open = |path: PathBuf| {
+        let file = inputs.file(&path).ok()?;
+        let image = inputs.host(FileImage::parse(&file.bytes, Arch::native()).ok()?.image);
+        Some((path, image))
+    };
+    let is_library =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains(".so"));
+    let own = needed(image);
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    if !own.iter().any(|name| folder.join(name).is_file()) {
+        return Vec::new();
+    }
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let mut files: Vec<_> =
+        entries.filter(|other| is_neighbour(path, other) && is_library(other)).filter_map(open).collect();
+    files.sort_by(|a, b| a.0.cmp(&b.0));
+    let parts = component::parts(&own, || files.iter(), |file| &file.0, |file| needed(file.1));
+    parts.into_iter().map(|(_, image)| (*image, LoadBias(0))).collect()
 }
 
 impl<'a> Host<'a> for HostFile<'a> {
@@ -117,5 +155,8 @@ impl<'a> Host<'a> for HostFile<'a> {
     }
     fn bias(&self) -> LoadBias {
         LoadBias(0)
+    }
+    fn parts(&self) -> &[(&'a Image<'a>, LoadBias)] {
+        &self.parts
     }
 }

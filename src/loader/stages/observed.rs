@@ -32,8 +32,10 @@ impl<'a, H: Host<'a>> Observed<'a, H> {
     pub fn of(inputs: &'a Inputs<'a>, files: &'a Files, host: H) -> Result<Self, Error> {
         let parts = Part::read_all(inputs.images(files.images()?))?;
         let note = parts[0].note()?;
-        let exports = Dynamic::parse(host.image())
-            .and_then(|dynamic| Exports::new(host.image(), &dynamic, host.bias()))
+        let exports = |image, bias| Exports::new(image, &Dynamic::parse(image)?, bias);
+        let others = host.parts().iter().map(|(image, bias)| exports(image, *bias)).collect::<Result<_, _>>();
+        let exports = others
+            .and_then(|others| Ok(exports(host.image(), host.bias())?.with(others)))
             .map_err(|source| host.unreadable(source))?;
         Ok(Self { inputs, files, parts, note, host, exports })
     }

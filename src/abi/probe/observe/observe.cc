@@ -23,14 +23,48 @@ namespace {
 // What the observer's starter reads from.
 constexpr int kDescriptor = 3;
 
+// Loads what lies beside a V8 of a component build and it does not need itself: libplatform, and the snapshot that it starts from where
+// that is a file.
+void load_neighbours() {
+  Dl_info module;
+  char path[4096];
+  void* function = dlsym(RTLD_DEFAULT, "_ZN2v82V810InitializeEi");
+  if (!function || !dladdr(function, &module)) return;
+  const char* name = strrchr(module.dli_fname, '/');
+  const int folder = name ? static_cast<int>(name - module.dli_fname) : 0;
+  if (!folder) return;
+  snprintf(path, sizeof path, "%.*s/libv8_libplatform.so", folder, module.dli_fname);
+  if (access(path, R_OK) == 0) dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+  snprintf(path, sizeof path, "%.*s/snapshot_blob.bin", folder, module.dli_fname);
+  auto snapshot = find<void(const char*)>("_ZN2v82V837InitializeExternalStartupDataFromFileEPKc");
+  if (snapshot && access(path, R_OK) == 0) snapshot(path);
+}
+
+#define PLATFORM "_ZN2v88platform18NewDefaultPlatformEiNS0_15IdleTaskSupportENS0_21InProcessStackDumpingE"
+#define LIBCXX_PLATFORM(ns) PLATFORM "NSt" ns "10unique_ptrINS_17TracingControllerENS3_14default_deleteIS5_EEEE"
+#define PRIORITY "NS0_12PriorityModeE"
+
+bool has(const char* name) { return dlsym(RTLD_DEFAULT, name); }
+
+// V8's own platform. The last parameter came with V8 12. Where libc++ has the second version of its ABI, as in Chromium's builds, a
+// unique_ptr is passed and returned as the pointer that it is (_LIBCPP_ABI_ENABLE_UNIQUE_PTR_TRIVIAL_ABI).
+void* make_platform() {
+  for (const char* name : {LIBCXX_PLATFORM("4__Cr"), LIBCXX_PLATFORM("4__Cr") PRIORITY, LIBCXX_PLATFORM("2Cr"),
+                           LIBCXX_PLATFORM("2Cr") PRIORITY}) {
+    if (has(name)) return find<void*(int, int, int, void*, int)>(name)(1, 0, 0, nullptr, 0);
+  }
+  auto make = find<void(void**, int, int, int, void**, int)>(
+      {PLATFORM "St10unique_ptrINS_17TracingControllerESt14default_deleteIS4_EE",
+       PLATFORM "St10unique_ptrINS_17TracingControllerESt14default_deleteIS4_EE" PRIORITY, LIBCXX_PLATFORM("3__1"),
+       LIBCXX_PLATFORM("3__1") PRIORITY});
+  void *made = nullptr, *none = nullptr;
+  if (make) make(&made, 1, 0, 0, &none, 0);
+  return made;
+}
+
 // Brings up a V8 that nobody has started yet; false if that is not possible here.
 bool bring_up() {
-  // The last parameter came with V8 12.
-  auto platform = find<void(void**, int, int, int, void**, int)>(
-      {"_ZN2v88platform18NewDefaultPlatformEiNS0_15IdleTaskSupportENS0_21InProcessStackDumpingESt10unique_ptrINS_"
-       "17TracingControllerESt14default_deleteIS4_EE",
-       "_ZN2v88platform18NewDefaultPlatformEiNS0_15IdleTaskSupportENS0_21InProcessStackDumpingESt10unique_ptrINS_"
-       "17TracingControllerESt14default_deleteIS4_EENS0_12PriorityModeE"});
+  load_neighbours();
   auto flags = find<void(const char*)>("_ZN2v82V818SetFlagsFromStringEPKc");
   auto set_platform = find<void(void*)>("_ZN2v82V818InitializePlatformEPNS_8PlatformE");
   auto initialize = find<bool(int)>("_ZN2v82V810InitializeEi");
@@ -39,11 +73,11 @@ bool bring_up() {
   auto make = find<void*(void*)>("_ZN2v87Isolate3NewERKNS0_12CreateParamsE");
   auto enter = find<void(void*)>("_ZN2v87Isolate5EnterEv");
   const char* offset = getenv("RELINK_OBSERVE_ALLOCATOR");
-  if (!platform || !set_platform || !initialize || !params || !allocator || !make || !enter || !offset) return false;
-  void *made = nullptr, *none = nullptr;
+  if (!set_platform || !initialize || !params || !allocator || !make || !enter || !offset) return false;
   if (flags) flags("--allow-natives-syntax --expose-gc");
-  platform(&made, 1, 0, 0, &none, 0);
-  set_platform(made);
+  void* platform = make_platform();
+  if (!platform) return false;
+  set_platform(platform);
   if (!initialize(0)) return false;
   alignas(16) static unsigned char create[1024];
   params(create);

@@ -47,6 +47,8 @@ pub struct World {
     pub images: Vec<Known>,
     /// The module that provides V8: its name for messages, and where it is.
     pub provider: (String, LoadBias),
+    /// Where the other modules of a component build are.
+    pub provider_parts: Vec<LoadBias>,
     /// The adapters that the guest uses.
     pub adapters: Vec<&'static Adapter>,
     /// The guards that the guest has: an add-on is held to the same.
@@ -146,7 +148,12 @@ impl World {
         let modules = Modules::observe();
         let (name, bias) = &self.provider;
         let provider = image_at(&modules, &maps, *bias).map_err(|e| unreadable(name, e))?;
-        let mut provider = exports(&provider, *bias).map_err(|e| unreadable(name, e))?;
+        let parts = self.provider_parts.iter().map(|bias| Ok((image_at(&modules, &maps, *bias)?, *bias)));
+        let parts = parts.collect::<Result<Vec<_>, _>>().map_err(|e| unreadable(name, e))?;
+        let others = parts.iter().map(|(image, bias)| exports(image, *bias)).collect::<Result<_, _>>();
+        let mut provider = others
+            .and_then(|others| Ok(exports(&provider, *bias)?.with(others)))
+            .map_err(|e| unreadable(name, e))?;
         if let Some(module) = modules.0.iter().find(|module| module.bias == *bias) {
             // As for the guest: V8 may hide from its dynamic symbols what is asked of it.
             let of_v8 = hidden.iter().copied().filter(|name| owner(name) == Owner::V8);
