@@ -32,8 +32,25 @@ pub const COMPILE: [&str; 16] = [
 /// What g++ is told besides: clang makes nothing unique process-wide.
 pub const COMPILE_BY_GCC: [&str; 1] = ["-fno-gnu-unique"];
 
-/// What clang is told besides, for hosts whose V8 has libc++: the functions are called by C++ alone.
-pub const COMPILE_BY_CLANG: [&str; 1] = ["-Wno-return-type-c-linkage"];
+/// What clang is told besides, for hosts whose V8 has libc++, with that library in a folder `libcxx`. The unit has what the library's
+/// headers call out of line itself: a host may show nothing of its own. The functions are called by C++ alone.
+pub const COMPILE_BY_CLANG: [&str; 9] = [
+    "-nostdinc++",
+    "-isystem",
+    "libcxx/site",
+    "-isystem",
+    "libcxx/include",
+    "-Ilibcxx/src",
+    "-D_LIBCPP_BUILDING_LIBRARY",
+    "-Wno-return-type-c-linkage",
+    "libcxx/src/memory.cpp",
+];
+
+/// The version of the crate `v8` whose libc++ it is.
+pub const LIBCXX: &str = "0.82.0";
+
+/// SHA-256 over the names and contents of that library's files, in hexadecimal.
+pub const LIBCXX_SHA256: &str = "bdf2e5c07f411955eef7b0cb936844d2773467193fe0023aeaf01644fdf80679";
 
 /// The file that names a unit's library, beside the entries of the cache.
 #[derive(Serialize, Deserialize)]
@@ -84,6 +101,7 @@ pub fn sources_key(unit: &Unit) -> KeyBuilder {
         .add("unit", unit.name())
         .add("flags", COMPILE.join(" "))
         .add("own flags", own_flags(unit).join(" "))
+        .add("libc++", if unit.cxx.is_libcxx() { LIBCXX_SHA256 } else { "" })
         .add("pin", pin);
     files(unit).into_iter().fold(key, |key, (name, text)| key.add(name, &*text))
 }

@@ -4,8 +4,8 @@
 //! which that package lacks, come from Node's source of the same line of V8 or from the crate `v8`. A V8 that no Node has is there, too.
 
 use super::apt::Apt;
-use super::cache::{hex, write_whole, Cache};
-use super::clang::{libcxx, Libcxx};
+use super::cache::{hex, remove, write_whole, Cache};
+use super::clang::{clang, libcxx};
 use super::error::{io, KitError, Result};
 use super::headers::V8Headers;
 use super::hosts;
@@ -72,21 +72,22 @@ fn pin(unit: &Unit) -> Result<&'static Pin> {
 /// What compiles a unit: g++, or clang with the headers of a host's libc++.
 pub(super) struct Compiler {
     program: PathBuf,
-    flags: Vec<String>,
+    /// The folder with the host's C++ library, if it is another than the compiler's.
+    libcxx: Option<PathBuf>,
 }
 
 impl Compiler {
     /// The one for hosts whose V8 was compiled with this C++ library. The guest's own comes with g++.
     pub(super) fn of(cxx: CxxLibrary, progress: &dyn Progress) -> Result<Self> {
         if let Some(namespace) = cxx.namespace() {
-            let Libcxx { compiler, flags } = libcxx(namespace, progress)?;
-            return Ok(Self { program: compiler, flags });
+            let libcxx = Some(libcxx(namespace, progress)?);
+            return Ok(Self { program: clang(progress)?, libcxx });
         }
         let program = find_program("g++").ok_or_else(|| KitError::MissingTools {
             tools: vec!["g++".into()],
             remedy: "apt-get install -y g++".into(),
         })?;
-        Ok(Self { program, flags: Vec::new() })
+        Ok(Self { program, libcxx: None })
     }
 
     /// What tells its units from another one's.
@@ -198,14 +199,17 @@ pub(super) fn compile(
     for (name, text) in &files {
         write_whole(&work.join(name), text)?;
     }
+    let link = work.join("libcxx");
+    remove(&link)?;
+    if let Some(libcxx) = &compiler.libcxx {
+        std::os::unix::fs::symlink(libcxx, &link).map_err(io("create", &link))?;
+    }
     let guest = format!("-DRELINK_GUEST={}{:02}", layers.guest.0, layers.guest.1);
     let texts = files.iter().map(|(name, _)| *name).filter(|name| name.ends_with(".cc"));
-    let flags = compiler.flags.iter().map(String::as_str);
     let args: Vec<&str> = COMPILE
         .iter()
         .copied()
         .chain(own_flags(layers).iter().copied())
-        .chain(flags)
         .chain([&*guest, "-isystem", "include", "-I."])
         .chain(texts)
         .chain(["-o", library])
@@ -217,6 +221,7 @@ pub(super) fn compile(
         }
         other => other,
     }?;
+    remove(&link)?;
     files
         .iter()
         .try_for_each(|(name, _)| fs::remove_file(work.join(name)).map_err(io("remove", work.join(name))))

@@ -8,6 +8,7 @@ pub mod apt;
 pub mod cache;
 pub mod catalogue;
 pub mod clang;
+
 pub mod cli;
 pub mod corpus;
 pub mod debian;

@@ -1,0 +1,134 @@
+//! What compiles adapter units for hosts whose V8 was compiled with libc++: Debian's clang, and Chromium's libc++ from the crate `v8`.
+
+use super::adapter::crate_v8;
+use super::apt::{self, Apt};
+use super::cache::{write_whole, Cache, KeyBuilder};
+use super::error::{io, KitError, Result};
+use super::files;
+
+use super::progress::Progress;
+use super::run::Program;
+use relink_abi::kept::triplet;
+use relink_abi::units::{LIBCXX, LIBCXX_SHA256};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// clang, and those of its libraries that a machine with g++ may lack.
+const CLANG: [&str; 9] = [
+    "clang-19",
+    "libclang-common-19-dev",
+    "libclang-cpp19",
+    "libllvm19",
+    "libbsd0",
+    "libedit2",
+    "libffi8",
+    "libxml2",
+    "libz3-4",
+];
+
+/// Where they unpack to.
+const LLVM: &str = "usr/lib/llvm-19";
+
+/// Where the crate has libc++.
+const IN_CRATE: &str = "buildtools/third_party/libc++";
+
+/// How Chromium's configuration of libc++ names its inline namespace.
+const NAMESPACE: &str = "#define _LIBCPP_ABI_NAMESPACE ";
+
+/// Debian's clang++, unpacked in the cache.
+///
+/// # Errors
+/// The packages cannot be had, or the compiler does not start.
+pub fn clang(progress: &dyn Progress) -> Result<PathBuf> {
+    let cache = Cache::locate()?;
+    let apt = Apt::open(&cache, progress)?;
+    progress.step("fetching Debian's clang");
+    let debs = apt.packages(&CLANG)?;
+    let key = KeyBuilder::new().add("layout", "1");
+    let key = debs.iter().fold(key, |key, deb| key.add(&deb.package, &deb.sha256)).finish();
+    let dir = cache.get_or_make("clang", &key, progress, |work| {
+        progress.step("unpacking Debian's clang");
+        apt::unpack(&debs, work)?;
+        // clang looks for its libraries beside itself (DT_RUNPATH $ORIGIN/../lib).
+        let (from, to) = (work.join("usr/lib").join(triplet()), work.join(LLVM).join("lib"));
+        for entry in fs::read_dir(&from).map_err(io("read", &from))?.flatten() {
+            let name = entry.file_name();
+            let link = to.join(&name);
+            if entry.file_type().is_ok_and(|kind| !kind.is_dir()) && fs::symlink_metadata(&link).is_err() {
+                let target = Path::new("../..").join(triplet()).join(&name);
+                std::os::unix::fs::symlink(target, &link).map_err(io("create", &link))?;
+            }
+        }
+        Program::new(work.join(LLVM).join("bin/clang++")).args(["--version"]).output().map(drop)
+    })?;
+    progress.finish();
+    Ok(dir.join(LLVM).join("bin/clang++"))
+}
+
+/// libc++ with an inline namespace, in the cache: its headers in `include`, its configuration in `site`, its sources in `src`.
+///
+/// # Errors
+/// The crate cannot be had, or is not the one that was pinned.
+pub fn libcxx(namespace: &str, progress: &dyn Progress) -> Result<PathBuf> {
+    let cache = Cache::locate()?;
+    let key = KeyBuilder::new().add("crate", LIBCXX).add("sha256", LIBCXX_SHA256);
+    let key = key.add("namespace", namespace).finish();
+    let dir = cache.get_or_make("libcxx", &key, progress, |work| {
+        progress.step(&format!("fetching libc++ from the crate v8 {LIBCXX}"));
+        let from = crate_v8(LIBCXX)?.join(IN_CRATE);
+        let wanted = |path: &Path| {
+            path.starts_with("trunk/include")
+                || path.starts_with("trunk/src")
+                || path == Path::new("__config_site")
+        };
+        let keep = |path: &Path| path == Path::new("trunk") || wanted(path);
+        let all = files::list(&from, &keep)?;
+        let found = files::hash(&from, &all)?;
+        let failed = |why| KitError::Package { package: format!("v8 {LIBCXX} of crates.io"), why };
+        if found != LIBCXX_SHA256 {
+            return Err(failed(format!("its libc++ has the checksum {found}, not {LIBCXX_SHA256}")));
+        }
+        files::copy(&from, &all, work)?;
+        for part in ["include", "src"] {
+            let to = work.join(part);
+            super::cache::remove(&to)?;
+            fs::rename(work.join("trunk").join(part), &to).map_err(io("rename", &to))?;
+        }
+        super::cache::remove(&work.join("trunk"))?;
+        let site = work.join("__config_site");
+        let text = fs::read_to_string(&site).map_err(io("read", &site))?;
+        let text = with_namespace(&text, namespace)
+            .ok_or_else(|| failed("its configuration names no namespace".into()))?;
+        let to = work.join("site");
+        fs::create_dir_all(&to).map_err(io("create", &to))?;
+        write_whole(&to.join("__config_site"), &text)?;
+        super::cache::remove(&site)
+    })?;
+    progress.finish();
+    Ok(dir)
+}
+
+/// Chromium's configuration with another inline namespace.
+fn with_namespace(site: &str, namespace: &str) -> Option<String> {
+    site.contains(NAMESPACE).then(|| {
+        let line = |line: &str| match line.starts_with(NAMESPACE) {
+            true => format!("{NAMESPACE}{namespace}\n"),
+            false => format!("{line}\n"),
+        };
+        site.lines().map(line).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_namespace_is_the_hosts() {
+        let site = "#define A\n#define _LIBCPP_ABI_NAMESPACE Cr\n#define _LIBCPP_ABI_VERSION 2\n";
+        let found = with_namespace(site, "__Cr");
+        let wanted = "#define A\n#define _LIBCPP_ABI_NAMESPACE __Cr\n#define _LIBCPP_ABI_VERSION 2\n";
+        assert_eq!(found.as_deref(), Some(wanted));
+        assert_eq!(with_namespace("#define A\n", "__Cr"), None);
+    }
+}
