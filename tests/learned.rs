@@ -10,7 +10,7 @@ mod support;
 
 use process::{Ended, Program};
 use relink::config;
-use relink::kit::adapter::crate_v8;
+use relink::kit::crates::crate_v8;
 use relink::kit::guest::{self, BuildOptions};
 use relink::kit::headers::V8Headers;
 use relink::kit::hosts;

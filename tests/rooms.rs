@@ -85,6 +85,8 @@ const ROOMS: [(&str, &[&str]); 4] = [
             "npm",
             "pypi",
             "hosts",
+            "crates",
+            "clang",
             "adapter",
             "catalogue",
             "learn",

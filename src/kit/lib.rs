@@ -11,6 +11,7 @@ pub mod clang;
 
 pub mod cli;
 pub mod corpus;
+pub mod crates;
 pub mod debian;
 pub mod error;
 pub mod extra_hosts;
