@@ -45,8 +45,9 @@ const LONGEST: usize = 256;
 /// Parts of mangled names by which V8's own symbols tell the C++ library they were compiled with (Itanium C++ ABI,
 /// section 5.1: `St` is the namespace std, followed by the inline namespace of the library).
 /// `So` is libstdc++'s `std::ostream`: the abbreviation is not for classes in an inline namespace.
-const LIBRARIES: [(&[u8], &str); 7] = [
+const LIBRARIES: [(&[u8], &str); 8] = [
     (b"NSt4__Cr", "libc++ (std::__Cr)"),
+    (b"NSt2Cr", "libc++ (std::Cr)"),
     (b"NSt3__1", "libc++"),
     (b"NSt7__cxx11", "libstdc++"),
     (b"St10unique_ptr", "libstdc++"),
