@@ -1,7 +1,7 @@
 //! `relink.json`, and where everything of the plugin's lies.
 
-use super::abi::Frame;
 use super::error::PluginError;
+use super::frame::{Frame, MOST};
 use crate::embed::{self, Wanted};
 use glob::Pattern;
 use relink_loader::config::Config;
@@ -197,7 +197,6 @@ fn patterns(texts: &[String]) -> Result<Vec<Pattern>, String> {
 }
 
 fn frame(setting: &FrameSetting) -> Result<Frame, String> {
-    const MOST: usize = 5;
     const FARTHEST: usize = 500;
     if setting.bools > MOST || setting.index > FARTHEST || setting.interface.contains('\0') {
         return Err(format!("frame: at most {MOST} bools, and an index of at most {FARTHEST}"));
