@@ -132,6 +132,15 @@ impl Server {
         answer["error"].as_str().expect("a text").to_owned()
     }
 
+    /// A command that several answers come to, each `true` or not.
+    pub fn answers(&mut self, command: &str, expected: &[bool]) -> Vec<Value> {
+        writeln!(self.ask, "{command}").expect("the server reads");
+        let answers: Vec<Value> = expected.iter().map(|_| self.answer(command)).collect();
+        let told: Vec<bool> = answers.iter().map(|answer| answer["answer"] == json!(true)).collect();
+        assert_eq!(told, expected, "{command}: {answers:?}\n{:#?}", self.said);
+        answers
+    }
+
     /// Runs frames until a line that contains `text` was printed; that line.
     pub fn until(&mut self, text: &str) -> String {
         self.until_seen(text, |server| drop(server.yes("frames 4 128")))

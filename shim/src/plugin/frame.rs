@@ -58,15 +58,14 @@ impl FrameHook {
         let frame = frame.cloned().or_else(|| Frame::of(engine)).ok_or_else(unknown)?;
         let object = object(api, &frame).map_err(PluginError::Frames)?;
         // SAFETY: the object is the game's interface, and its table was looked at.
-        let hook = unsafe {
+        unsafe {
             match api.interface() {
                 Interface::SourceHook => {
                     source_hook::Hook::add(api, plugin, object, &frame).map(Self::SourceHook)
                 }
                 Interface::KHook => khook::Hook::add(api, plugin, object, &frame).map(Self::KHook),
             }
-        };
-        hook.map_err(PluginError::Frames)
+        }
     }
 
     /// Takes it out, unless Metamod has done so.

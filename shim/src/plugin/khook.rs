@@ -11,15 +11,16 @@
 //! - Metamod takes it out, some time after `Unload`. Until then it is called, and must pass the call on.
 //! - Metamod's object for the plugin is gone by then. It has nothing but functions for us that never look at it, hence they get a
 //!   stand-in with the same table.
-//! - The thread that takes hooks out waits for the end of a call that is under way, and whoever asks it for more waits for it. So the
-//!   game's thread must not ask, for it may be in that call. It does not: what Metamod has left behind is asked for by a thread of
-//!   ours.
+//! - The thread that takes hooks out waits for the end of a call that is under way, and whoever asks KHook for anything meanwhile waits
+//!   for it. The game's thread may be in that call, so it must not ask while a hook is being taken out. What Metamod has left behind is
+//!   asked for by a thread of ours, and no hook is added before the last one is gone.
 //!
 //! # Safety
 //! What is hooked is told by [`Frame`]: a function of the game's without a result, with `this` and up to five `bool`s, which come
 //! in registers. The functions here are never unloaded, for this library is not, and KHook's are there while it calls ours.
 
 use super::abi::{method, Api, This};
+use super::error::PluginError;
 use super::frame::Frame;
 use std::ffi::{c_int, c_uint, c_void};
 use std::ptr::null_mut;
@@ -104,7 +105,9 @@ impl Hook {
     ///
     /// # Safety
     /// `frame` tells of a function that the object has.
-    pub unsafe fn add(api: Api, plugin: c_int, object: This, frame: &Frame) -> Result<Self, String> {
+    pub unsafe fn add(api: Api, plugin: c_int, object: This, frame: &Frame) -> Result<Self, PluginError> {
+        /// Enough for a hook that goes, unless the frame that is under way keeps it.
+        const SHORT: Duration = Duration::from_millis(100);
         type Add = unsafe extern "C" fn(
             This,
             This,
@@ -119,12 +122,16 @@ impl Hook {
             bool,
         ) -> u32;
         let found = api.detours(plugin).or_else(|| api.of_metamod(NAME));
-        let found = found.ok_or("this Metamod offers no KHook")?;
+        let found = found.ok_or_else(|| PluginError::Frames("this Metamod offers no KHook".into()))?;
+        let which = ADDED.load(Ordering::Relaxed) + 1;
+        if !are_gone(which - 1, SHORT) {
+            let why = "the hook of the load before is there until this frame ends; try again later";
+            return Err(PluginError::Not(why.into()));
+        }
         // SAFETY: C++ objects begin with the pointer to their table.
         let [of_khook, of_the_object] = unsafe { [*found.cast::<This>(), *object.cast::<This>()] };
         KHOOK.table.store(of_khook, Ordering::Relaxed);
         OBJECT.store(object, Ordering::Relaxed);
-        let which = ADDED.load(Ordering::Relaxed) + 1;
         // As C++ plugins tell it: `this` and the parameters, as if none came in registers.
         let stack = ((1 + frame.bools) * size_of::<usize>()).next_multiple_of(16) as c_uint;
         let index = frame.index as c_int;
@@ -137,7 +144,7 @@ impl Hook {
             add(found, of_the_object, index, which, gone, None, after, end, call, stack, later)
         };
         if number == REFUSED {
-            return Err("KHook refused the hook".into());
+            return Err(PluginError::Frames("KHook refused the hook".into()));
         }
         ADDED.store(which, Ordering::Relaxed);
         NUMBER.store(number, Ordering::Relaxed);
@@ -149,8 +156,10 @@ impl Hook {
     pub fn remove(self) {
         WANTED.store(0, Ordering::Relaxed);
         let (which, number) = (ADDED.load(Ordering::Relaxed), NUMBER.load(Ordering::Relaxed));
+        /// KHook's thread looks every five milliseconds, and a frame that is under way has to end.
+        const LONG: Duration = Duration::from_millis(500);
         let work = move || {
-            if !is_gone(which) && !relink_loader::runtime::lifecycle::host_is_leaving() {
+            if !are_gone(which, LONG) && !relink_loader::runtime::lifecycle::host_is_leaving() {
                 ask(number);
             }
         };
@@ -161,11 +170,9 @@ impl Hook {
     }
 }
 
-/// Whether as many hooks are gone as there have been, or are soon.
-fn is_gone(how_many: usize) -> bool {
-    /// KHook's thread looks every five milliseconds, and a frame that is under way has to end.
-    const LONG: Duration = Duration::from_millis(500);
-    let limit = Instant::now() + LONG;
+/// Whether so many hooks are gone, or are soon.
+fn are_gone(how_many: usize, soon: Duration) -> bool {
+    let limit = Instant::now() + soon;
     while GONE.load(Ordering::Acquire) < how_many {
         if Instant::now() > limit {
             return false;

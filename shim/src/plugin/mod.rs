@@ -231,9 +231,14 @@ fn begin(id: c_int, api: Api, mut settings: Settings, journal: &Arc<Journal>) ->
         other => other?,
     }
     FRAMES_ON.store(0, Ordering::Relaxed);
-    let hook = (settings.run == Run::Frames)
-        .then(|| FrameHook::add(api, id, settings.frame.as_ref()))
-        .and_then(|hook| hook.map_err(|why| journal.say(&why.to_string())).ok());
+    let wanted = (settings.run == Run::Frames).then(|| FrameHook::add(api, id, settings.frame.as_ref()));
+    let hook = match wanted.transpose() {
+        Err(why @ PluginError::Frames(_)) => {
+            journal.say(&why.to_string());
+            None
+        }
+        tried => tried?,
+    };
     if hook.is_none() {
         settings.run = Run::Thread;
     }

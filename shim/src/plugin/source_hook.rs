@@ -9,6 +9,7 @@
 //! in registers. The hook manager is never unloaded, for this library is not. SourceHook is used on the game's thread alone.
 
 use super::abi::{method, Api, Object, Table, This};
+use super::error::PluginError;
 use super::frame::{Frame, MOST};
 use std::cell::UnsafeCell;
 use std::ffi::{c_int, c_uint, c_void};
@@ -353,8 +354,9 @@ impl Hook {
     ///
     /// # Safety
     /// `frame` tells of a function that the object has.
-    pub unsafe fn add(api: Api, plugin: c_int, object: This, frame: &Frame) -> Result<Self, String> {
-        let none = || format!("this Metamod offers no SourceHook of interface {INTERFACE}");
+    pub unsafe fn add(api: Api, plugin: c_int, object: This, frame: &Frame) -> Result<Self, PluginError> {
+        let none =
+            || PluginError::Frames(format!("this Metamod offers no SourceHook of interface {INTERFACE}"));
         let hook = SourceHook::of(api).ok_or_else(none)?;
         INDEX.store(frame.index, Ordering::Relaxed);
         BOOLS.store(frame.bools, Ordering::Relaxed);
@@ -362,7 +364,7 @@ impl Hook {
         // SAFETY: the object has the function (promised by the caller); manager and delegate are never unloaded.
         let number = unsafe { hook.add(plugin, object, manager, DELEGATE.pointer()) };
         if number == 0 {
-            return Err("SourceHook refused the hook".into());
+            return Err(PluginError::Frames("SourceHook refused the hook".into()));
         }
         HOOK.store(number, Ordering::Relaxed);
         Ok(Self(hook))
