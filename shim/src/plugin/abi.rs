@@ -256,8 +256,18 @@ impl Api {
 
     /// `GetServerFactory(false)`, asked for an interface.
     pub fn of_the_game(&self, name: &CStr) -> Option<This> {
-        // SAFETY: slot 4 of `ISmmAPI`.
-        let get = unsafe { method::<unsafe extern "C" fn(This, bool) -> Option<Factory>>(self.object, 4) };
+        self.by_factory(4, name)
+    }
+
+    /// `GetEngineFactory(false)`, asked for an interface.
+    pub fn of_the_engine(&self, name: &CStr) -> Option<This> {
+        self.by_factory(1, name)
+    }
+
+    fn by_factory(&self, place: usize, name: &CStr) -> Option<This> {
+        // SAFETY: slots 1 and 4 of `ISmmAPI`.
+        let get =
+            unsafe { method::<unsafe extern "C" fn(This, bool) -> Option<Factory>>(self.object, place) };
         // SAFETY: as declared in ISmmAPI.h.
         let factory = unsafe { get(self.object, false) }?;
         // SAFETY: a `CreateInterfaceFn`; its second argument may be null.
@@ -273,6 +283,42 @@ impl Api {
             method::<Get>(self.object, self.place(13))(self.object, name.as_ptr(), null_mut(), null_mut())
         };
         (!found.is_null()).then_some(found)
+    }
+
+    /// `AddListener`: an `IMetamodListener` of a plugin, until that goes.
+    pub fn add_listener(&self, plugin: This, listener: This) {
+        // SAFETY: slot 12 of `ISmmAPI` with SourceHook.
+        unsafe {
+            method::<unsafe extern "C" fn(This, This, This)>(self.object, self.place(12))(
+                self.object,
+                plugin,
+                listener,
+            )
+        }
+    }
+
+    /// `RegisterConCommand`: a command that the game knows is a plugin's.
+    pub fn register_command(&self, plugin: This, command: This) -> bool {
+        // SAFETY: slot 30 of `ISmmAPI` with SourceHook.
+        unsafe {
+            method::<unsafe extern "C" fn(This, This, This) -> bool>(self.object, self.place(30))(
+                self.object,
+                plugin,
+                command,
+            )
+        }
+    }
+
+    /// `UnregisterConCommand`: the game calls it no longer.
+    pub fn unregister_command(&self, plugin: This, command: This) {
+        // SAFETY: slot 32 of `ISmmAPI` with SourceHook.
+        unsafe {
+            method::<unsafe extern "C" fn(This, This, This)>(self.object, self.place(32))(
+                self.object,
+                plugin,
+                command,
+            )
+        }
     }
 
     /// `GetDetourInterface(plugin)`: KHook, as Metamod gives it to one plugin. It was added as the last function of `ISmmAPI` in the

@@ -8,6 +8,7 @@ mod abi;
 mod error;
 mod factories;
 mod frame;
+mod game;
 mod helper;
 mod journal;
 mod khook;
@@ -242,11 +243,13 @@ fn begin(id: c_int, api: Api, mut settings: Settings, journal: &Arc<Journal>) ->
     if hook.is_none() {
         settings.run = Run::Thread;
     }
+    game::begin(api, PLUGIN.pointer(), settings.game.clone(), hook.is_some());
     let shared = Arc::new(Shared::new(settings, Arc::clone(journal)));
     let (helper, hook) = match Helper::start(&shared) {
         Ok(helper) => (helper, hook),
         Err(error) => {
             hook.into_iter().for_each(FrameHook::remove);
+            game::end();
             return Err(error);
         }
     };
@@ -286,6 +289,7 @@ fn frame() {
         else {
             return;
         };
+        game::frame();
         life.step(Some(shared.settings.budget_us));
         journal.print(*api);
     };
@@ -377,5 +381,6 @@ fn end(loaded: &mut Loaded) -> Result<(), PluginError> {
     }
     loaded.helper.end().or_else(stays)?;
     loaded.frames.take().into_iter().for_each(|(hook, _)| hook.remove());
+    game::end();
     Ok(())
 }
