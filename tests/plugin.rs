@@ -438,6 +438,8 @@ fn an_installed_plugin_works() {
     let library = told["library"].as_str().expect("a path").to_owned();
     let vdf = std::fs::read_to_string(game.path().join("addons/metamod/relink.vdf")).expect("the file");
     assert!(vdf.contains("\"addons/relink/bin/linuxsteamrt64/relink\""), "{vdf}");
+    let types = game.path().join("addons/relink/relink.d.ts");
+    assert!(std::fs::read_to_string(types).expect("the file").contains("interface RelinkGame"));
     let script = game.path().join("addons/relink/scripts/mine.js");
     std::fs::write(script, "relink.host.print('mine runs on', process.version)").expect("written");
     // Installed again: what the user has changed stays.
