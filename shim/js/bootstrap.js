@@ -92,7 +92,9 @@ const host = new Proxy(Object.create(null), {
   get: (_, name) => (typeof name === 'symbol' || name === 'then' ? undefined
     : (...args) => parse(callHost(name, stringify(args)))),
 });
-Object.defineProperty(globalThis, 'relink', { value: Object.freeze({ host, version: settings.version }) });
+// The plugin's prelude makes relink.game (shim/js/plugin.js).
+const game = settings.game ? { game: {} } : {};
+Object.defineProperty(globalThis, 'relink', { value: Object.freeze({ host, version: settings.version, ...game }) });
 
 // What is withheld is so below JavaScript. This only says it at once, where a script asks for it as scripts do.
 if (settings.disallow?.includes('inspector')) {

@@ -203,10 +203,10 @@ codes! {
         "the message names the setting or the place in the text; docs/GAME-SERVERS.md lists all";
     E1003: r#"relink.json says `"enabled": false`"#,
         "change it, then `meta load` again";
-    E1004: "Metamod takes plugins of other interfaces than 17",
-        "a Metamod:Source of interface 17 with SourceHook (1.11 to 2.0 before KHook)";
-    E1005: "the game's frames cannot be hooked: unknown engine, no SourceHook 5, no such interface or function",
-        r#"`"run": "thread"`, or `"frame"` with the facts of this game"#;
+    E1004: "Metamod takes plugins of other interfaces than 17 and 18",
+        "a Metamod:Source 2.0, with SourceHook (17) or with KHook (18)";
+    E1005: "the game's frames cannot be hooked, so Node gets a thread of its own: unknown engine, neither SourceHook 5 nor KHook, no such interface or function, a refused hook",
+        r#"`"frame"` with the facts of this game; with `"run": "thread"` it is not tried"#;
     E1006: "what is asked for cannot be done now: loaded already, paused, not running",
         "the message has the state";
 }

@@ -3,6 +3,7 @@
 
 use crate::support::parts;
 use serde_json::{json, Value};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -14,36 +15,47 @@ use tempfile::TempDir;
 /// Longer than anything takes, on a machine that is busy with much else.
 pub const LONG: Duration = Duration::from_secs(120);
 
-fn compiled(name: &str, arguments: &[&str], source: &str, libraries: &[String]) -> PathBuf {
-    let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    // In one step, for other tests may be starting the one that is there.
-    let new = output.with_extension(std::process::id().to_string());
-    let mut command = Command::new("g++");
-    command.args(["-std=c++17", "-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"]);
-    command.args(arguments).arg("-isystem").arg(&parts().headers);
+/// A folder of a component build's libraries that is V8 in place of Debian's, with its headers in the second; compiler, options and
+/// libraries for that are in the variables that fixtures/plugin/layout.sh knows.
+const OTHER_V8: [&str; 2] = ["RELINK_GAME_V8", "RELINK_GAME_V8_INCLUDE"];
+
+/// The server's folder: made anew when something of it has changed.
+fn laid_out() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    command.arg("-I").arg(root.join("shim/include")).arg(root.join("fixtures/plugin").join(source));
-    let done = command.args(libraries).arg("-o").arg(&new).output().expect("g++ runs");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    std::fs::rename(&new, &output).expect("renamed");
+    let [v8, include] = OTHER_V8.map(std::env::var_os);
+    let v8 = v8.unwrap_or_else(|| parts().libv8.clone().into());
+    let include = include.unwrap_or_else(|| parts().headers.clone().into());
+    let mut key = DefaultHasher::new();
+    (&v8, &include).hash(&mut key);
+    let sources = std::fs::read_dir(root.join("fixtures/plugin")).expect("the sources");
+    let mut sources: Vec<PathBuf> = sources.map(|entry| entry.expect("an entry").path()).collect();
+    sources.push(root.join("shim/include/relink.h"));
+    sources.sort();
+    sources.iter().for_each(|path| std::fs::read(path).expect("readable").hash(&mut key));
+    let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("plugin-game-{:016x}", key.finish()));
+    if !output.exists() {
+        // In one step, for other tests may be making it, too.
+        let new = output.with_extension(std::process::id().to_string());
+        let mut command = Command::new("sh");
+        command
+            .arg(root.join("fixtures/plugin/layout.sh"))
+            .arg(&new)
+            .env("V8", v8)
+            .env("V8_INCLUDE", include);
+        let done = command.env("RELINK_INCLUDE", root.join("shim/include")).output().expect("sh runs");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let moved = std::fs::rename(&new, &output);
+        assert!(moved.is_ok() || output.exists(), "{moved:?}");
+    }
     output
 }
 
-/// The server, and the library with its V8 and its game.
+/// The server, and its module with V8, as fixtures/plugin/layout.sh lays them out.
 pub fn server() -> &'static (PathBuf, PathBuf) {
     static SERVER: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
     SERVER.get_or_init(|| {
-        let v8 = parts().libv8.parent().expect("a folder").display();
-        let libraries = [
-            parts().libv8.display().to_string(),
-            format!("-Wl,--disable-new-dtags,-rpath,{v8},-rpath-link,{v8}"),
-        ];
-        // What of the gameserver runs its frames itself is not used.
-        let library = ["-shared", "-fPIC", "-Wno-unused-function"];
-        (
-            compiled("plugin-server", &[], "server.cc", &["-ldl".into()]),
-            compiled("libplugin-engine.so", &library, "engine.cc", &libraries),
-        )
+        let bin = laid_out().join("game/bin/linuxsteamrt64");
+        (bin.join("cs2"), bin.join("libv8system.so"))
     })
 }
 
@@ -120,6 +132,15 @@ impl Server {
         answer["error"].as_str().expect("a text").to_owned()
     }
 
+    /// A command that several answers come to, each `true` or not.
+    pub fn answers(&mut self, command: &str, expected: &[bool]) -> Vec<Value> {
+        writeln!(self.ask, "{command}").expect("the server reads");
+        let answers: Vec<Value> = expected.iter().map(|_| self.answer(command)).collect();
+        let told: Vec<bool> = answers.iter().map(|answer| answer["answer"] == json!(true)).collect();
+        assert_eq!(told, expected, "{command}: {answers:?}\n{:#?}", self.said);
+        answers
+    }
+
     /// Runs frames until a line that contains `text` was printed; that line.
     pub fn until(&mut self, text: &str) -> String {
         self.until_seen(text, |server| drop(server.yes("frames 4 128")))
@@ -167,9 +188,9 @@ impl Game {
         game
     }
 
-    /// Its folder.
-    pub fn path(&self) -> &Path {
-        self.folder.path()
+    /// Its folder: `game/csgo` of a server that was laid out.
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("game/csgo")
     }
 
     /// The plugin's folder.

@@ -1,5 +1,6 @@
 //! Why the plugin does not bring Node in.
 
+use super::abi::{Interface, Offer};
 use crate::answer::{Answer, No};
 use relink_abi::codes;
 use relink_abi::error::Error;
@@ -31,17 +32,10 @@ pub enum PluginError {
         path: PathBuf,
     },
     /// This Metamod has other interfaces.
-    #[error("{code} this Metamod:Source takes plugins of interface {oldest} to {newest} (its own: {major}), and this plugin is one of interface {} for 2; take a Metamod:Source 1.11, 1.12 or 2.0 with SourceHook", super::abi::PLUGIN_API, code = codes::E1004)]
-    Metamod {
-        /// The oldest that it takes.
-        oldest: i32,
-        /// The newest.
-        newest: i32,
-        /// `ISmmAPI`'s version.
-        major: i32,
-    },
+    #[error("{code} this Metamod:Source takes plugins of interface {} to {} (its own: {}), and this plugin is one of {} with SourceHook or {} with KHook for 2; take a Metamod:Source 2.0", .0.oldest, .0.newest, .0.major, Interface::SourceHook.number(), Interface::KHook.number(), code = codes::E1004)]
+    Metamod(Offer),
     /// The game's frames cannot be had.
-    #[error("{code} no frames to run Node in: {0}; set \"frame\" for this game, or \"run\": \"thread\"", code = codes::E1005)]
+    #[error("{code} no frames to run Node in: {0}; Node gets a thread of its own (\"run\": \"thread\"). Set \"frame\" for a game that is not known", code = codes::E1005)]
     Frames(String),
     /// What is asked for cannot be done now.
     #[error("{code} {0}", code = codes::E1006)]

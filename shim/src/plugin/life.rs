@@ -1,6 +1,7 @@
 //! Node's life in a game: brought in when the host's V8 is ready, its scripts loaded, ticked, brought in anew when they change.
 
 use super::error::PluginError;
+use super::game;
 use super::helper::Shared;
 use super::scripts::{self, Script, Watch};
 use super::settings::Run;
@@ -14,6 +15,10 @@ use std::time::Instant;
 
 /// What runs in the guest before the scripts.
 const PRELUDE: &str = include_str!("../../js/plugin.js");
+
+/// What of it is called with what has happened in the game, and before the scripts go.
+const HAPPENS: &std::ffi::CStr = c"relink:plugin.happens";
+const LEAVES: &str = "relink:plugin.leaves";
 
 /// What is told when a script is loaded.
 type Told = Box<dyn FnOnce(Answer, &str) + Send>;
@@ -52,6 +57,7 @@ impl Life {
                     return self.renew(&file);
                 }
                 let guest = Arc::clone(guest);
+                tell(&guest, &self.shared);
                 let ended = budget_us.map_or_else(|| guest.has_ended(), |budget| self.tick(&guest, budget));
                 if ended {
                     self.ended(&guest);
@@ -91,6 +97,7 @@ impl Life {
                 let found = scripts::find(&watched);
                 shared.say(&format!("Node is there ({} ms)", start.elapsed().as_millis()));
                 shared.status("running");
+                game::offer(&guest);
                 offer(&guest, shared);
                 found.iter().for_each(|script| load(&guest, script, shared));
                 if found.is_empty() {
@@ -131,7 +138,15 @@ impl Life {
     /// Ends Node and takes it out of the process. Scripts that export `unload()` are told before.
     pub fn end(&mut self) -> Result<(), PluginError> {
         let State::Running(guest, scripts) = std::mem::take(&mut self.state) else { return Ok(()) };
-        scripts.iter().for_each(|script| part(&guest, script, &self.shared));
+        part(&guest, LEAVES, "relink.game.onUnload()", &self.shared);
+        for script in &scripts {
+            part(
+                &guest,
+                &format!("{}.unload", script.name),
+                &format!("script \"{}\", unload()", script.name),
+                &self.shared,
+            );
+        }
         self.state = State::Ended;
         let taken = self.take_out(&guest);
         if matches!(&taken, Err(PluginError::Guest(no)) if no.answer == Answer::Timeout) {
@@ -141,6 +156,7 @@ impl Life {
     }
 
     fn take_out(&mut self, guest: &Runtime) -> Result<(), PluginError> {
+        game::forget();
         let destroyed = embed::destroy(guest, self.shared.settings.stop_ms);
         if destroyed.as_ref().map_or_else(|no| no.answer == Answer::Stays, |()| true) {
             self.shared.runs(None);
@@ -218,19 +234,32 @@ fn run(
     }
 }
 
-/// Calls a script's `unload()`, if it has one.
-fn part(guest: &Runtime, script: &Script, shared: &Shared) {
+/// Tells the scripts what has happened in the game.
+fn tell(guest: &Runtime, shared: &Arc<Shared>) {
+    let Some(events) = game::happened().and_then(|text| CString::new(text).ok()) else { return };
+    let told = Arc::clone(shared);
+    let done: Told = Box::new(move |answer, text| {
+        if answer == Answer::Threw {
+            told.say(&format!("relink.game: {}", thrown(text)));
+        }
+    });
+    // A guest that has ended is noticed elsewhere.
+    let _ = guest.call_async(HAPPENS, &events, done);
+}
+
+/// Calls a function for the end of the scripts, if there is one.
+fn part(guest: &Runtime, function: &str, what: &str, shared: &Shared) {
     /// For what a script still has to put away while the game's frame waits.
     const IN_A_FRAME: u32 = 500;
     let time = if shared.settings.run == Run::Frames { IN_A_FRAME } else { shared.settings.stop_ms };
-    let Ok(function) = CString::new(format!("{}.unload", script.name)) else { return };
+    let Ok(function) = CString::new(function) else { return };
     let _watched = shared.watch_frame();
     let why = match guest.call(&function, c"[]", time) {
         Ok((Answer::Threw, text)) => thrown(&text),
         Ok(_) | Err(No { answer: Answer::Ended, .. }) => return,
         Err(no) => no.why,
     };
-    shared.say(&format!("script \"{}\", unload(): {why}", script.name));
+    shared.say(&format!("{what}: {why}"));
 }
 
 /// An error's stack, or else its message, in one line.

@@ -8,14 +8,17 @@ mod abi;
 mod error;
 mod factories;
 mod frame;
+mod game;
 mod helper;
 mod journal;
+mod khook;
 mod life;
 mod scripts;
 mod settings;
+mod source_hook;
 
 use crate::{bridge, new_report, process};
-use abi::{Api, Ask, LoaderInfo, Object, PluginFunctions, Table, Text, This, Versions};
+use abi::{Api, Ask, Interface, LoaderInfo, Object, Offer, PluginFunctions, Table, Text, This, Versions};
 use error::PluginError;
 use frame::FrameHook;
 use helper::{Helper, Shared};
@@ -28,7 +31,7 @@ use std::ffi::{c_char, c_int, c_void, CStr, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// The plugin while it is loaded.
@@ -45,15 +48,15 @@ struct Loaded {
 static LOADED: Mutex<Option<Loaded>> = Mutex::new(None);
 /// The library's file, as Metamod names it.
 static FILE: Mutex<Option<PathBuf>> = Mutex::new(None);
-/// The interface that a Metamod is told which takes no plugin of ours, so that it asks for the reason.
-static OTHER_API: AtomicI32 = AtomicI32::new(abi::PLUGIN_API);
+/// What the Metamod that asked last has said of itself.
+static OFFER: Mutex<Option<Offer>> = Mutex::new(None);
+/// The plugin interface that Metamod is told. One that takes none of ours is told its own, so that it asks for the reason.
+static TOLD: AtomicI32 = AtomicI32::new(Interface::SourceHook.number());
 
 static PLUGIN: Object<PluginFunctions> = Object::new(&FUNCTIONS);
-static FUNCTIONS: Table<PluginFunctions> = Table::new(functions(api_version));
-static REFUSING: Object<PluginFunctions> = Object::new(&REFUSING_FUNCTIONS);
-static REFUSING_FUNCTIONS: Table<PluginFunctions> = Table::new(functions(other_api_version));
+static FUNCTIONS: Table<PluginFunctions> = Table::new(functions());
 
-const fn functions(api_version: extern "C" fn(This) -> c_int) -> PluginFunctions {
+const fn functions() -> PluginFunctions {
     const ASK: [Ask; 4] = [query, unload, pause, unpause];
     const TEXTS: [Text; 8] = [author, name, description, url, license, version, date, log_tag];
     PluginFunctions {
@@ -89,17 +92,13 @@ texts! {
 }
 
 extern "C" fn api_version(_: This) -> c_int {
-    abi::PLUGIN_API
-}
-
-extern "C" fn other_api_version(_: This) -> c_int {
-    OTHER_API.load(Ordering::Relaxed)
+    TOLD.load(Ordering::Relaxed)
 }
 
 /// The object is a static of this library: there is nothing to be destroyed, nor anything to do when all plugins are loaded.
 extern "C" fn destroy(_: This) {}
 
-/// What Metamod asks for first: the plugin, or one that refuses with the reason.
+/// What Metamod asks for first: the plugin, which has the interface that this Metamod takes, or refuses with the reason.
 ///
 /// # Safety
 /// As Metamod calls it: both are null or what its header says.
@@ -115,14 +114,13 @@ pub unsafe extern "C" fn CreateInterface_MMS(
         let file = unsafe { CStr::from_ptr(info.file) };
         *unpoisoned(&FILE) = Some(PathBuf::from(OsStr::from_bytes(file.to_bytes())));
     }
-    let fits = |v: &Versions| takes(v.pl_min, v.pl_max, v.api_major);
-    match versions {
-        Some(other) if !fits(other) => {
-            OTHER_API.store(other.pl_max, Ordering::Relaxed);
-            REFUSING.pointer()
-        }
-        _ => PLUGIN.pointer(),
+    let offer = versions.map(Offer::of);
+    *unpoisoned(&OFFER) = offer;
+    if let Some(offer) = offer {
+        let interface = offer.interface().map_or(offer.newest, Interface::number);
+        TOLD.store(interface, Ordering::Relaxed);
     }
+    PLUGIN.pointer()
 }
 
 /// What a Metamod that does not know `CreateInterface_MMS` asks for: `CreateInterface("ISmmPlugin", code)`.
@@ -145,8 +143,16 @@ pub unsafe extern "C" fn CreateInterface(name: *const c_char, code: *mut c_int) 
     found
 }
 
-fn takes(oldest: c_int, newest: c_int, major: c_int) -> bool {
-    (oldest..=newest).contains(&abi::PLUGIN_API) && major == abi::API_MAJOR
+/// What Metamod has said of itself: before, if it was this one, or by its functions.
+///
+/// # Safety
+/// `api` is what Metamod gave to `Load`.
+unsafe fn offer(api: This) -> Offer {
+    // SAFETY: promised by the caller.
+    let now = unsafe { abi::offer(api) };
+    let same =
+        |before: &Offer| (before.major, before.oldest, before.newest) == (now.major, now.oldest, now.newest);
+    unpoisoned(&OFFER).filter(same).unwrap_or(now)
 }
 
 fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -191,13 +197,14 @@ unsafe extern "C" fn load(
     _late: bool,
 ) -> bool {
     let work = || {
-        // SAFETY: Metamod's own.
-        let api = unsafe { Api::new(api) }.ok_or_else(|| PluginError::Not("no ISmmAPI was given".into()))?;
-        let versions = api.versions();
-        let (oldest, newest, major) = (versions.plugin_oldest, versions.plugin, versions.major);
-        if !takes(oldest, newest, major) {
-            return Err(PluginError::Metamod { oldest, newest, major });
+        if api.is_null() {
+            return Err(PluginError::Not("no ISmmAPI was given".into()));
         }
+        // SAFETY: Metamod's own.
+        let offer = unsafe { offer(api) };
+        let interface = offer.interface().ok_or(PluginError::Metamod(offer))?;
+        // SAFETY: Metamod's own, of this interface.
+        let api = unsafe { Api::new(api, interface) };
         let mut loaded = loaded()?;
         if loaded.is_some() {
             return Err(PluginError::Not("the plugin is loaded already".into()));
@@ -217,21 +224,32 @@ unsafe extern "C" fn load(
     unsafe { answer(error, size, work) }
 }
 
-/// Everything that can be said beforehand: whether the game's V8 and the guest fit, and whether there are frames.
-fn begin(id: c_int, api: Api, settings: Settings, journal: &Arc<Journal>) -> Result<Loaded, PluginError> {
+/// Everything that can be said beforehand: whether the game's V8 and the guest fit, and whether there are frames. Without frames Node
+/// gets a thread of its own.
+fn begin(id: c_int, api: Api, mut settings: Settings, journal: &Arc<Journal>) -> Result<Loaded, PluginError> {
     match pipeline::probe(settings.config(), bridge::all(), &new_report()) {
         Err(Error::NoProvider { .. }) if settings.late_v8 => {}
         other => other?,
     }
-    let shared = Arc::new(Shared::new(settings, Arc::clone(journal)));
-    let hook = match shared.settings.run {
-        Run::Frames => Some(FrameHook::add(api, id, shared.settings.frame.as_ref())?),
-        Run::Thread => None,
+    FRAMES_ON.store(0, Ordering::Relaxed);
+    let wanted = (settings.run == Run::Frames).then(|| FrameHook::add(api, id, settings.frame.as_ref()));
+    let hook = match wanted.transpose() {
+        Err(why @ PluginError::Frames(_)) => {
+            journal.say(&why.to_string());
+            None
+        }
+        tried => tried?,
     };
+    if hook.is_none() {
+        settings.run = Run::Thread;
+    }
+    game::begin(api, PLUGIN.pointer(), settings.game.clone(), hook.is_some());
+    let shared = Arc::new(Shared::new(settings, Arc::clone(journal)));
     let (helper, hook) = match Helper::start(&shared) {
         Ok(helper) => (helper, hook),
         Err(error) => {
             hook.into_iter().for_each(FrameHook::remove);
+            game::end();
             return Err(error);
         }
     };
@@ -247,14 +265,31 @@ fn own_file() -> Result<PathBuf, PluginError> {
     std::path::absolute(Path::new(&path)).map_err(unknown)
 }
 
+/// The thread that frames come on, by the address of something of its own; 0: none has come.
+static FRAMES_ON: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    static OWN: u8 = const { 0 };
+}
+
+/// Whether this is the thread of the first frame: the game's.
+fn on_the_games_thread() -> bool {
+    let here = OWN.with(|own| std::ptr::from_ref(own) as usize);
+    let first = FRAMES_ON.compare_exchange(0, here, Ordering::Relaxed, Ordering::Relaxed);
+    first.map_or_else(|before| before == here, |_| true)
+}
+
 /// Called by the hook after each frame of the game.
 fn frame() {
     let work = || {
+        if !on_the_games_thread() {
+            return;
+        }
         let Ok(mut loaded) = loaded() else { return };
         let Some(Loaded { api, shared, journal, frames: Some((_, life)), paused: false, .. }) = &mut *loaded
         else {
             return;
         };
+        game::frame();
         life.step(Some(shared.settings.budget_us));
         journal.print(*api);
     };
@@ -346,5 +381,6 @@ fn end(loaded: &mut Loaded) -> Result<(), PluginError> {
     }
     loaded.helper.end().or_else(stays)?;
     loaded.frames.take().into_iter().for_each(|(hook, _)| hook.remove());
+    game::end();
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! `relink.json`, and where everything of the plugin's lies.
 
-use super::abi::Frame;
 use super::error::PluginError;
+use super::frame::{Frame, MOST};
+use super::game::{Console, Facts, Place};
 use crate::embed::{self, Wanted};
 use glob::Pattern;
 use relink_loader::config::Config;
@@ -40,6 +41,32 @@ fn one() -> usize {
     1
 }
 
+/// A function of the engine's that the configuration tells of.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlaceSetting {
+    interface: String,
+    index: usize,
+}
+
+/// The console.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConsoleSetting {
+    interface: String,
+    register: usize,
+    count: usize,
+    values: usize,
+}
+
+/// What scripts can reach of a game by facts of its headers.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct GameSetting {
+    server_command: Option<PlaceSetting>,
+    console: Option<ConsoleSetting>,
+}
+
 /// What the file says. Relative paths are looked for from its folder.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -51,6 +78,7 @@ struct File {
     budget_us: u64,
     hang_ms: u64,
     frame: Option<FrameSetting>,
+    game: GameSetting,
     reload: bool,
     reload_ms: u64,
     watch: Vec<String>,
@@ -78,6 +106,7 @@ impl Default for File {
             budget_us: 1000,
             hang_ms: 10_000,
             frame: None,
+            game: GameSetting::default(),
             reload: true,
             reload_ms: 1000,
             watch: Vec::new(),
@@ -113,6 +142,8 @@ pub struct Settings {
     pub hang: Duration,
     /// The game's frame function, where the configuration names one.
     pub frame: Option<Frame>,
+    /// What the configuration tells of the game.
+    pub game: Facts,
     /// How often changes of the scripts are looked for; nothing: never.
     pub reload: Option<Duration>,
     /// Files below the scripts' folder that are looked after although they were not loaded.
@@ -154,6 +185,7 @@ impl Settings {
             budget_us: file.budget_us - file.budget_us / 8,
             hang: Duration::from_millis(file.hang_ms),
             frame: file.frame.as_ref().map(frame).transpose()?,
+            game: game(&file.game)?,
             reload: file.reload.then(|| Duration::from_millis(file.reload_ms.max(50))),
             watch: patterns(&file.watch)?,
             late_v8: file.late_v8,
@@ -186,7 +218,7 @@ impl Settings {
             stay: true,
             script_deadline_ms: 0,
             disallow: self.disallow.clone(),
-            settings: embed::settings(None, Some(&self.folder), env, &self.disallow, false),
+            settings: with_game(&embed::settings(None, Some(&self.folder), env, &self.disallow, false)),
         }
     }
 }
@@ -197,12 +229,39 @@ fn patterns(texts: &[String]) -> Result<Vec<Pattern>, String> {
 }
 
 fn frame(setting: &FrameSetting) -> Result<Frame, String> {
-    const MOST: usize = 5;
     const FARTHEST: usize = 500;
     if setting.bools > MOST || setting.index > FARTHEST || setting.interface.contains('\0') {
         return Err(format!("frame: at most {MOST} bools, and an index of at most {FARTHEST}"));
     }
     Ok(Frame { interface: setting.interface.clone(), index: setting.index, bools: setting.bools })
+}
+
+fn game(setting: &GameSetting) -> Result<Facts, String> {
+    const FARTHEST: usize = 500;
+    /// More than any `CCommand` has.
+    const LONGEST: usize = 4096;
+    let place = |interface: &str, index: usize| {
+        let fits = index <= FARTHEST && !interface.contains('\0');
+        let place = Place { interface: interface.to_owned(), index };
+        fits.then_some(place).ok_or_else(|| format!("game: an index of at most {FARTHEST}"))
+    };
+    let console = |c: &ConsoleSetting| {
+        if c.count.max(c.values) > LONGEST {
+            return Err(format!("game: count and values of at most {LONGEST}"));
+        }
+        Ok(Console { register: place(&c.interface, c.register)?, count: c.count, values: c.values })
+    };
+    Ok(Facts {
+        server_command: setting.server_command.as_ref().map(|p| place(&p.interface, p.index)).transpose()?,
+        console: setting.console.as_ref().map(console).transpose()?,
+    })
+}
+
+/// The bootstrap's settings, for a guest with `relink.game`.
+fn with_game(settings: &str) -> String {
+    let mut all: serde_json::Value = serde_json::from_str(settings).unwrap_or_default();
+    all["game"] = true.into();
+    all.to_string()
 }
 
 fn configuration(file: &File, folder: &Path) -> Result<Config, String> {

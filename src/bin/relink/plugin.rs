@@ -35,6 +35,8 @@ pub struct Options {
 
 /// Where the library goes, as Metamod writes it: without its ending.
 const MODULE: &str = "addons/relink/bin/linuxsteamrt64/relink";
+/// What scripts find, for editors.
+const TYPES: &str = include_str!("../../../shim/js/relink.d.ts");
 /// What a guest of the kit's has beside it.
 const NOTE: &str = "note.json";
 /// The kit's own mark in its folders.
@@ -69,6 +71,8 @@ fn install(game: &Path, relink: &Path, library: &Path, guest: &Path) -> io::Resu
     let guest = take_guest(guest, &relink.join("guest"))?;
     let scripts = relink.join("scripts");
     std::fs::create_dir_all(&scripts)?;
+    let types = relink.join("relink.d.ts");
+    std::fs::write(&types, TYPES)?;
     let configuration = relink.join("relink.json");
     if !configuration.exists() {
         let settings = json!({ "guest": guest, "run": "frames", "budget_us": 1000, "disallow": [] });
@@ -82,6 +86,7 @@ fn install(game: &Path, relink: &Path, library: &Path, guest: &Path) -> io::Resu
     )?;
     Ok(json!({
         "library": module, "guest": relink.join(guest), "configuration": configuration, "scripts": scripts,
+        "types": types,
         "registered": registered,
     }))
 }
