@@ -9,9 +9,10 @@ mod support;
 
 use c_hosts::{addon, checked, command, host, root};
 use plugins::{Game, Server};
+use relink::abi::adapters::UNITS;
 use relink::abi::line;
 use relink::kit::guest::{self, BuildOptions};
-use relink::kit::{hosts, progress};
+use relink::kit::{adapter, hosts, progress};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -56,8 +57,13 @@ fn modules() -> TempDir {
     folder
 }
 
+/// The guest and the official node of Node 20's line, and the adapters for a guest of Node 18 there.
 fn line_20() -> (PathBuf, PathBuf) {
     let progress = progress::terminal();
+    let [older, own] = [18, 20].map(|node| line::of_node(node).expect("a line").v8);
+    for unit in UNITS.iter().filter(|unit| (unit.guest, unit.host) == (older, own)) {
+        adapter::build(unit, progress.as_ref()).unwrap_or_else(|e| panic!("{} {e}", e.code()));
+    }
     let guest = guest::build(&BuildOptions::line(20), progress.as_ref());
     let node = hosts::official_node(hosts::version_of(line::of_node(20).expect("a line")), progress.as_ref());
     (

@@ -288,3 +288,30 @@ fn the_official_node_does_its_own_work_under_the_guests_load() {
     relinked.same_as(&plain);
     assert_eq!(relinked.stderr, "");
 }
+
+/// What the host has switched off in its V8 is off for Node, too, which is told, and all else works.
+#[test]
+fn a_host_that_restricts_its_v8_has_node_within_that() {
+    const WASM: &str = "WebAssembly: the host's V8 has it switched off";
+    let source = "let code = typeof WebAssembly === 'object' ? 7 : 8;\n\
+                  try { new Function(''); } catch { code = 9; }\n\
+                  setTimeout(() => process.exit(code), 50);";
+    let host = "const fs = require('fs');\n\
+                setInterval(() => { if (fs.existsSync(`${__dirname}/report.json`)) process.exit(5); }, 20);";
+    // As in plain node with the same flag.
+    let flags = [
+        ("--jitless", 8),
+        ("--disallow-code-generation-from-strings", 9),
+        ("--single-threaded", 7),
+        ("--max-heap-size=300", 7),
+    ];
+    for (flag, code) in flags {
+        let program = Program::new(&parts().node);
+        let script = program.file("host.js", host).display().to_string();
+        let ended = program.args(&[flag, &script]).relinked_source(source).start().wait();
+        let without = flag == "--jitless";
+        assert_eq!((ended.outcome(), ended.code()), (("exit", code), 5), "{flag}");
+        let degraded = &ended.report().degraded;
+        assert_eq!(degraded.iter().any(|lost| lost.starts_with(WASM)), without, "{flag}: {degraded:?}");
+    }
+}

@@ -29,4 +29,14 @@ void tell_scripts(v8::Isolate* isolate, v8::Local<v8::Context> context, const ch
   (void)as<Object>(process)->DefineOwnProperty(context, as<Name>(name), as<Value>(about), fixed);
 }
 
+void tell_restrictions(v8::Isolate* isolate, v8::Local<v8::Context> context) {
+  using namespace v8;
+  MaybeLocal<String> name = string(isolate, "WebAssembly");
+  if (name.IsEmpty()) return;
+  MaybeLocal<Value> found = context->Global()->Get(context, as<Value>(name));
+  if (found.IsEmpty() || as<Value>(found)->IsObject()) return;
+  report(RELINK_EVENT_RESTRICTED, 0,
+         "WebAssembly: the host's V8 has it switched off, as --jitless does; what needs it, such as fetch, fails as in plain node --jitless");
+}
+
 }  // namespace relink

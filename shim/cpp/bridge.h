@@ -67,7 +67,8 @@ enum relink_bridge_event {
   RELINK_EVENT_HOST_LEAVING = 3,   /* the host is leaving: told once, before the guest is stopped */
   RELINK_EVENT_ISOLATE_ADDED = 4,  /* a: address of an isolate of the guest */
   RELINK_EVENT_ISOLATE_REMOVED = 5,/* a: address of an isolate of the guest */
-  RELINK_EVENT_CALL_WITHHELD = 6   /* text: a process-wide call of the guest's that was not passed to the host */
+  RELINK_EVENT_CALL_WITHHELD = 6,  /* text: a process-wide call of the guest's that was not passed to the host */
+  RELINK_EVENT_RESTRICTED = 7      /* text: what the guest cannot do because of how the host has set up V8 */
 };
 
 /* How a run ended. */

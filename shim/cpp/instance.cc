@@ -246,6 +246,7 @@ void Instance::load() {
   node::Environment* env = setup_->env();
   runtime_->stopper.publish(env);
   node::SetProcessExitHandler(env, [this](node::Environment* ended, int code) { exiting(ended, code); });
+  tell_restrictions(setup_->isolate(), setup_->context());
   if (options_.about != nullptr) tell_scripts(setup_->isolate(), setup_->context(), options_.about);
   // As in Node's own main, what it returns does not matter: an error has been dealt with by then.
   if (options_.channel == nullptr) {

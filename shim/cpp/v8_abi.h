@@ -230,6 +230,12 @@ enum PropertyAttribute { None = 0, ReadOnly = 1 << 0, DontEnum = 1 << 1, DontDel
 // v8-object.h
 enum class IntegrityLevel { kFrozen, kSealed };
 
+// v8-value.h
+class Value {
+ public:
+  bool IsObject() const;
+};
+
 // v8-object.h
 class Object {
  public:

@@ -60,6 +60,7 @@ TAKE(45, static_cast<MaybeLocal<Value> (Object::*)(Local<Context>, Local<Value>)
 TAKE(46, &Object::DefineOwnProperty,
      Maybe<bool> (Object::*)(Local<Context>, Local<Name>, Local<Value>, PropertyAttribute));
 TAKE(48, &Object::SetIntegrityLevel, Maybe<bool> (Object::*)(Local<Context>, IntegrityLevel));
+TAKE(60, &Value::IsObject, bool (Value::*)() const);
 TAKE(47, &JSON::Parse, MaybeLocal<Value> (*)(Local<Context>, Local<String>));
 #if RELINK_V8 < 1103
 TAKE(49, &BackingStore::Data, void* (BackingStore::*)() const);

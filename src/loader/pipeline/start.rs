@@ -190,6 +190,7 @@ pub fn finish(report: &SharedReport, file: Option<&Path>, runtime: usize, outcom
     report.isolates = events.isolates.iter().map(|i| RunAddr(*i as u64).to_string()).collect();
     report.flags_set = events.flags_set;
     report.flags_dropped = events.flags_dropped;
+    report.degraded.extend(events.restricted);
     report.notes.extend(events.notes);
     report.outcome = outcome;
     let Some(file) = file else { return };

@@ -10,8 +10,8 @@ use super::lifecycle::{self, Life};
 use super::raw::header::{
     relink_bridge_host, relink_bridge_runtime, Functions, RELINK_BRIDGE_E_LEAVING,
     RELINK_EVENT_CALL_WITHHELD, RELINK_EVENT_FLAG_FILTERED, RELINK_EVENT_FLAG_SET, RELINK_EVENT_HOST_LEAVING,
-    RELINK_EVENT_ISOLATE_ADDED, RELINK_EVENT_ISOLATE_REMOVED, RELINK_HOST_GUEST_ADAPTED, RELINK_LOG_DEBUG,
-    RELINK_LOG_ERROR, RELINK_LOG_INFO, RELINK_LOG_WARN,
+    RELINK_EVENT_ISOLATE_ADDED, RELINK_EVENT_ISOLATE_REMOVED, RELINK_EVENT_RESTRICTED,
+    RELINK_HOST_GUEST_ADAPTED, RELINK_LOG_DEBUG, RELINK_LOG_ERROR, RELINK_LOG_INFO, RELINK_LOG_WARN,
 };
 use super::raw::kept_for_ever;
 use super::shared::SharedIsolate;
@@ -60,6 +60,8 @@ pub struct Events {
     pub flags_set: Vec<String>,
     /// V8 flags that were dropped.
     pub flags_dropped: Vec<String>,
+    /// What the guest cannot do because of how the host has set up V8.
+    pub restricted: Vec<String>,
     /// The rest.
     pub notes: Vec<String>,
 }
@@ -237,6 +239,7 @@ pub fn events(number: usize) -> Events {
         told.isolates.extend(&own.isolates);
         told.flags_set.extend_from_slice(&own.flags_set);
         told.flags_dropped.extend_from_slice(&own.flags_dropped);
+        told.restricted.extend_from_slice(&own.restricted);
         told.notes.extend_from_slice(&own.notes);
     }
     told
@@ -311,6 +314,7 @@ unsafe extern "C" fn on_event(kind: c_int, value: i64, message: *const c_char) {
         RELINK_EVENT_HOST_LEAVING => events.notes.push("the host left before the guest had ended".into()),
         RELINK_EVENT_ISOLATE_ADDED => events.isolates.push(value),
         RELINK_EVENT_ISOLATE_REMOVED => {}
+        RELINK_EVENT_RESTRICTED => events.restricted.push(message),
         RELINK_EVENT_CALL_WITHHELD => events.notes.push(format!("withheld from the host: {message}")),
         other => events.notes.push(format!("event {other} ({value}) {message}")),
     }
