@@ -172,6 +172,14 @@ impl Server {
     }
 }
 
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Where a test fails, it must not stay. It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// A game's folder with the plugin in it.
 pub struct Game {
     folder: TempDir,

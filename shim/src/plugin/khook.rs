@@ -12,8 +12,8 @@
 //! - Metamod's object for the plugin is gone by then. It has nothing but functions for us that never look at it, hence they get a
 //!   stand-in with the same table.
 //! - The thread that takes hooks out waits for the end of a call that is under way, and whoever asks KHook for anything meanwhile waits
-//!   for it. The game's thread may be in that call, so it must not ask while a hook is being taken out. What Metamod has left behind is
-//!   asked for by a thread of ours, and no hook is added before the last one is gone.
+//!   for it. The game's thread may be in that call, so it must not ask while any plugin's hook is being taken out. What Metamod has left
+//!   behind is asked for by a thread of ours. Before a hook is added, another thread asks for nothing; if it waits, so would the game.
 //!
 //! # Safety
 //! What is hooked is told by [`Frame`]: a function of the game's without a result, with `this` and up to five `bool`s, which come
@@ -22,9 +22,12 @@
 use super::abi::{method, Api, This};
 use super::error::PluginError;
 use super::frame::Frame;
+use relink_loader::runtime::{lifecycle, signals};
 use std::ffi::{c_int, c_uint, c_void};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// `MMIFACE_KHOOK`.
@@ -106,8 +109,6 @@ impl Hook {
     /// # Safety
     /// `frame` tells of a function that the object has.
     pub unsafe fn add(api: Api, plugin: c_int, object: This, frame: &Frame) -> Result<Self, PluginError> {
-        /// Enough for a hook that goes, unless the frame that is under way keeps it.
-        const SHORT: Duration = Duration::from_millis(100);
         type Add = unsafe extern "C" fn(
             This,
             This,
@@ -123,15 +124,15 @@ impl Hook {
         ) -> u32;
         let found = api.detours(plugin).or_else(|| api.of_metamod(NAME));
         let found = found.ok_or_else(|| PluginError::Frames("this Metamod offers no KHook".into()))?;
-        let which = ADDED.load(Ordering::Relaxed) + 1;
-        if !are_gone(which - 1, SHORT) {
-            let why = "the hook of the load before is there until this frame ends; try again later";
-            return Err(PluginError::Not(why.into()));
-        }
         // SAFETY: C++ objects begin with the pointer to their table.
         let [of_khook, of_the_object] = unsafe { [*found.cast::<This>(), *object.cast::<This>()] };
         KHOOK.table.store(of_khook, Ordering::Relaxed);
+        if !is_free()? {
+            let why = "KHook takes a hook out and waits for the end of this frame; try again later";
+            return Err(PluginError::Not(why.into()));
+        }
         OBJECT.store(object, Ordering::Relaxed);
+        let which = ADDED.load(Ordering::Relaxed) + 1;
         // As C++ plugins tell it: `this` and the parameters, as if none came in registers.
         let stack = ((1 + frame.bools) * size_of::<usize>()).next_multiple_of(16) as c_uint;
         let index = frame.index as c_int;
@@ -159,14 +160,12 @@ impl Hook {
         /// KHook's thread looks every five milliseconds, and a frame that is under way has to end.
         const LONG: Duration = Duration::from_millis(500);
         let work = move || {
-            if !are_gone(which, LONG) && !relink_loader::runtime::lifecycle::host_is_leaving() {
+            if !are_gone(which, LONG) && !lifecycle::host_is_leaving() {
                 ask(number);
             }
         };
-        let thread = std::thread::Builder::new().name("relink-unhook".into());
-        let spawned = relink_loader::runtime::signals::blocked(|| thread.spawn(work));
         // Without a thread the hook stays if Metamod leaves it, and does nothing but pass calls on.
-        drop(spawned);
+        drop(beside(work));
     }
 }
 
@@ -180,6 +179,30 @@ fn are_gone(how_many: usize, soon: Duration) -> bool {
         std::thread::sleep(Duration::from_millis(5));
     }
     true
+}
+
+/// Runs something on a thread of its own. Signals are the game's.
+fn beside(work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    let thread = std::thread::Builder::new().name("relink-khook".into());
+    signals::blocked(|| thread.spawn(work))
+}
+
+/// Whether KHook answers. What was asked of it before is under way by then, and only the game's thread asks it for more.
+fn is_free() -> Result<bool, PluginError> {
+    /// Two looks of KHook's thread, and some more.
+    const UNDER_WAY: Duration = Duration::from_millis(15);
+    const LONG: Duration = Duration::from_millis(250);
+    /// No hook has it before 2^32 others.
+    const NONE: u32 = REFUSED - 1;
+    let (tell, answered) = channel();
+    let work = move || {
+        std::thread::sleep(UNDER_WAY);
+        ask(NONE);
+        // Nobody may wait any more.
+        let _ = tell.send(());
+    };
+    beside(work).map_err(|error| PluginError::Not(format!("no thread: {error}")))?;
+    Ok(answered.recv_timeout(LONG).is_ok())
 }
 
 /// Has KHook's thread take a hook out.
