@@ -135,6 +135,40 @@ fn a_runtime_of_the_games_own_is_beside_the_plugins() {
     server.quit();
 }
 
+/// A game that has its V8, linked, in the library with everything else (fixtures/plugin/engine.cc).
+#[test]
+fn a_game_in_one_library_takes_the_plugin() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = folder.path().join("libengine.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/plugin/engine.cc");
+    let v8 = &parts().libv8;
+    let mut compiler = Command::new("g++");
+    compiler.args(["-std=c++17", "-O1", "-shared", "-fPIC", "-Wno-unused-function", "-isystem"]);
+    compiler.arg(&parts().headers).arg(source).arg(v8).arg("-o").arg(&engine);
+    compiler.arg(format!("-Wl,--disable-new-dtags,-rpath,{}", v8.parent().expect("a folder").display()));
+    let compiled = compiler.output().expect("g++ runs");
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    let game = Game::new(&json!({}));
+    game.script("first.js", &serving("first"));
+    let run = |load: Option<String>| {
+        let mut server = Server::start();
+        server.yes(&format!("engine {}", engine.display()));
+        server.yes("v8");
+        if let Some(load) = load {
+            server.yes(&load);
+            server.until("first ticks");
+            server.yes("unload");
+            assert!(!maps_a_guest(&server), "the guest is still there");
+        } else {
+            server.yes("frames 16 0");
+        }
+        server.quit()
+    };
+    let (frames, checksum) = run(Some(game.load()));
+    assert!(frames > 0 && checksum != 0);
+    assert_ne!(run(None).1, 0);
+}
+
 #[test]
 fn an_old_metamod_asks_for_create_interface() {
     let game = Game::new(&json!({}));
