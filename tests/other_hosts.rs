@@ -98,6 +98,30 @@ fn python_with_a_v8_of_its_own_goes_on() {
     }
 }
 
+/// A V8 that its module names in `.symtab` only, as every unstripped program with the crate `v8` has it: it is found, and refused by what it
+/// is.
+#[test]
+fn a_v8_that_is_hidden_is_refused_by_what_it_is() {
+    let folder = fetched(extra_hosts::wheel_modules(&extra_hosts::V8_PYTHON, progress::terminal().as_ref()));
+    let python = || {
+        let program = Program::new(PYTHON);
+        let source = "import sys, time\nsys.path.insert(0, sys.argv[1])\nimport v8\n\
+                      for i in range(20):\n    print(i, flush=True); time.sleep(.05)\nsys.exit(7)\n";
+        let file = program.file("host.py", source).display().to_string();
+        program.args(&[&file, &folder.display().to_string()])
+    };
+    let plain = python().run();
+    assert_eq!((plain.code(), plain.stdout.lines().count()), (7, 20), "{}", plain.stderr);
+    let program = python().relinked_source("1").env(config::GUEST, &parts().guest);
+    let ended = program.env(config::HOST, "python3.11").run();
+    refused(&ended, &plain, "E0401", &["14.7.173.20", "libc++ (std::__Cr)", "--v8-headers DIR --host FILE"]);
+    assert!(
+        ended.report().provider.as_ref().is_some_and(|p| p.contains("v8.cpython")),
+        "{:?}",
+        ended.report()
+    );
+}
+
 /// A V8 that is in no Node: without inspector, hooks and fields of promises, its flags frozen, its ICU without data, no heap of C++ objects
 /// set up, and no data for debuggers, so that only the live probe tells how many bits small integers have.
 #[test]

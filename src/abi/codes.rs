@@ -37,7 +37,7 @@ codes! {
 
     // E02xx: the host
     E0201: "no module of the process defines V8's symbols",
-        "it has no V8, or V8's symbols are hidden (only in `.symtab`, or stripped): not supported yet";
+        "it has no V8, or the names of its V8 were stripped: take a build that has them, in `.dynsym` or `.symtab`";
     E0202: "several modules define V8",
         "name one by a part of its path in `RELINK_PROVIDER`";
     E0203: "V8 was not initialised in time",

@@ -1,12 +1,14 @@
 //! What a V8 is, read from its data symbols; no code of it runs.
 
+use crate::claim::{claim, Claim};
 use crate::names::{
-    COMPRESSED_SLOTS, CXX_WITNESSES, FULL_SLOTS, SMI_SHIFT, TAGGED_SIZE, VERSION_EMBEDDER, VERSION_NUMBERS,
+    COMPRESSED_SLOTS, CXX_WITNESSES, FULL_SLOTS, GET_VERSION, MARKER, SMI_SHIFT, TAGGED_SIZE,
+    VERSION_EMBEDDER, VERSION_NUMBERS,
 };
 use crate::version::V8Version;
 use object::{elf, LittleEndian as LE, I32, U64};
 use relink_elf::address::LinkAddr;
-use relink_elf::{ElfError, Image, SymbolTable};
+use relink_elf::{full_symbols, ElfError, FileImage, Image, SymbolTable};
 
 /// The C++ standard library that V8's API was compiled with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
@@ -59,6 +61,22 @@ impl Fingerprint {
     /// Reads what the dynamic symbols of `image` tell.
     pub fn read(image: &Image, symbols: &SymbolTable) -> Result<Self, ElfError> {
         Self::read_with(image, &|name| Ok(symbols.lookup(name)?.map(|s| s.value)))
+    }
+
+    /// The same for a V8 that only the full symbol table of its file names, as in a program that was linked with V8 and hides it: none
+    /// where that table names no V8, or is not there. `image` is that file's, or its module's in memory.
+    ///
+    /// # Errors
+    /// The file's tables cannot be read.
+    pub fn read_hidden(file: &FileImage, image: &Image) -> Result<Option<Self>, ElfError> {
+        let names = [MARKER, GET_VERSION, VERSION_EMBEDDER, TAGGED_SIZE, SMI_SHIFT];
+        let wanted = names.into_iter().chain(VERSION_NUMBERS).chain(FULL_SLOTS).chain(COMPRESSED_SLOTS);
+        let wanted = wanted.chain(CXX_WITNESSES.iter().map(|(name, _)| *name)).collect();
+        let symbols = full_symbols(file, &wanted)?;
+        if claim(|name| Ok::<_, ElfError>(symbols.contains_key(name)))? != Claim::V8 {
+            return Ok(None);
+        }
+        Self::read_with(image, &|name| Ok(symbols.get(name).map(|(at, _)| *at))).map(Some)
     }
 
     /// Reads what the symbols that `find` knows tell: it gives a symbol's link-time address.

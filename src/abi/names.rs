@@ -37,13 +37,24 @@ pub const SHARED_READ_ONLY_HEAP: &str = "_ZN2v88internal16SoleReadOnlyHeap15shar
 /// Node 18.0 and 18.1 have no heap that isolates share.
 pub const EMBEDDED_BLOB: &str = "_ZN2v88internal12_GLOBAL__N_127current_embedded_blob_code_E";
 
-/// `v8::ArrayBuffer::New(Isolate*, std::shared_ptr<BackingStore>)`: its mangled name tells the C++ library that V8
+/// `v8::ArrayBuffer::New(Isolate*, std::shared_ptr<BackingStore>)`, and that of `v8::SharedArrayBuffer` for programs whose linker dropped the
+/// first: the mangled name tells the C++ library that V8
 /// was compiled with, because each has its own inline namespace.
-pub const CXX_WITNESSES: [(&str, &str); 4] = [
+pub const CXX_WITNESSES: [(&str, &str); 8] = [
     ("_ZN2v811ArrayBuffer3NewEPNS_7IsolateESt10shared_ptrINS_12BackingStoreEE", "libstdc++"),
     ("_ZN2v811ArrayBuffer3NewEPNS_7IsolateENSt3__110shared_ptrINS_12BackingStoreEEE", "libc++"),
     ("_ZN2v811ArrayBuffer3NewEPNS_7IsolateENSt4__Cr10shared_ptrINS_12BackingStoreEEE", "libc++ (std::__Cr)"),
     ("_ZN2v811ArrayBuffer3NewEPNS_7IsolateENSt2Cr10shared_ptrINS_12BackingStoreEEE", "libc++ (std::Cr)"),
+    ("_ZN2v817SharedArrayBuffer3NewEPNS_7IsolateESt10shared_ptrINS_12BackingStoreEE", "libstdc++"),
+    ("_ZN2v817SharedArrayBuffer3NewEPNS_7IsolateENSt3__110shared_ptrINS_12BackingStoreEEE", "libc++"),
+    (
+        "_ZN2v817SharedArrayBuffer3NewEPNS_7IsolateENSt4__Cr10shared_ptrINS_12BackingStoreEEE",
+        "libc++ (std::__Cr)",
+    ),
+    (
+        "_ZN2v817SharedArrayBuffer3NewEPNS_7IsolateENSt2Cr10shared_ptrINS_12BackingStoreEEE",
+        "libc++ (std::Cr)",
+    ),
 ];
 
 /// Functions whose addresses are shown as the proof that host and guest run on one V8.

@@ -63,6 +63,26 @@ pub const IV8: Wheel = Wheel {
     lacks: &[],
 };
 
+/// V8 14.7 of the crate `v8` as a module of CPython 3.11, which names it in `.symtab` only.
+pub const V8_PYTHON: Wheel = Wheel {
+    package: "v8-python==0.1.0",
+    tags: ["--platform=manylinux_2_28_x86_64", "--python-version=3.11", "--implementation=cp", "--abi=cp311"],
+    sha256: "2040f75edf6dc3d26a3799cf5a514caa5a72dc181f5cf4b8c70efd40c1a8fe51",
+    library: "v8/v8.cpython-311-x86_64-linux-gnu.so",
+    v8: (14, 7),
+    lacks: &[],
+};
+
+/// V8 15.0 of the same kind.
+pub const JSRUN: Wheel = Wheel {
+    package: "jsrun==0.3.0",
+    tags: ["--platform=manylinux_2_28_x86_64", "--python-version=3.11", "--implementation=cp", "--abi=abi3"],
+    sha256: "bcde8ac39f220590b4ccb6026e97d81cb01151857cc5737f21bfdd5d712f5fb5",
+    library: "jsrun/_jsrun.abi3.so",
+    v8: (15, 0),
+    lacks: &[],
+};
+
 impl Wheel {
     /// `NAME==VERSION`.
     pub fn package(&self) -> &'static str {

@@ -3,7 +3,7 @@
 
 use crate::cache::write_whole;
 use crate::error::{io, KitError, Result};
-use crate::extra_hosts::{self, Wheel, IV8, MINI_RACER, STPYV8, STPYV8_12_9};
+use crate::extra_hosts::{self, Wheel, IV8, JSRUN, MINI_RACER, STPYV8, STPYV8_12_9, V8_PYTHON};
 use crate::hosts;
 use crate::progress::Progress;
 use nix::sys::signal::{kill, Signal};
@@ -71,6 +71,8 @@ pub fn all() -> Vec<Host> {
         ("stpyv8-12.9", Kind::Python("STPyV8", &STPYV8_12_9)),
         ("iv8", Kind::Python("iv8", &IV8)),
         ("mini-racer", Kind::Python("py_mini_racer", &MINI_RACER)),
+        ("v8-python", Kind::Python("v8", &V8_PYTHON)),
+        ("jsrun", Kind::Python("jsrun", &JSRUN)),
     ];
     let others = others.into_iter().map(|(name, kind)| (name.to_owned(), kind));
     nodes.chain(others).map(|(name, kind)| Host { name, kind }).collect()

@@ -6,7 +6,9 @@ use relink_abi::catalogue::MARKER;
 use relink_abi::claim::holds_v8;
 use relink_abi::error::Error;
 use relink_abi::fingerprint::Fingerprint;
-use relink_elf::{Dynamic, ElfError, SymbolTable};
+use relink_elf::arch::Arch;
+use relink_elf::file::map_file;
+use relink_elf::{Dynamic, ElfError, FileImage, SymbolTable};
 
 /// A module that provides V8, and what that V8 is.
 #[derive(Clone, Debug)]
@@ -19,11 +21,19 @@ pub struct Provider {
     pub parts: Vec<LiveModule>,
 }
 
-/// All modules that hold V8, in ld.so's order. A module that cannot be read is no provider: the
+/// All modules that hold V8, in ld.so's order; where none shows it, those that hide it. A module that cannot be read is no provider: the
 /// vDSO, for one, is not described well enough.
 pub fn providers(modules: &Modules, maps: &Maps) -> Result<Vec<Provider>, Error> {
     let found = modules.0.iter().filter(|m| has_v8(m, maps).unwrap_or(false));
-    found.map(|m| describe(m, modules, maps)).collect()
+    let found: Vec<_> = found.map(|m| describe(m, modules, maps)).collect::<Result<_, _>>()?;
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let hidden = |module: &LiveModule| {
+        let fingerprint = hidden(module, maps)?;
+        Some(Provider { module: module.clone(), fingerprint, parts: Vec::new() })
+    };
+    Ok(modules.0.iter().filter_map(hidden).collect())
 }
 
 /// Whether any module provides V8. For a process where Relink has no business, this is all that runs.
@@ -33,7 +43,8 @@ pub fn any(modules: &Modules, maps: &Maps) -> bool {
 
 /// Whether a module whose path contains `wanted` provides V8.
 pub fn any_named(modules: &Modules, maps: &Maps, wanted: Option<&str>) -> bool {
-    modules.0.iter().any(|m| is_named(m, wanted) && has_v8(m, maps).unwrap_or(false))
+    let mut named = modules.0.iter().filter(|m| is_named(m, wanted));
+    named.clone().any(|m| has_v8(m, maps).unwrap_or(false)) || named.any(|m| hidden(m, maps).is_some())
 }
 
 fn is_named(module: &LiveModule, wanted: Option<&str>) -> bool {
@@ -67,6 +78,19 @@ fn has_v8(module: &LiveModule, maps: &Maps) -> Result<bool, ElfError> {
     let image = module.image(maps);
     let dynamic = Dynamic::parse(&image)?;
     holds_v8(&SymbolTable::parse(&image, &dynamic)?)
+}
+
+/// The V8 that only the full symbol table of a module's file names.
+fn hidden(module: &LiveModule, maps: &Maps) -> Option<Fingerprint> {
+    /// No V8 is smaller, in bytes. The files of smaller modules are not opened.
+    const SMALLEST: u64 = 8 << 20;
+    let image = module.image(maps);
+    let span = image.span();
+    if span.end.0.saturating_sub(span.start.0) < SMALLEST {
+        return None;
+    }
+    let bytes = map_file(&module.path).ok()?;
+    Fingerprint::read_hidden(&FileImage::parse(&bytes, Arch::native()).ok()?, &image).ok()?
 }
 
 fn describe(module: &LiveModule, modules: &Modules, maps: &Maps) -> Result<Provider, Error> {

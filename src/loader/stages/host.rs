@@ -105,7 +105,7 @@ impl<'a> HostFile<'a> {
             let symbols = SymbolTable::parse(image, &Dynamic::parse(image)?)?;
             let fingerprint = match holds_v8(&symbols)? {
                 true => Some(Fingerprint::read(image, &symbols)?),
-                false => None,
+                false => Fingerprint::read_hidden(&FileImage::parse(&file.bytes, Arch::native())?, image)?,
             };
             Ok((image, fingerprint))
         };
