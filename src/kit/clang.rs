@@ -5,11 +5,14 @@ use super::apt::{self, Apt};
 use super::cache::{write_whole, Cache, KeyBuilder};
 use super::error::{io, KitError, Result};
 use super::files;
-
 use super::progress::Progress;
 use super::run::Program;
+use relink_abi::fingerprint::{CxxLibrary, Fingerprint};
 use relink_abi::kept::triplet;
 use relink_abi::units::{LIBCXX, LIBCXX_SHA256};
+use relink_elf::arch::Arch;
+use relink_elf::file::map_file;
+use relink_elf::{Dynamic, FileImage, SymbolTable};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -63,6 +66,24 @@ pub fn clang(progress: &dyn Progress) -> Result<PathBuf> {
     })?;
     progress.finish();
     Ok(dir.join(LLVM).join("bin/clang++"))
+}
+
+/// The C++ library of the V8 in a module, which `option` named.
+///
+/// # Errors
+/// It cannot be read, or its dynamic symbols do not tell.
+pub fn cxx_of(option: &'static str, module: &Path) -> Result<CxxLibrary> {
+    let bad = |why: String| KitError::Input { option, path: module.into(), why };
+    let bytes = map_file(module).map_err(|e| bad(e.to_string()))?;
+    let read = || {
+        let file = FileImage::parse(&bytes, Arch::native())?;
+        let symbols = SymbolTable::parse(&file.image, &Dynamic::parse(&file.image)?)?;
+        Fingerprint::read(&file.image, &symbols)
+    };
+    let found = read().map_err(|e| bad(e.to_string()))?;
+    found.cxx.ok_or_else(|| {
+        bad("its dynamic symbols do not tell the C++ library of a V8; name the module that has it".into())
+    })
 }
 
 /// libc++ with an inline namespace, in the cache: its headers in `include`, its configuration in `site`, its sources in `src`.

@@ -1,14 +1,12 @@
 //! The commands `relink guest …` and `relink host …`. Results go to stdout, everything else to stderr.
 
+use super::clang::cxx_of;
 use super::error::{KitError, Result};
 use super::guest::{self, BuildOptions, Guest};
 use super::{adapter, hosts, learn, progress};
 use clap::{Args, Subcommand, ValueEnum};
 use relink_abi::adapters::UNITS;
-use relink_abi::fingerprint::{CxxLibrary, Fingerprint};
-use relink_elf::arch::Arch;
-use relink_elf::file::map_file;
-use relink_elf::{Dynamic, FileImage, SymbolTable};
+use relink_abi::fingerprint::CxxLibrary;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -119,6 +117,8 @@ pub enum Host {
     Node,
     /// Shared library with the game server's V8
     Libv8,
+    /// The game server on a V8 that Chromium's tools built: RELINK_V8_COMPONENT=DIR, or by `relink host build v8-component`
+    Component,
 }
 
 impl Host {
@@ -127,6 +127,7 @@ impl Host {
             Self::Gameserver => "gameserver",
             Self::Node => "node",
             Self::Libv8 => "libv8",
+            Self::Component => "component",
         }
     }
 }
@@ -184,7 +185,7 @@ fn build_adapters(name: Option<&str>) -> Result<()> {
 
 fn learn(headers: &Path, host: Option<&Path>) -> Result<()> {
     let progress = progress::terminal();
-    let cxx = host.map_or(Ok(CxxLibrary::LIBSTDCXX), cxx_of)?;
+    let cxx = host.map_or(Ok(CxxLibrary::LIBSTDCXX), |file| cxx_of("--host", file))?;
     let learned = learn::learn(headers, cxx, progress.as_ref())?;
     learned.refused.iter().for_each(|why| progress.note(why));
     for unit in &learned.units {
@@ -196,21 +197,6 @@ fn learn(headers: &Path, host: Option<&Path>) -> Result<()> {
         print(unit.library.display())?;
     }
     Ok(())
-}
-
-/// The C++ library of the V8 in a module.
-fn cxx_of(host: &Path) -> Result<CxxLibrary> {
-    let bad = |why: String| KitError::Input { option: "--host", path: host.into(), why };
-    let bytes = map_file(host).map_err(|e| bad(e.to_string()))?;
-    let read = || {
-        let file = FileImage::parse(&bytes, Arch::native())?;
-        let symbols = SymbolTable::parse(&file.image, &Dynamic::parse(&file.image)?)?;
-        Fingerprint::read(&file.image, &symbols)
-    };
-    let found = read().map_err(|e| bad(e.to_string()))?;
-    found.cxx.ok_or_else(|| {
-        bad("its dynamic symbols do not tell the C++ library of a V8; name the module that has it".into())
-    })
 }
 
 fn summary(guest: &Guest) -> String {

@@ -15,7 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The game server's source, which is compiled with the machine's compiler.
-const GAMESERVER: &str = include_str!("../../fixtures/hosts/gameserver.cc");
+pub(super) const GAMESERVER: &str = include_str!("../../fixtures/hosts/gameserver.cc");
 /// Version of the official Node that is host and plain Node in tests and demo.
 pub const NODE_VERSION: &str = "18.20.4";
 
@@ -125,6 +125,9 @@ pub fn gameserver(progress: &dyn Progress) -> Result<Gameserver> {
 
 /// Where a host lies that was fetched before; asks no network.
 pub fn path(host: &'static str) -> Result<PathBuf> {
+    if host == "component" {
+        return super::component::path();
+    }
     let (name, inside) = match host {
         "gameserver" => ("gameserver".to_string(), "gameserver".to_string()),
         "node" => (format!("node-{NODE_VERSION}"), "bin/node".to_string()),
@@ -141,11 +144,11 @@ pub fn path(host: &'static str) -> Result<PathBuf> {
 }
 
 /// Whether a compiled game server is one of the source in this program.
-fn source_is_current(dir: &Path) -> bool {
+pub(super) fn source_is_current(dir: &Path) -> bool {
     fs::read_to_string(dir.join("gameserver.cc")).is_ok_and(|text| text == GAMESERVER)
 }
 
-fn remember(cache: &Cache, name: &str, dir: &Path) -> Result<()> {
+pub(super) fn remember(cache: &Cache, name: &str, dir: &Path) -> Result<()> {
     super::cache::write_whole(&cache.root().join(host_file(name)), &dir.display().to_string())
 }
 

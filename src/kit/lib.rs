@@ -8,8 +8,8 @@ pub mod apt;
 pub mod cache;
 pub mod catalogue;
 pub mod clang;
-
 pub mod cli;
+pub mod component;
 pub mod corpus;
 pub mod debian;
 pub mod error;
