@@ -96,7 +96,7 @@ pub fn toolchain(v8: &Path, progress: &dyn Progress) -> Result<Toolchain> {
     compile.extend(["-DUSING_V8_SHARED".into(), "-DUSING_V8_PLATFORM_SHARED".into()]);
     compile.push(format!("-isystem{dir}/include"));
     if v8.join(SNAPSHOT).is_file() {
-        compile.push(format!("-DGAMESERVER_SNAPSHOT=\"{dir}/{SNAPSHOT}\""));
+        compile.push(format!("-DV8_SNAPSHOT=\"{dir}/{SNAPSHOT}\""));
     }
     // The C++ library has a file of its own in builds for tests, and is in libv8_libcpp.so in games.
     let names = ["libv8.so", "libv8_libplatform.so", "libv8_libbase.so", "libv8_libcpp.so", "libc++.so"];
