@@ -51,21 +51,26 @@ pub fn clang(progress: &dyn Progress) -> Result<PathBuf> {
     let key = debs.iter().fold(key, |key, deb| key.add(&deb.package, &deb.sha256)).finish();
     let dir = cache.get_or_make("clang", &key, progress, |work| {
         progress.step("unpacking Debian's clang");
-        apt::unpack(&debs, work)?;
-        // clang looks for its libraries beside itself (DT_RUNPATH $ORIGIN/../lib).
-        let (from, to) = (work.join("usr/lib").join(triplet()), work.join(LLVM).join("lib"));
-        for entry in fs::read_dir(&from).map_err(io("read", &from))?.flatten() {
-            let name = entry.file_name();
-            let link = to.join(&name);
-            if entry.file_type().is_ok_and(|kind| !kind.is_dir()) && fs::symlink_metadata(&link).is_err() {
-                let target = Path::new("../..").join(triplet()).join(&name);
-                std::os::unix::fs::symlink(target, &link).map_err(io("create", &link))?;
-            }
-        }
-        Program::new(work.join(LLVM).join("bin/clang++")).args(["--version"]).output().map(drop)
+        unpack(&debs, work, LLVM)
     })?;
     progress.finish();
     Ok(dir.join(LLVM).join("bin/clang++"))
+}
+
+/// Unpacks a clang of Debian's, whose own folder is `llvm`, with its libraries; sees that it starts.
+pub(super) fn unpack(debs: &[apt::Deb], work: &Path, llvm: &str) -> Result<()> {
+    apt::unpack(debs, work)?;
+    // clang looks for its libraries beside itself (DT_RUNPATH $ORIGIN/../lib).
+    let (from, to) = (work.join("usr/lib").join(triplet()), work.join(llvm).join("lib"));
+    for entry in fs::read_dir(&from).map_err(io("read", &from))?.flatten() {
+        let name = entry.file_name();
+        let link = to.join(&name);
+        if entry.file_type().is_ok_and(|kind| !kind.is_dir()) && fs::symlink_metadata(&link).is_err() {
+            let target = Path::new("../..").join(triplet()).join(&name);
+            std::os::unix::fs::symlink(target, &link).map_err(io("create", &link))?;
+        }
+    }
+    Program::new(work.join(llvm).join("bin/clang++")).args(["--version"]).output().map(drop)
 }
 
 /// The C++ library of the V8 in a module, which `option` named.

@@ -3,7 +3,7 @@
 use super::clang::cxx_of;
 use super::error::{KitError, Result};
 use super::guest::{self, BuildOptions, Guest};
-use super::{adapter, hosts, learn, progress};
+use super::{adapter, component, hosts, learn, progress};
 use clap::{Args, Subcommand, ValueEnum};
 use relink_abi::adapters::UNITS;
 use relink_abi::fingerprint::CxxLibrary;
@@ -101,11 +101,27 @@ pub enum AdapterCommand {
 pub enum HostCommand {
     /// Fetch and compile all hosts
     Fetch,
+    /// Build a V8 as games have it, a component build with libc++, or take it from the cache; prints its folder. Takes an hour and a
+    /// half on two cores, and goes on where it was stopped
+    Build {
+        /// What to build
+        what: Built,
+        /// Compilers at once [default: one per processor]
+        #[arg(long, short, value_name = "N")]
+        jobs: Option<usize>,
+    },
     /// Print where a host lies
     Path {
         /// Which one
         host: Host,
     },
+}
+
+/// What `relink host build` builds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Built {
+    /// V8 12.0 by Debian's clang with Chromium's libc++, in several libraries
+    V8Component,
 }
 
 /// The hosts.
@@ -148,6 +164,9 @@ pub fn run(command: KitCommand) -> Result<()> {
             print(relink_abi::units::find(None, adapter::unit(&name)?).ok_or(missing)?.display())
         }
         KitCommand::Host { command: HostCommand::Fetch } => fetch_hosts(),
+        KitCommand::Host { command: HostCommand::Build { what: Built::V8Component, jobs } } => {
+            print(component::build(jobs, progress::terminal().as_ref())?.display())
+        }
         KitCommand::Host { command: HostCommand::Path { host } } => {
             print(hosts::path(host.name())?.display())
         }

@@ -13,6 +13,8 @@ use relink_abi::kept::host_file;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+pub use super::component_build::build;
+
 /// The variable that names a folder with such a V8.
 pub const COMPONENT: &str = "RELINK_V8_COMPONENT";
 
@@ -23,7 +25,7 @@ pub const NAME: &str = "v8-component";
 pub const HOST: &str = "component-gameserver";
 
 /// The file that has V8's first snapshot, where it is not in the library.
-const SNAPSHOT: &str = "snapshot_blob.bin";
+pub(super) const SNAPSHOT: &str = "snapshot_blob.bin";
 
 /// The file beside the compiled host that names the V8 it is linked with.
 const LINKED_WITH: &str = "v8.path";

@@ -10,6 +10,7 @@ pub mod catalogue;
 pub mod clang;
 pub mod cli;
 pub mod component;
+mod component_build;
 pub mod corpus;
 pub mod debian;
 pub mod error;
