@@ -190,6 +190,7 @@ fn own_tests(
                 relink: options.relink.clone(),
                 library: options.library.clone(),
                 host: Some(node),
+                is_gameserver: false,
                 base: None,
             }),
         },
