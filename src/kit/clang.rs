@@ -1,8 +1,8 @@
 //! What compiles adapter units for hosts whose V8 was compiled with libc++: Debian's clang, and Chromium's libc++ from the crate `v8`.
 
-use super::adapter::crate_v8;
 use super::apt::{self, Apt};
 use super::cache::{write_whole, Cache, KeyBuilder};
+use super::crates::crate_v8;
 use super::error::{io, KitError, Result};
 use super::files;
 use super::progress::Progress;

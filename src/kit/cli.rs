@@ -3,7 +3,7 @@
 use super::clang::cxx_of;
 use super::error::{KitError, Result};
 use super::guest::{self, BuildOptions, Guest};
-use super::{adapter, component, hosts, learn, progress};
+use super::{adapter, component, component_build, hosts, learn, progress};
 use clap::{Args, Subcommand, ValueEnum};
 use relink_abi::adapters::UNITS;
 use relink_abi::fingerprint::CxxLibrary;
@@ -165,7 +165,10 @@ pub fn run(command: KitCommand) -> Result<()> {
         }
         KitCommand::Host { command: HostCommand::Fetch } => fetch_hosts(),
         KitCommand::Host { command: HostCommand::Build { what: Built::V8Component, jobs } } => {
-            print(component::build(jobs, progress::terminal().as_ref())?.display())
+            print(component_build::build(jobs, progress::terminal().as_ref())?.display())
+        }
+        KitCommand::Host { command: HostCommand::Path { host: Host::Component } } => {
+            print(component::path()?.display())
         }
         KitCommand::Host { command: HostCommand::Path { host } } => {
             print(hosts::path(host.name())?.display())

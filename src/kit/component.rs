@@ -1,7 +1,7 @@
 //! A host whose V8 was made as Counter-Strike 2's: Chromium's tools, clang with libc++, several libraries (a component build).
 //!
 //! The V8 is a folder with `libv8.so`, the libraries that it needs, and its headers in `include`: the one that [`COMPONENT`] names,
-//! or else the one that `relink host build v8-component` left in the cache ([`build`]).
+//! or else the one that `relink host build v8-component` left in the cache.
 
 use super::cache::{write_whole, Cache, KeyBuilder};
 use super::clang::{clang, cxx_of, libcxx};
@@ -12,8 +12,6 @@ use super::run::Program;
 use relink_abi::kept::host_file;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-pub use super::component_build::build;
 
 /// The variable that names a folder with such a V8.
 pub const COMPONENT: &str = "RELINK_V8_COMPONENT";

@@ -2,11 +2,11 @@
 //!
 //! It is compiled in the work folder of its entry in the cache, where an interrupted build goes on: ninja knows what is done.
 
-use super::adapter::crate_v8;
 use super::apt::{Apt, Deb};
 use super::cache::{remove, write_whole, Cache, KeyBuilder};
 use super::clang::unpack;
 use super::component::{NAME, SNAPSHOT};
+use super::crates::crate_v8;
 use super::error::{io, KitError, Result};
 use super::hosts::remember;
 use super::progress::Progress;

@@ -125,9 +125,6 @@ pub fn gameserver(progress: &dyn Progress) -> Result<Gameserver> {
 
 /// Where a host lies that was fetched before; asks no network.
 pub fn path(host: &'static str) -> Result<PathBuf> {
-    if host == "component" {
-        return super::component::path();
-    }
     let (name, inside) = match host {
         "gameserver" => ("gameserver".to_string(), "gameserver".to_string()),
         "node" => (format!("node-{NODE_VERSION}"), "bin/node".to_string()),
