@@ -11,6 +11,7 @@ use c_hosts::{checked, command, object, root, scripts};
 use process::{Ended, Program};
 use relink::config;
 use relink::kit::guest::{self, BuildOptions};
+use relink::kit::headers::V8Headers;
 use relink::kit::{adapter, clang, component, hosts, progress};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -24,7 +25,7 @@ use tempfile::TempDir;
 const LINES: [u32; 2] = [18, 20];
 /// What a game may tell its V8.
 const FLAGS: [&str; 2] = ["", "--jitless"];
-/// The version of the crate `v8` with the headers of V8 11.8.
+/// The version of a crate `v8` whose headers are of a V8 before this one.
 const LEARNED: &str = "0.80.0";
 /// Frames that say something about the game's sums.
 const FRAMES: usize = 40;
@@ -277,6 +278,7 @@ fn an_inspection_tells_the_library_the_words_and_the_command() {
 fn units_are_learned_for_the_library_of_the_hosts() {
     let headers =
         adapter::crate_v8(LEARNED).unwrap_or_else(|e| panic!("{} {e}", e.code())).join("v8/include");
+    let version = V8Headers::read("headers", &headers).expect("headers of a V8").version;
     let library = component().v8.join("libv8.so");
     let learn = |host: Option<&Path>| {
         let catalogue = TempDir::new().expect("a folder");
@@ -291,7 +293,7 @@ fn units_are_learned_for_the_library_of_the_hosts() {
         made.lines().map(name).collect::<BTreeSet<_>>()
     };
     let of = |suffix: &str| {
-        let name = |guest| format!("relink-adapter-{guest}-on-11.8.172.17{suffix}.so");
+        let name = |guest| format!("relink-adapter-{guest}-on-{version}{suffix}.so");
         ["10.2", "11.3"].map(name).into_iter().collect::<BTreeSet<_>>()
     };
     let cxx = clang::cxx_of(component::COMPONENT, &library).unwrap_or_else(|e| panic!("{} {e}", e.code()));
