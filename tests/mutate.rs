@@ -117,7 +117,12 @@ impl Definitions for Fake {
 fn provider() -> &'static Fake {
     static FAKE: OnceLock<Fake> = OnceLock::new();
     FAKE.get_or_init(|| {
-        let at = Definition { address: RunAddr(0x1000), is_function: true, visibility: Visibility::Dynsym };
+        let at = Definition {
+            address: RunAddr(0x1000),
+            is_function: true,
+            visibility: Visibility::Dynsym,
+            part: None,
+        };
         let file = image_of(guest());
         let slots = Inventory::read(&file).expect("the guest").slots;
         Fake(slots.iter().map(|s| (s.symbol.to_owned(), at)).collect())

@@ -5,6 +5,10 @@
 // function alone. Node 18 has none that does.
 #include "fast_calls.h"
 
+#include <errno.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <vector>
 
@@ -82,6 +86,14 @@ struct Arguments {
   unsigned count;
 };
 
+// Whether the guest is there that says it: this unit may have served another, which is gone and asks for nothing.
+bool is_there(const Arguments& one) {
+  guest::CTypeInfo read;
+  auto* last = const_cast<guest::CTypeInfo*>(one.guests + (one.count == 0 ? 0 : one.count - 1));
+  iovec local = {&read, sizeof read}, remote = {last, sizeof read};
+  return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) != -1 || errno != EFAULT;
+}
+
 // Those that were not written yet when V8's constructor was called with the place of them.
 Lock g_lock;
 std::vector<Arguments>& pending() {
@@ -96,7 +108,9 @@ std::vector<Arguments>& pending() {
 void describe_fast_calls() {
 #if RELINK_GUEST < 1103
   Lock::Guard guard(g_lock);
-  for (const Arguments& one : pending()) std::transform(one.guests, one.guests + one.count, one.hosts, hosts_type);
+  for (const Arguments& one : pending()) {
+    if (is_there(one)) std::transform(one.guests, one.guests + one.count, one.hosts, hosts_type);
+  }
   pending().clear();
 #endif
 }

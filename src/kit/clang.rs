@@ -5,11 +5,14 @@ use super::cache::{write_whole, Cache, KeyBuilder};
 use super::crates::crate_v8;
 use super::error::{io, KitError, Result};
 use super::files;
-
 use super::progress::Progress;
 use super::run::Program;
+use relink_abi::fingerprint::{CxxLibrary, Fingerprint};
 use relink_abi::kept::triplet;
 use relink_abi::units::{LIBCXX, LIBCXX_SHA256};
+use relink_elf::arch::Arch;
+use relink_elf::file::map_file;
+use relink_elf::{Dynamic, FileImage, SymbolTable};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -48,21 +51,44 @@ pub fn clang(progress: &dyn Progress) -> Result<PathBuf> {
     let key = debs.iter().fold(key, |key, deb| key.add(&deb.package, &deb.sha256)).finish();
     let dir = cache.get_or_make("clang", &key, progress, |work| {
         progress.step("unpacking Debian's clang");
-        apt::unpack(&debs, work)?;
-        // clang looks for its libraries beside itself (DT_RUNPATH $ORIGIN/../lib).
-        let (from, to) = (work.join("usr/lib").join(triplet()), work.join(LLVM).join("lib"));
-        for entry in fs::read_dir(&from).map_err(io("read", &from))?.flatten() {
-            let name = entry.file_name();
-            let link = to.join(&name);
-            if entry.file_type().is_ok_and(|kind| !kind.is_dir()) && fs::symlink_metadata(&link).is_err() {
-                let target = Path::new("../..").join(triplet()).join(&name);
-                std::os::unix::fs::symlink(target, &link).map_err(io("create", &link))?;
-            }
-        }
-        Program::new(work.join(LLVM).join("bin/clang++")).args(["--version"]).output().map(drop)
+        unpack(&debs, work, LLVM)
     })?;
     progress.finish();
     Ok(dir.join(LLVM).join("bin/clang++"))
+}
+
+/// Unpacks a clang of Debian's, whose own folder is `llvm`, with its libraries; sees that it starts.
+pub(super) fn unpack(debs: &[apt::Deb], work: &Path, llvm: &str) -> Result<()> {
+    apt::unpack(debs, work)?;
+    // clang looks for its libraries beside itself (DT_RUNPATH $ORIGIN/../lib).
+    let (from, to) = (work.join("usr/lib").join(triplet()), work.join(llvm).join("lib"));
+    for entry in fs::read_dir(&from).map_err(io("read", &from))?.flatten() {
+        let name = entry.file_name();
+        let link = to.join(&name);
+        if entry.file_type().is_ok_and(|kind| !kind.is_dir()) && fs::symlink_metadata(&link).is_err() {
+            let target = Path::new("../..").join(triplet()).join(&name);
+            std::os::unix::fs::symlink(target, &link).map_err(io("create", &link))?;
+        }
+    }
+    Program::new(work.join(llvm).join("bin/clang++")).args(["--version"]).output().map(drop)
+}
+
+/// The C++ library of the V8 in a module, which `option` named.
+///
+/// # Errors
+/// It cannot be read, or its dynamic symbols do not tell.
+pub fn cxx_of(option: &'static str, module: &Path) -> Result<CxxLibrary> {
+    let bad = |why: String| KitError::Input { option, path: module.into(), why };
+    let bytes = map_file(module).map_err(|e| bad(e.to_string()))?;
+    let read = || {
+        let file = FileImage::parse(&bytes, Arch::native())?;
+        let symbols = SymbolTable::parse(&file.image, &Dynamic::parse(&file.image)?)?;
+        Fingerprint::read(&file.image, &symbols)
+    };
+    let found = read().map_err(|e| bad(e.to_string()))?;
+    found.cxx.ok_or_else(|| {
+        bad("its dynamic symbols do not tell the C++ library of a V8; name the module that has it".into())
+    })
 }
 
 /// libc++ with an inline namespace, in the cache: its headers in `include`, its configuration in `site`, its sources in `src`.

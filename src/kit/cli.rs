@@ -1,14 +1,12 @@
 //! The commands `relink guest …` and `relink host …`. Results go to stdout, everything else to stderr.
 
+use super::clang::cxx_of;
 use super::error::{KitError, Result};
 use super::guest::{self, BuildOptions, Guest};
-use super::{adapter, hosts, learn, progress};
+use super::{adapter, component, component_build, hosts, learn, progress};
 use clap::{Args, Subcommand, ValueEnum};
 use relink_abi::adapters::UNITS;
-use relink_abi::fingerprint::{CxxLibrary, Fingerprint};
-use relink_elf::arch::Arch;
-use relink_elf::file::map_file;
-use relink_elf::{Dynamic, FileImage, SymbolTable};
+use relink_abi::fingerprint::CxxLibrary;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -103,11 +101,27 @@ pub enum AdapterCommand {
 pub enum HostCommand {
     /// Fetch and compile all hosts
     Fetch,
+    /// Build a V8 as games have it, a component build with libc++, or take it from the cache; prints its folder. Takes an hour and a
+    /// half on two cores, and goes on where it was stopped
+    Build {
+        /// What to build
+        what: Built,
+        /// Compilers at once [default: one per processor]
+        #[arg(long, short, value_name = "N")]
+        jobs: Option<usize>,
+    },
     /// Print where a host lies
     Path {
         /// Which one
         host: Host,
     },
+}
+
+/// What `relink host build` builds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Built {
+    /// V8 12.0 by Debian's clang with Chromium's libc++, in several libraries
+    V8Component,
 }
 
 /// The hosts.
@@ -119,6 +133,8 @@ pub enum Host {
     Node,
     /// Shared library with the game server's V8
     Libv8,
+    /// The game server on a V8 that Chromium's tools built: RELINK_V8_COMPONENT=DIR, or by `relink host build v8-component`
+    Component,
 }
 
 impl Host {
@@ -127,6 +143,7 @@ impl Host {
             Self::Gameserver => "gameserver",
             Self::Node => "node",
             Self::Libv8 => "libv8",
+            Self::Component => "component",
         }
     }
 }
@@ -147,6 +164,12 @@ pub fn run(command: KitCommand) -> Result<()> {
             print(relink_abi::units::find(None, adapter::unit(&name)?).ok_or(missing)?.display())
         }
         KitCommand::Host { command: HostCommand::Fetch } => fetch_hosts(),
+        KitCommand::Host { command: HostCommand::Build { what: Built::V8Component, jobs } } => {
+            print(component_build::build(jobs, progress::terminal().as_ref())?.display())
+        }
+        KitCommand::Host { command: HostCommand::Path { host: Host::Component } } => {
+            print(component::path()?.display())
+        }
         KitCommand::Host { command: HostCommand::Path { host } } => {
             print(hosts::path(host.name())?.display())
         }
@@ -184,7 +207,7 @@ fn build_adapters(name: Option<&str>) -> Result<()> {
 
 fn learn(headers: &Path, host: Option<&Path>) -> Result<()> {
     let progress = progress::terminal();
-    let cxx = host.map_or(Ok(CxxLibrary::LIBSTDCXX), cxx_of)?;
+    let cxx = host.map_or(Ok(CxxLibrary::LIBSTDCXX), |file| cxx_of("--host", file))?;
     let learned = learn::learn(headers, cxx, progress.as_ref())?;
     learned.refused.iter().for_each(|why| progress.note(why));
     for unit in &learned.units {
@@ -196,21 +219,6 @@ fn learn(headers: &Path, host: Option<&Path>) -> Result<()> {
         print(unit.library.display())?;
     }
     Ok(())
-}
-
-/// The C++ library of the V8 in a module.
-fn cxx_of(host: &Path) -> Result<CxxLibrary> {
-    let bad = |why: String| KitError::Input { option: "--host", path: host.into(), why };
-    let bytes = map_file(host).map_err(|e| bad(e.to_string()))?;
-    let read = || {
-        let file = FileImage::parse(&bytes, Arch::native())?;
-        let symbols = SymbolTable::parse(&file.image, &Dynamic::parse(&file.image)?)?;
-        Fingerprint::read(&file.image, &symbols)
-    };
-    let found = read().map_err(|e| bad(e.to_string()))?;
-    found.cxx.ok_or_else(|| {
-        bad("its dynamic symbols do not tell the C++ library of a V8; name the module that has it".into())
-    })
 }
 
 fn summary(guest: &Guest) -> String {

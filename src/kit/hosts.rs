@@ -15,7 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The game server's source, which is compiled with the machine's compiler.
-const GAMESERVER: &str = include_str!("../../fixtures/hosts/gameserver.cc");
+pub(super) const GAMESERVER: &str = include_str!("../../fixtures/hosts/gameserver.cc");
 /// Version of the official Node that is host and plain Node in tests and demo.
 pub const NODE_VERSION: &str = "18.20.4";
 
@@ -141,11 +141,11 @@ pub fn path(host: &'static str) -> Result<PathBuf> {
 }
 
 /// Whether a compiled game server is one of the source in this program.
-fn source_is_current(dir: &Path) -> bool {
+pub(super) fn source_is_current(dir: &Path) -> bool {
     fs::read_to_string(dir.join("gameserver.cc")).is_ok_and(|text| text == GAMESERVER)
 }
 
-fn remember(cache: &Cache, name: &str, dir: &Path) -> Result<()> {
+pub(super) fn remember(cache: &Cache, name: &str, dir: &Path) -> Result<()> {
     super::cache::write_whole(&cache.root().join(host_file(name)), &dir.display().to_string())
 }
 

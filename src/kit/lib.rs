@@ -8,8 +8,9 @@ pub mod apt;
 pub mod cache;
 pub mod catalogue;
 pub mod clang;
-
 pub mod cli;
+pub mod component;
+pub mod component_build;
 pub mod corpus;
 pub mod crates;
 pub mod debian;

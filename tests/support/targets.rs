@@ -59,7 +59,7 @@ struct Everything;
 impl Definitions for Everything {
     fn find(&self, _name: &str, _version: Option<&str>) -> Result<Option<Definition>, ElfError> {
         let at = RunAddr(0x1000);
-        Ok(Some(Definition { address: at, is_function: true, visibility: Visibility::Dynsym }))
+        Ok(Some(Definition { address: at, is_function: true, visibility: Visibility::Dynsym, part: None }))
     }
 }
 

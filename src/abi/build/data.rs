@@ -5,14 +5,15 @@
 mod check;
 #[path = "expect.rs"]
 pub mod expect;
+#[path = "numbers.rs"]
+mod numbers;
 
 use expect::Expect;
+pub use numbers::{full, minor, Minor};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Major and minor version of a V8.
-pub type Minor = (u32, u32);
 /// A function of V8 (mangled), and ours that stands in for it.
 pub type StandIn = (String, String);
 
@@ -305,18 +306,6 @@ pub struct Data {
     pub lines: Vec<Line>,
     /// What all lines have.
     pub common: Common,
-}
-
-/// Reads `10.2`.
-pub fn minor(text: &str) -> Option<Minor> {
-    let (major, minor) = text.split_once('.')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
-}
-
-/// Reads `10.2.154.26`.
-pub fn full(text: &str) -> Option<[u32; 4]> {
-    let numbers: Result<Vec<u32>, _> = text.split('.').map(str::parse).collect();
-    numbers.ok()?.try_into().ok()
 }
 
 impl V8 {

@@ -2,10 +2,14 @@
 
 use super::Failure;
 use clap::Args;
+use relink::abi::adapters::{Unit, UNITS};
+use relink::abi::catalogue::known_abis;
+use relink::abi::fingerprint::CxxLibrary;
+use relink::abi::version::V8Version;
 use relink::elf::file::map_file;
 use relink::elf::FileImage;
 use relink::host::inspect::live::{Module, Process, State};
-use relink::host::inspect::{architecture, inspect, Fact, Kind, Linkage, Presence};
+use relink::host::inspect::{architecture, inspect, Build, Fact, Kind, Linkage, Presence};
 use relink::Error;
 use std::fmt::Display;
 use std::io::Write;
@@ -136,7 +140,7 @@ fn facts(module: &Module) -> Vec<String> {
     vec![
         fact("version", &findings.version, String::clone),
         fact("pointer compression", &build.pointer_compression, yes),
-        fact("small integers", &build.smi_bits, |bits| format!("{bits} bits")),
+        line("small integers", small_integers(build)),
         fact("sandbox", &build.sandbox, yes),
         fact("static roots", &build.static_roots, yes),
         fact("checks (debug build)", &build.checks, yes),
@@ -145,8 +149,46 @@ fn facts(module: &Module) -> Vec<String> {
         fact("linkage", &build.linkage, linkage),
         fact("C++ library", &findings.cxx, |c| c.0.to_owned()),
         fact("compilers", &findings.compilers, |c| c.join("; ")),
-        line("inlined ABI", findings.profile.unwrap_or("not known to Relink")),
+        line("inlined ABI", findings.profile.unwrap_or("of no Node that can be a guest")),
+        line("adapters", adapters(module)),
     ]
+}
+
+/// With pointer compression they have 31 bits. Without, only data for debuggers tells, or the live probe.
+fn small_integers(build: &Build) -> String {
+    match (&build.smi_bits, &build.pointer_compression) {
+        (Some(bits), _) => format!("{} bits", bits.value),
+        (None, Some(Fact { value: false, .. })) => {
+            "31 or 32 bits: nothing in the file tells, the live probe does".into()
+        }
+        (None, _) => "unknown".into(),
+    }
+}
+
+/// The commands that make adapters for such a V8.
+fn adapters(module: &Module) -> String {
+    let findings = &module.findings;
+    let version = findings.version.as_ref().and_then(|version| V8Version::parse(&version.value));
+    let (Some(version), Some(cxx)) = (version, &findings.cxx) else { return "unknown".into() };
+    let is_known = !known_abis(version).is_empty();
+    let host = (version.major, version.minor);
+    let own = UNITS.iter().filter(|unit| is_known && unit.host == host && unit.cxx == cxx.value);
+    let names: Vec<_> = own.map(Unit::name).collect();
+    if !names.is_empty() {
+        return names
+            .iter()
+            .map(|name| format!("relink adapter build {name}"))
+            .collect::<Vec<_>>()
+            .join("; ");
+    }
+    // The oldest guests' own V8 needs none.
+    if is_known && cxx.value == CxxLibrary::LIBSTDCXX {
+        return "none needed".into();
+    }
+    format!(
+        "with the headers of V8 {version} in DIR: relink adapter build --v8-headers DIR --host {}",
+        module.file.display()
+    )
 }
 
 fn presence(v8: Presence) -> &'static str {

@@ -1,6 +1,7 @@
 //! `relink parity`: Node's own tests in plain Node and relinked.
 
 use super::{library, Failure};
+use relink::kit::component;
 use relink::kit::guest::{self, BuildOptions};
 use relink::kit::parity::{self, Inside, Kept, Relinked, Run, Summary};
 use relink::kit::{hosts, progress, KitError, Progress};
@@ -64,6 +65,8 @@ pub struct Options {
 enum Host {
     /// The official node executable (or the one that --plain names), by LD_PRELOAD
     Node,
+    /// A game server on a V8 of Chromium's component build (RELINK_V8_COMPONENT, or `relink host build v8-component`), likewise
+    Component,
 }
 
 /// Prints the table on stdout.
@@ -99,7 +102,7 @@ fn settings(options: &Options, progress: &dyn Progress) -> Result<parity::Option
         plain: options.plain.clone(),
         relinked,
         relink: own()?,
-        inside: options.inside.map(|Host::Node| inside(options, progress)).transpose()?,
+        inside: options.inside.map(|host| inside(host, options, progress)).transpose()?,
     })
 }
 
@@ -107,9 +110,14 @@ fn own() -> Result<PathBuf, Failure> {
     std::env::current_exe().map_err(|e| Failure::Library(format!("the command's own path is unknown: {e}")))
 }
 
-fn inside(options: &Options, progress: &dyn Progress) -> Result<Inside, Failure> {
+fn inside(kind: Host, options: &Options, progress: &dyn Progress) -> Result<Inside, Failure> {
     let library = library::find_to_preload(None, progress)?;
-    Ok(Inside { relink: own()?, library, host: options.host.clone(), base: options.base.clone() })
+    let host = match kind {
+        Host::Node => options.host.clone(),
+        Host::Component => Some(component::gameserver(progress)?),
+    };
+    let is_gameserver = matches!(kind, Host::Component);
+    Ok(Inside { relink: own()?, library, host, is_gameserver, base: options.base.clone() })
 }
 
 fn write(file: &Path, summary: &Summary) -> Result<(), Failure> {

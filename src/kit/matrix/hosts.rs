@@ -2,6 +2,7 @@
 //! themselves once the guest's report is there (the game server when it is told to).
 
 use crate::cache::write_whole;
+use crate::component;
 use crate::error::{io, KitError, Result};
 use crate::extra_hosts::{self, Wheel, IV8, JSRUN, MINI_RACER, STPYV8, STPYV8_12_9, V8_PYTHON};
 use crate::hosts;
@@ -46,6 +47,7 @@ enum Kind {
     Node(&'static str),
     R,
     Python(&'static str, &'static Wheel),
+    Component,
 }
 
 /// A host that is ready to be started.
@@ -73,6 +75,7 @@ pub fn all() -> Vec<Host> {
         ("mini-racer", Kind::Python("py_mini_racer", &MINI_RACER)),
         ("v8-python", Kind::Python("v8", &V8_PYTHON)),
         ("jsrun", Kind::Python("jsrun", &JSRUN)),
+        (component::HOST, Kind::Component),
     ];
     let others = others.into_iter().map(|(name, kind)| (name.to_owned(), kind));
     nodes.chain(others).map(|(name, kind)| Host { name, kind }).collect()
@@ -86,6 +89,7 @@ impl Host {
             Kind::Node(version) => format!("the official node {version}"),
             Kind::R => "R with r-cran-v8 (Debian 12)".into(),
             Kind::Python(_, wheel) => format!("CPython 3.11 with {}", wheel.package()),
+            Kind::Component => "a C++ program with a component build of V8, compiled with libc++".into(),
         }
     }
 
@@ -97,20 +101,28 @@ impl Host {
         }
     }
 
-    /// Whether it has the V8 (major and minor version) for which `node` is the official Node that stands for it.
-    pub fn has_v8(&self, v8: (u32, u32), node: &str) -> bool {
+    /// Whether it has the V8 (major and minor version) for which `node` is the official Node that stands for it, if one does.
+    pub fn has_v8(&self, v8: (u32, u32), node: Option<&str>) -> bool {
         match self.kind {
-            Kind::Node(version) => version == node,
+            Kind::Node(version) => Some(version) == node,
             Kind::Python(_, wheel) => wheel.v8 == v8,
+            Kind::Component => component::v8().is_ok_and(|dir| component::version(&dir) == Some(v8)),
             // Debian's libnode108: the oldest guests' own.
             Kind::Gameserver | Kind::R => false,
         }
+    }
+
+    /// Whether it belongs to the whole matrix here: all but one that nobody fetches.
+    pub fn can_be_had(&self) -> bool {
+        self.kind != Kind::Component || component::is_there()
     }
 
     /// The features that its V8 has not.
     pub fn lacks(&self) -> &'static [&'static str] {
         match self.kind {
             Kind::Python(_, wheel) => wheel.lacks,
+            // Its ICU has no data file.
+            Kind::Component => &["intl"],
             _ => &[],
         }
     }
@@ -121,10 +133,11 @@ impl Host {
     /// A part can't be fetched, or the machine lacks a program.
     pub fn prepare(&self, folder: &Path, progress: &dyn Progress) -> Result<Prepared> {
         match self.kind {
-            Kind::Gameserver => gameserver(progress),
+            Kind::Gameserver => Ok(endless(hosts::gameserver(progress)?.executable)),
             Kind::Node(version) => node(version, folder, progress),
             Kind::R => r(folder, progress),
             Kind::Python(module, wheel) => python(module, wheel, folder, progress),
+            Kind::Component => Ok(endless(component::gameserver(progress)?)),
         }
     }
 }
@@ -139,10 +152,10 @@ fn script(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn gameserver(progress: &dyn Progress) -> Result<Prepared> {
-    let mut command = Command::new(hosts::gameserver(progress)?.executable);
+fn endless(gameserver: PathBuf) -> Prepared {
+    let mut command = Command::new(gameserver);
     command.args(["--fps", "50", "--frames", "100000000"]);
-    Ok(Prepared { endless: true, ..prepared(command, 128 + Signal::SIGTERM as i32) })
+    Prepared { endless: true, ..prepared(command, 128 + Signal::SIGTERM as i32) }
 }
 
 fn node(version: &str, folder: &Path, progress: &dyn Progress) -> Result<Prepared> {

@@ -22,6 +22,7 @@ use super::progress::Progress;
 use super::run::Program;
 use cell::Means;
 use relink_abi::adapters::{Unit, UNITS};
+use relink_abi::line::NODES;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -76,7 +77,7 @@ fn chosen(names: &[String]) -> Result<Vec<Host>> {
     let find =
         |name: &String| all.iter().find(|host| host.name == *name).cloned().ok_or_else(|| unknown(name));
     if names.is_empty() {
-        return Ok(all);
+        return Ok(all.into_iter().filter(Host::can_be_had).collect());
     }
     names.iter().map(find).collect()
 }
@@ -116,7 +117,8 @@ fn prepare(name: &str, hosts: &[Host], progress: &dyn Progress) -> Result<Guest>
 
 /// Whether a unit is for a host.
 fn is_for(unit: &Unit, host: &Host) -> bool {
-    unit.host_line().is_some_and(|line| host.has_v8(unit.host, super::hosts::version_of(line)))
+    let node = NODES.iter().find(|node| node.v8 == unit.host);
+    host.has_v8(unit.host, node.map(|node| node.version))
 }
 
 /// A cell, from the cache if it was run with the same parts.
@@ -188,6 +190,7 @@ fn own_tests(
                 relink: options.relink.clone(),
                 library: options.library.clone(),
                 host: Some(node),
+                is_gameserver: false,
                 base: None,
             }),
         },

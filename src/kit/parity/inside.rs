@@ -23,6 +23,8 @@ pub struct Inside {
     pub library: PathBuf,
     /// The host, an official node executable; plain Node's if `None`.
     pub host: Option<PathBuf>,
+    /// Whether the host is no node but the game server of fixtures/hosts.
+    pub is_gameserver: bool,
     /// Another host, in which the same guest stands for plain Node: it is judged by itself on that host's V8.
     pub base: Option<PathBuf>,
 }
@@ -30,7 +32,12 @@ pub struct Inside {
 impl Inside {
     /// The same in the host that is the base, if there is one.
     pub fn on_base(&self) -> Option<Self> {
-        self.base.clone().map(|base| Self { host: Some(base), base: None, ..self.clone() })
+        self.base.clone().map(|base| Self {
+            host: Some(base),
+            is_gameserver: false,
+            base: None,
+            ..self.clone()
+        })
     }
 }
 
@@ -42,8 +49,10 @@ pub fn key() -> KeyBuilder {
 /// Writes the program into a folder; returns its path.
 pub fn write(dir: &Path, plain: &Path, guest: &Path, inside: &Inside) -> Result<PathBuf> {
     let cache = Cache::locate()?;
+    let idle = if inside.is_gameserver { PathBuf::from("--ends-with") } else { dir.join("idle.js") };
     let places = [
         ("cache", cache.root()),
+        ("idle", &idle),
         ("here", dir),
         ("node", plain),
         ("host", inside.host.as_deref().unwrap_or(plain)),

@@ -75,7 +75,8 @@ impl Shell {
         let [plain, guest] = [absolute(plain)?, absolute(&parts.guest)?];
         let host = inside.host.as_deref().map_or_else(|| Ok(plain.clone()), absolute)?;
         let [relink, library] = [absolute(&inside.relink)?, absolute(&inside.library)?];
-        let inside = Inside { relink, library, host: Some(host.clone()), base: None };
+        let is_gameserver = inside.is_gameserver;
+        let inside = Inside { relink, library, host: Some(host.clone()), is_gameserver, base: None };
         let mut key = inside::key();
         for part in [&plain, &host, &guest, &inside.relink, &inside.library] {
             key = key.add("path", part.to_string_lossy().as_bytes()).add("part", sha256(part)?);

@@ -30,6 +30,8 @@ pub struct Definition {
     pub is_function: bool,
     /// Where it was found.
     pub visibility: Visibility,
+    /// Which of the other modules of a component build has it, in their order; none: the provider itself.
+    pub part: Option<usize>,
 }
 
 /// The definitions of one loaded image.
@@ -70,9 +72,9 @@ impl<'i, 'd> Exports<'i, 'd> {
         if let Some((value, is_function)) = self.hidden.get(name) {
             return Ok(Some(self.definition(*value, *is_function, Visibility::Symtab)));
         }
-        for part in &self.parts {
+        for (number, part) in self.parts.iter().enumerate() {
             if let Some(found) = part.find(name, version)? {
-                return Ok(Some(found));
+                return Ok(Some(Definition { part: Some(number), ..found }));
             }
         }
         let told = self.told.get(name);
@@ -97,7 +99,7 @@ impl<'i, 'd> Exports<'i, 'd> {
     }
 
     fn definition(&self, value: LinkAddr, is_function: bool, visibility: Visibility) -> Definition {
-        Definition { address: self.bias.run(value), is_function, visibility }
+        Definition { address: self.bias.run(value), is_function, visibility, part: None }
     }
 
     /// Looks for `wanted` names, those that the dynamic symbols lack, in the `.symtab` of the provider's own file.

@@ -124,7 +124,7 @@ impl<'a> Applied<'a> {
             admission: verified.admission(),
             images: verified.parts().iter().filter_map(known).collect(),
             provider: (verified.host().name(), verified.host().bias()),
-            provider_parts: verified.host().parts().iter().map(|(_, bias)| *bias).collect(),
+            provider_parts: verified.host().parts().iter().map(|part| part.bias).collect(),
             adapters: verified.adapters().to_vec(),
             guards: verified.guards().to_vec(),
             guest: verified.parts()[0].reopen()?,

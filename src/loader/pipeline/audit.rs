@@ -46,7 +46,7 @@ impl Applied<'_> {
     /// What a slot that was bound holds, found by its word alone.
     fn held(&self, binding: &Binding, looked: &Looked) -> BoundSlot {
         if !holds_address(&binding) {
-            return binding.bound(self.verified().host().bias());
+            return binding.bound(|definition| self.verified().host().place(definition));
         }
         let word = looked.memory.read(looked.placement.slot(binding));
         binding.bound_to(match word.map(|word| RunAddr(binding.without_addend(word))) {
@@ -75,7 +75,13 @@ impl Applied<'_> {
         let host = self.verified().module();
         match looked.modules.containing(address) {
             Some(module) if module.bias == host.bias => BoundSlot::in_host(module.bias.link(address)),
-            Some(module) => format!("{}+{}", module.path.display(), module.bias.link(address)),
+            Some(module) => {
+                let at = module.bias.link(address);
+                match self.verified().host().parts().iter().find(|part| part.bias == module.bias) {
+                    Some(part) => BoundSlot::in_part(&part.name, at),
+                    None => format!("{}+{at}", module.path.display()),
+                }
+            }
             None => "nowhere".to_owned(),
         }
     }

@@ -15,7 +15,7 @@ use crate::runtime::{addons, bridge as entered, descriptors, event_loop, guards,
 use crate::stages::{Part, VerifiedPlan};
 use relink_abi::error::Error;
 use relink_abi::symbol::is_run_time;
-use relink_elf::address::RunAddr;
+use relink_elf::address::{LoadBias, RunAddr};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -60,6 +60,47 @@ impl Kept {
     }
 }
 
+/// The adapter units of this process, which stay for the same reason. The next guest from the same file gets its unit again.
+static UNITS: Mutex<Vec<KeptUnit>> = Mutex::new(Vec::new());
+
+fn units() -> MutexGuard<'static, Vec<KeptUnit>> {
+    UNITS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A unit, and whom it serves.
+struct KeptUnit {
+    /// The builds of the unit and of its guest, which tell what slots are bound by us.
+    builds: [String; 2],
+    /// Where it is.
+    bias: LoadBias,
+    /// Itself, while it serves none.
+    staged: Option<Staged>,
+}
+
+/// A unit that served such a guest before, or else a new one.
+fn unit(
+    units: &mut Vec<KeptUnit>,
+    builds: [String; 2],
+    load: impl FnOnce() -> Result<Staged, Error>,
+) -> Result<Staged, Error> {
+    let served = units.iter_mut().filter(|kept| kept.builds == builds).find_map(|kept| kept.staged.take());
+    if let Some(kept) = served {
+        return Ok(kept);
+    }
+    let staged = load()?;
+    units.retain(|kept| kept.bias != staged.bias());
+    units.push(KeptUnit { builds, bias: staged.bias(), staged: None });
+    Ok(staged)
+}
+
+/// The next guest from the same file gets this unit.
+fn hand_on_unit(staged: Staged) {
+    match units().iter_mut().find(|kept| kept.bias == staged.bias()) {
+        Some(kept) => kept.staged = Some(staged),
+        None => staged.keep(),
+    }
+}
+
 /// Images that are loaded, in the order in which they were given.
 #[derive(Debug, Default)]
 pub struct Images(Vec<(StagedImage, Staged)>);
@@ -76,6 +117,10 @@ impl Images {
             let loaded = match part.image {
                 StagedImage::Bridge => {
                     bridge().serve(part.build(), entered::is_entered(), || load(part, verified))
+                }
+                StagedImage::Unit => {
+                    let guest = parts.iter().find(|part| part.image == StagedImage::Guest).unwrap_or(part);
+                    unit(&mut units(), [part, guest].map(Part::build), || load(part, verified))
                 }
                 _ => load(part, verified),
             };
@@ -128,9 +173,12 @@ impl Images {
 
     fn write(&self, plan: &VerifiedPlan) -> Result<Written, Error> {
         let mut memory = self.memory()?;
-        // A bridge that served another guest holds what it was bound to then.
+        // A bridge or a unit that served another guest holds what it was bound to then.
         let bridge = self.get(StagedImage::Bridge).map(|b| b.span()).unwrap_or_default();
-        let writes = plan.writes(&self.placement()).as_it_is(&bridge, &|at| memory.read(at).ok());
+        let unit = self.get(StagedImage::Unit).filter(|unit| unit.is_initialised());
+        let unit = unit.map(|unit| unit.span()).unwrap_or_default();
+        let read = |at| memory.read(at).ok();
+        let writes = plan.writes(&self.placement()).as_it_is(&bridge, &read).as_it_is(&unit, &read);
         apply(&mut memory, writes)
     }
 
@@ -151,23 +199,24 @@ impl Images {
         self.end(|_, staged| staged.keep());
     }
 
-    /// Unloads what was never entered, which is all but a bridge that served before: the next guest gets that.
+    /// Unloads what was never entered, which is all but a bridge or a unit that served before: the next guest gets that.
     fn let_go(self) {
         self.end(|image, staged| match image {
             StagedImage::Bridge if staged.is_initialised() => hand_on(staged),
+            StagedImage::Unit if staged.is_initialised() => hand_on_unit(staged),
             _ => drop(staged),
         });
     }
 
     /// Unloads all but what threads of the host's may be in: functions of the bridge, or of the unit where there is one, stand in
-    /// the slots of the host's platform. The next guest gets the bridge, and a unit of its own.
+    /// the slots of the host's platform. The next guest gets both.
     ///
     /// # Safety
     /// The images have been finalised, and no thread is in one of them but for the bridge and the unit.
     unsafe fn discard(self) {
         self.end(|image, staged| match image {
             StagedImage::Bridge if staged.is_initialised() => hand_on(staged),
-            StagedImage::Unit if staged.is_initialised() => staged.keep(),
+            StagedImage::Unit if staged.is_initialised() => hand_on_unit(staged),
             // SAFETY: promised by the caller.
             _ => unsafe { staged.discard() },
         });
@@ -207,7 +256,8 @@ impl Images {
             // SAFETY: promised by the caller.
             unsafe { addon.finalise() };
         }
-        let finalised = order.iter().rev().filter(|image| **image != StagedImage::Bridge);
+        let stays = |image: &StagedImage| matches!(image, StagedImage::Bridge | StagedImage::Unit);
+        let finalised = order.iter().rev().filter(|image| !stays(image));
         for staged in finalised.filter_map(|image| self.get(*image)) {
             // SAFETY: promised by the caller.
             unsafe { staged.finalise() };
@@ -290,5 +340,18 @@ mod tests {
         let again = kept.serve("10.2".into(), true, nothing_is_loaded).expect("the same");
         assert_eq!(again.bias(), bias);
         drop(again);
+    }
+
+    #[test]
+    fn a_unit_serves_the_same_guest_again() {
+        let mut all = Vec::new();
+        let builds = |guest: &str| ["unit".to_owned(), guest.to_owned()];
+        let first = unit(&mut all, builds("a"), || Ok(staged())).expect("loaded");
+        let bias = first.bias();
+        assert!(unit(&mut all, builds("a"), nothing_is_loaded).is_err(), "it serves");
+        all[0].staged = Some(first);
+        assert!(unit(&mut all, builds("b"), nothing_is_loaded).is_err(), "of another guest");
+        let again = unit(&mut all, builds("a"), nothing_is_loaded).expect("the same");
+        assert_eq!((again.bias(), all.len()), (bias, 1));
     }
 }

@@ -1,8 +1,8 @@
 //! The plan as text: why does this slot hold that address?
 
-use super::{Binding, Plan, StagedImage, Target, Why};
+use super::{Binding, Definition, Plan, StagedImage, Target, Why};
 use crate::host::exports::Visibility;
-use relink_elf::address::{LinkAddr, LoadBias};
+use relink_elf::address::LinkAddr;
 use std::fmt::Write as _;
 
 impl Binding<'_> {
@@ -134,10 +134,10 @@ pub struct BoundSlot {
 const HOST: &str = "host's V8";
 
 impl Binding<'_> {
-    /// The binding as such. `host` is the load bias that the plan was made with: that of the host's module, or 0 for its file.
-    pub fn bound(&self, host: LoadBias) -> BoundSlot {
+    /// The binding as such. `in_host` tells a place in the host by the module that it is in.
+    pub fn bound(&self, in_host: impl Fn(&Definition) -> String) -> BoundSlot {
         let target = match self.target {
-            Target::Provider(definition) => BoundSlot::in_host(host.link(definition.address)),
+            Target::Provider(definition) => in_host(&definition),
             Target::Own(at) => BoundSlot::in_image(self.image, at),
             Target::Staged(image, at) => match self.why {
                 Why::Adapter(adapter) => adapter.stands_in.to_owned(),
@@ -165,6 +165,11 @@ impl BoundSlot {
     /// A place in the module that provides V8.
     pub fn in_host(at: LinkAddr) -> String {
         format!("{HOST}+{at}")
+    }
+
+    /// A place in another module of a component build.
+    pub fn in_part(name: &str, at: LinkAddr) -> String {
+        format!("{HOST} ({name})+{at}")
     }
 
     /// A place in an image that is staged.

@@ -126,7 +126,8 @@ mod tests {
     #[test]
     fn each_target_becomes_a_run_time_address() {
         let at = RunAddr(0x9000);
-        let definition = Definition { address: at, is_function: true, visibility: Visibility::Dynsym };
+        let definition =
+            Definition { address: at, is_function: true, visibility: Visibility::Dynsym, part: None };
         let plan = Plan {
             bindings: vec![
                 binding(StagedImage::Guest, 0x10, 16, Target::Provider(definition)),

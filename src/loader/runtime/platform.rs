@@ -80,8 +80,12 @@ mod tests {
 
     impl Definitions for V8 {
         fn find(&self, name: &str, _: Option<&str>) -> Result<Option<Definition>, ElfError> {
-            let found =
-                Definition { address: at(&self.0), is_function: false, visibility: Visibility::Dynsym };
+            let found = Definition {
+                address: at(&self.0),
+                is_function: false,
+                visibility: Visibility::Dynsym,
+                part: None,
+            };
             Ok((name == INITIALISED).then_some(found))
         }
     }

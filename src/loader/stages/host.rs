@@ -2,7 +2,9 @@
 
 use super::Inputs;
 use crate::host::component::{self, is_neighbour};
+use crate::host::exports::Definition;
 use crate::host::Provider;
+use crate::plan::BoundSlot;
 use crate::process::{LiveModule, Maps};
 use relink_abi::catalogue::MARKER;
 use relink_abi::claim::holds_v8;
@@ -14,6 +16,17 @@ use relink_elf::{Dynamic, ElfError, FileImage, Image, SymbolTable};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Another module of a component build.
+#[derive(Clone, Debug)]
+pub struct HostPart<'a> {
+    /// Its file name without folders.
+    pub name: String,
+    /// Its bytes by link-time address.
+    pub image: &'a Image<'a>,
+    /// Run-time minus link-time addresses; 0 in a file.
+    pub bias: LoadBias,
+}
+
 /// The module that provides V8.
 pub trait Host<'a> {
     /// Its file.
@@ -24,12 +37,20 @@ pub trait Host<'a> {
     fn image(&self) -> &'a Image<'a>;
     /// Run-time minus link-time addresses; 0 in a file.
     fn bias(&self) -> LoadBias;
-    /// The other modules of a component build: their bytes, and their load bias.
-    fn parts(&self) -> &[(&'a Image<'a>, LoadBias)];
+    /// The other modules of a component build.
+    fn parts(&self) -> &[HostPart<'a>];
 
     /// The file name without folders, for messages.
     fn name(&self) -> String {
-        self.path().file_name().unwrap_or(self.path().as_os_str()).to_string_lossy().into_owned()
+        file_name(self.path())
+    }
+
+    /// Where a definition is, by its module and link-time address: as an audit of the bound slots tells it.
+    fn place(&self, definition: &Definition) -> String {
+        match definition.part.and_then(|number| self.parts().get(number)) {
+            Some(part) => BoundSlot::in_part(&part.name, part.bias.link(definition.address)),
+            None => BoundSlot::in_host(self.bias().link(definition.address)),
+        }
     }
 
     /// The error that says that its image cannot be read.
@@ -38,19 +59,27 @@ pub trait Host<'a> {
     }
 }
 
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
 /// A module of this process.
 #[derive(Debug)]
 pub struct HostProcess<'a> {
     provider: Provider,
     image: &'a Image<'a>,
-    parts: Vec<(&'a Image<'a>, LoadBias)>,
+    parts: Vec<HostPart<'a>>,
 }
 
 impl<'a> HostProcess<'a> {
     /// The provider that was detected. It is held as long as `inputs` or this value is there.
     pub fn of(inputs: &'a Inputs<'a>, provider: Provider, maps: &Maps) -> Self {
         let (_, image) = inputs.module(provider.module.clone(), maps);
-        let part = |module: &LiveModule| (inputs.module(module.clone(), maps).1, module.bias);
+        let part = |module: &LiveModule| HostPart {
+            name: file_name(&module.path),
+            image: inputs.module(module.clone(), maps).1,
+            bias: module.bias,
+        };
         let parts = provider.parts.iter().map(part).collect();
         Self { provider, image, parts }
     }
@@ -79,7 +108,7 @@ impl<'a> Host<'a> for HostProcess<'a> {
     fn bias(&self) -> LoadBias {
         self.provider.module.bias
     }
-    fn parts(&self) -> &[(&'a Image<'a>, LoadBias)] {
+    fn parts(&self) -> &[HostPart<'a>] {
         &self.parts
     }
 }
@@ -90,7 +119,7 @@ pub struct HostFile<'a> {
     path: &'a Path,
     image: &'a Image<'a>,
     fingerprint: Fingerprint,
-    parts: Vec<(&'a Image<'a>, LoadBias)>,
+    parts: Vec<HostPart<'a>>,
 }
 
 impl<'a> HostFile<'a> {
@@ -118,7 +147,7 @@ impl<'a> HostFile<'a> {
 }
 
 /// The other files of a component build. One that cannot be read is none.
-fn files_of_parts<'a>(inputs: &'a Inputs<'a>, path: &Path, image: &Image) -> Vec<(&'a Image<'a>, LoadBias)> {
+fn files_of_parts<'a>(inputs: &'a Inputs<'a>, path: &Path, image: &Image) -> Vec<HostPart<'a>> {
     let needed = |image: &Image| {
         let names = Dynamic::parse(image).and_then(|dynamic| dynamic.needed()).unwrap_or_default();
         names.into_iter().map(str::to_owned).collect::<Vec<_>>()
@@ -140,7 +169,12 @@ fn files_of_parts<'a>(inputs: &'a Inputs<'a>, path: &Path, image: &Image) -> Vec
         entries.filter(|other| is_neighbour(path, other) && is_library(other)).filter_map(open).collect();
     files.sort_by(|a, b| a.0.cmp(&b.0));
     let parts = component::parts(&own, || files.iter(), |file| &file.0, |file| needed(file.1));
-    parts.into_iter().map(|(_, image)| (*image, LoadBias(0))).collect()
+    let part = |(path, image): &(PathBuf, &'a Image<'a>)| HostPart {
+        name: file_name(path),
+        image,
+        bias: LoadBias(0),
+    };
+    parts.into_iter().map(part).collect()
 }
 
 impl<'a> Host<'a> for HostFile<'a> {
@@ -156,7 +190,7 @@ impl<'a> Host<'a> for HostFile<'a> {
     fn bias(&self) -> LoadBias {
         LoadBias(0)
     }
-    fn parts(&self) -> &[(&'a Image<'a>, LoadBias)] {
+    fn parts(&self) -> &[HostPart<'a>] {
         &self.parts
     }
 }

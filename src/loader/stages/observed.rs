@@ -33,7 +33,7 @@ impl<'a, H: Host<'a>> Observed<'a, H> {
         let parts = Part::read_all(inputs.images(files.images()?))?;
         let note = parts[0].note()?;
         let exports = |image, bias| Exports::new(image, &Dynamic::parse(image)?, bias);
-        let others = host.parts().iter().map(|(image, bias)| exports(image, *bias)).collect::<Result<_, _>>();
+        let others = host.parts().iter().map(|part| exports(part.image, part.bias)).collect::<Result<_, _>>();
         let exports = others
             .and_then(|others| Ok(exports(host.image(), host.bias())?.with(others)))
             .map_err(|source| host.unreadable(source))?;

@@ -126,7 +126,7 @@ impl<'a, H: Host<'a>> Planned<'a, H> {
 
     /// A binding by symbols and link-time addresses, as an audit of the bound slots tells it.
     pub fn bound(&self, binding: &Binding) -> BoundSlot {
-        binding.bound(self.observed.host.bias())
+        binding.bound(|definition| self.observed.host.place(definition))
     }
 }
 

@@ -11,7 +11,7 @@ use relink_elf::{Dynamic, ElfError, FileImage, SymbolTable};
 use std::collections::{BTreeSet, HashMap};
 
 /// Names looked up in the dynamic table: a few pages of it are touched for each.
-const WANTED: [&str; 19] = [
+const WANTED: [&str; 15] = [
     MARKER,
     GET_VERSION,
     VERSION_EMBEDDER,
@@ -19,10 +19,6 @@ const WANTED: [&str; 19] = [
     SMI_SHIFT,
     PLATFORM_CELL,
     SHARED_READ_ONLY_HEAP,
-    FULL_SLOTS[0],
-    FULL_SLOTS[1],
-    COMPRESSED_SLOTS[0],
-    COMPRESSED_SLOTS[1],
     SANDBOX_SIZE,
     WEBASSEMBLY,
     INTL,
@@ -32,6 +28,11 @@ const WANTED: [&str; 19] = [
     NODE_START,
     NODE_MODULES[2],
 ];
+
+/// All names that may be in the dynamic table.
+fn visible() -> impl Iterator<Item = &'static str> {
+    WANTED.into_iter().chain(FULL_SLOTS).chain(COMPRESSED_SLOTS).chain(VERSION_NUMBERS)
+}
 
 /// Local names: only in `.symtab`.
 const LOCAL: [&str; 4] = [STARTUP_STATE, STATIC_ROOTS, NODE_MODULES[0], NODE_MODULES[1]];
@@ -86,7 +87,7 @@ impl Symbols {
         // A static executable has no dynamic section.
         let Ok(dynamic) = Dynamic::parse(&file.image) else { return Ok(symbols) };
         let Ok(table) = SymbolTable::parse(&file.image, &dynamic) else { return Ok(symbols) };
-        for name in WANTED.into_iter().chain(VERSION_NUMBERS) {
+        for name in visible() {
             if let Some(symbol) = table.lookup(name)? {
                 symbols.note(name, symbol.value, Visibility::Dynsym);
             }
@@ -166,8 +167,7 @@ impl Symbols {
 }
 
 fn wanted() -> HashMap<&'static [u8], &'static str> {
-    let names = WANTED.into_iter().chain(LOCAL).chain(VERSION_NUMBERS);
-    names.map(|name| (name.as_bytes(), name)).collect()
+    visible().chain(LOCAL).map(|name| (name.as_bytes(), name)).collect()
 }
 
 /// The name at `offset`, if it begins as a wanted one does. Of a longer name than any that is wanted only the beginning: a
