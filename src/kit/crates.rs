@@ -1,6 +1,6 @@
 //! Crates by the machine's cargo, which asks the registry of its own settings and checks what it gets against that registry's index.
 //!
-//! [`folders`] checks the archive against a checksum that is pinned here, too, and takes what is needed of it. [`crate_v8`] gives
+//! [`folders`] and [`unpack`] check the archive against a checksum that is pinned here, too, and take what is needed of it. [`crate_v8`] gives
 //! the whole crate as cargo has unpacked it: who reads that checks the files himself.
 
 use super::cache::{hex, write_whole, Cache, KeyBuilder};
@@ -53,7 +53,7 @@ impl Crate {
         KitError::Package { package: format!("the crate {} {}", self.name, self.version), why }
     }
 
-    /// Unpacks folders (or files) of an archive, if it is this crate's.
+    /// Unpacks folders (or files) of an archive, if it is this crate's; the whole archive if none is named.
     fn unpack(&self, archive: &Path, folders: &[&str], to: &Path) -> Result<()> {
         let sum = hex(&Sha256::digest(fs::read(archive).map_err(io("read", archive))?));
         if sum != self.sha256 {
@@ -71,17 +71,24 @@ impl Crate {
 /// Folders of a crate, unpacked in the cache: the entry has them where the crate has them. What is there is not asked for again.
 ///
 /// # Errors
-/// cargo cannot fetch the crate, its archive is not the one that was pinned, or has not these folders.
+/// As [`unpack`].
 pub fn folders(cache: &Cache, of: &Crate, folders: &[&str], progress: &dyn Progress) -> Result<PathBuf> {
     let key = KeyBuilder::new().add("crate", of.name).add("version", of.version).add("sha256", of.sha256);
     let key = folders.iter().fold(key, |key, folder| key.add("folder", folder)).finish();
     cache.get_or_make("crate", &key, progress, |work| {
         progress.step(&format!("fetching the crate {} {}", of.name, of.version));
-        let unpacked = by_cargo(of.name, of.version)?;
-        let archive = archive(&unpacked)
-            .ok_or_else(|| of.failed(format!("cargo has no archive of it, only {}", unpacked.display())))?;
-        of.unpack(&archive, folders, work)
+        unpack(of, folders, work)
     })
+}
+
+/// Unpacks folders of a crate into one that there is; the whole crate if none is named.
+///
+/// # Errors
+/// cargo cannot fetch the crate, its archive is not the one that was pinned, or has not these folders.
+pub fn unpack(of: &Crate, folders: &[&str], to: &Path) -> Result<()> {
+    let unpacked = by_cargo(of.name, of.version)?;
+    let no_archive = || of.failed(format!("cargo has no archive of it, only {}", unpacked.display()));
+    of.unpack(&archive(&unpacked).ok_or_else(no_archive)?, folders, to)
 }
 
 /// Where cargo has the archive of what it has unpacked: `registry/cache/REGISTRY/x.crate` of `registry/src/REGISTRY/x`.
@@ -158,6 +165,8 @@ mod tests {
         of.unpack(&archive, &["a/include", "b"], to.path()).unwrap();
         let there = ["a/include/x.h", "a/y", "b/z"].map(|file| to.path().join(file).is_file());
         assert_eq!(there, [true, false, true]);
+        of.unpack(&archive, &[], to.path()).unwrap();
+        assert!(to.path().join("a/y").is_file());
         let error = of.unpack(&archive, &["c"], to.path()).unwrap_err();
         assert_eq!((error.code(), error.to_string().contains("tiny 1.0.0")), ("E0706", true), "{error}");
     }
