@@ -12,7 +12,7 @@ use process::{Ended, Program};
 use relink::config;
 use relink::kit::guest::{self, BuildOptions};
 use relink::kit::headers::V8Headers;
-use relink::kit::{adapter, clang, component, hosts, progress};
+use relink::kit::{adapter, clang, component, crates, hosts, progress};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -276,8 +276,7 @@ fn an_inspection_tells_the_library_the_words_and_the_command() {
 #[test]
 #[ignore = "needs a component build of V8: RELINK_V8_COMPONENT; see docs/TESTING.md"]
 fn units_are_learned_for_the_library_of_the_hosts() {
-    let headers =
-        adapter::crate_v8(LEARNED).unwrap_or_else(|e| panic!("{} {e}", e.code())).join("v8/include");
+    let headers = crates::crate_v8(LEARNED).unwrap_or_else(|e| panic!("{} {e}", e.code())).join("v8/include");
     let version = V8Headers::read("headers", &headers).expect("headers of a V8").version;
     let library = component().v8.join("libv8.so");
     let learn = |host: Option<&Path>| {

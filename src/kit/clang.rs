@@ -2,7 +2,7 @@
 
 use super::apt::{self, Apt};
 use super::cache::{write_whole, Cache, KeyBuilder};
-use super::crates::crate_v8;
+use super::crates::{folders, Crate};
 use super::error::{io, KitError, Result};
 use super::files;
 use super::progress::Progress;
@@ -101,7 +101,7 @@ pub fn libcxx(namespace: &str, progress: &dyn Progress) -> Result<PathBuf> {
     let key = key.add("namespace", namespace).finish();
     let dir = cache.get_or_make("libcxx", &key, progress, |work| {
         progress.step(&format!("fetching libc++ from the crate v8 {LIBCXX}"));
-        let from = crate_v8(LIBCXX)?.join(IN_CRATE);
+        let from = folders(&cache, &Crate::v8(LIBCXX)?, &[IN_CRATE], progress)?.join(IN_CRATE);
         let wanted = |path: &Path| {
             path.starts_with("trunk/include")
                 || path.starts_with("trunk/src")
@@ -110,7 +110,7 @@ pub fn libcxx(namespace: &str, progress: &dyn Progress) -> Result<PathBuf> {
         let keep = |path: &Path| path == Path::new("trunk") || wanted(path);
         let all = files::list(&from, &keep)?;
         let found = files::hash(&from, &all)?;
-        let failed = |why| KitError::Package { package: format!("v8 {LIBCXX} of crates.io"), why };
+        let failed = |why| KitError::Package { package: format!("the crate v8 {LIBCXX}"), why };
         if found != LIBCXX_SHA256 {
             return Err(failed(format!("its libc++ has the checksum {found}, not {LIBCXX_SHA256}")));
         }
@@ -132,6 +132,26 @@ pub fn libcxx(namespace: &str, progress: &dyn Progress) -> Result<PathBuf> {
     })?;
     progress.finish();
     Ok(dir)
+}
+
+/// What compiles other programs for such hosts: tests' own, and hosts of the kit's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Libcxx {
+    /// clang++.
+    pub compiler: PathBuf,
+    /// What it is told to compile with that library. Nothing tells it to link with one: the host has its own.
+    pub flags: Vec<String>,
+}
+
+/// clang with libc++ in an inline namespace.
+///
+/// # Errors
+/// As [`clang`] and [`libcxx`].
+pub fn with_libcxx(namespace: &str, progress: &dyn Progress) -> Result<Libcxx> {
+    let dir = libcxx(namespace, progress)?;
+    let folder = |name: &str| format!("-isystem{}", dir.join(name).display());
+    let flags = vec!["-nostdinc++".into(), folder("site"), folder("include")];
+    Ok(Libcxx { compiler: clang(progress)?, flags })
 }
 
 /// Chromium's configuration with another inline namespace.
