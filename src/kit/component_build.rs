@@ -6,7 +6,7 @@ use super::apt::{Apt, Deb};
 use super::cache::{remove, write_whole, Cache, KeyBuilder};
 use super::clang::unpack;
 use super::component::{NAME, SNAPSHOT};
-use super::crates::crate_v8;
+use super::crates::{self, Crate};
 use super::error::{io, KitError, Result};
 use super::hosts::remember;
 use super::progress::Progress;
@@ -137,8 +137,8 @@ impl Build<'_> {
     /// A copy: the build writes into its source tree, and cargo's own is not ours.
     fn source(&self) -> Result<PathBuf> {
         self.once("source", &format!("fetching the crate v8 {CRATE}"), |dir| {
-            let from = crate_v8(CRATE)?.join(".");
-            Program::new("cp").args(["-r".as_ref(), from.as_os_str(), dir.as_os_str()]).output().map(drop)
+            fs::create_dir_all(dir).map_err(io("create", dir))?;
+            crates::unpack(&Crate::v8(CRATE)?, &[], dir)
         })
     }
 
