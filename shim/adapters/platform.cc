@@ -312,6 +312,8 @@ v8::Platform* as_hosts(guest::Platform* node) {
   return known;
 }
 
+uint64_t heap_limit() { return g_services->heap_limit(); }
+
 }  // namespace relink
 
 extern "C" uint32_t relink_unit_attach(const relink_unit_services* services, relink_unit_hook* hooks,

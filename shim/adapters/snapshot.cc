@@ -12,6 +12,7 @@
 
 #include "fast_calls.h"
 #include "params.h"
+#include "platform.h"
 #include "promise_hooks.h"
 #include "unit.h"
 
@@ -114,6 +115,7 @@ extern "C" RELINK_UNIT_API void relink_unit_isolate_initialize(v8::Isolate* isol
 #if RELINK_CALLS_IN_FRAME
   relink::forget_functions(isolate);
 #endif
+  if (const uint64_t limit = relink::heap_limit()) own.constraints.set_max_old_generation_size_in_bytes(limit);
   v8::Isolate::Initialize(isolate, own);
 }
 

@@ -27,6 +27,7 @@ typedef struct relink_unit_services {
   void *(*original)(uint32_t slot);         /* the function in a slot of the host platform's own vtable */
   void (*log)(int level, const char *text); /* as relink_bridge_host.log */
   void (*set_flag)(const char *flag);       /* sets and reports a flag of V8's, unless V8 has frozen them */
+  uint64_t (*heap_limit)(void);             /* bytes for old objects that the next isolate may have where V8 has frozen the flag for that; 0: V8's choice */
 } relink_unit_services;
 
 /* A function to be put into a slot of the shadow of the host platform's vtable. */

@@ -80,10 +80,20 @@ void note_stack_size(const char* flag, const char* next) {
   if (kib > 0 && kib < (1ul << 30)) g_stack_for_scripts.store(kib * 1024);
 }
 
+// --max-old-space-size=MIB, which V8 takes no more: units give it to each isolate of the guest's (relink_unit_services.heap_limit).
+std::atomic<uint64_t> g_heap_limit{0};
+
+bool note_heap_limit(const char* flag) {
+  const char* value = strchr(flag, '=');
+  if (flag_name(flag) != "max-old-space-size" || value == nullptr) return false;
+  g_heap_limit.store(strtoull(value + 1, nullptr, 10) << 20);
+  return true;
+}
+
 // Sets one flag or drops a foreign one; returns how many of argv are done with, 0 if the flag is unknown.
 int set_or_drop(char** argv, int argc, bool* any_set) {
   if (frozen()) {
-    report(RELINK_EVENT_FLAG_FILTERED, 0, argv[0]);
+    if (!note_heap_limit(argv[0])) report(RELINK_EVENT_FLAG_FILTERED, 0, argv[0]);
     return 1;
   }
   int taken = offer(argv, argc);
@@ -146,6 +156,8 @@ void set_from_words(std::vector<std::string> flags) {
 }
 
 }  // namespace
+
+uint64_t heap_limit() { return g_heap_limit.load(); }
 
 uintptr_t stack_for_scripts() { return g_stack_for_scripts.load(); }
 

@@ -67,6 +67,9 @@ bool leaving();
 // process, for stacks of its own.
 uintptr_t stack_for_scripts();
 
+// What the guest's next isolate may have for old objects, in bytes, where V8 takes no flag for that any more; 0: V8's own choice.
+uint64_t heap_limit();
+
 // Whether a runtime of the guest's runs.
 bool any_runs();
 

@@ -79,6 +79,7 @@ const relink_unit_services kServices = {
     [](uint32_t slot) -> void* { return g_original[slot]; },
     [](int level, const char* text) { g_host.log(level, text); },
     [](const char* flag) { relink_adapter_SetFlagsFromString(flag); },
+    []() -> uint64_t { return heap_limit(); },
 };
 
 // Where the host's V8 is of another line than the guest, the unit knows which functions are hooked, and how.
