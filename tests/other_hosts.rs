@@ -81,6 +81,13 @@ fn python(wheel: &extra_hosts::Wheel, end: &str) -> Program {
     program.args(&[&file, &folder])
 }
 
+/// Builds the adapters for a Node 18 on the V8 of a wheel.
+fn adapters_of(wheel: &extra_hosts::Wheel) {
+    let (major, minor) = wheel.v8;
+    let unit = adapter::unit(&format!("10.2-on-{major}.{minor}")).expect("a unit");
+    fetched(adapter::build(unit, progress::terminal().as_ref()));
+}
+
 #[test]
 fn python_with_a_v8_of_its_own_goes_on() {
     let python = || python(&extra_hosts::STPYV8, "i == 40");
@@ -126,9 +133,7 @@ fn a_v8_that_is_hidden_is_refused_by_what_it_is() {
 /// set up, and no data for debuggers, so that only the live probe tells how many bits small integers have.
 #[test]
 fn python_with_a_v8_that_lacks_parts_gets_node_and_goes_on() {
-    let (major, minor) = extra_hosts::STPYV8_12_9.v8;
-    let unit = adapter::unit(&format!("10.2-on-{major}.{minor}")).expect("a unit");
-    fetched(adapter::build(unit, progress::terminal().as_ref()));
+    adapters_of(&extra_hosts::STPYV8_12_9);
     let until_reported = "os.path.exists(os.path.join(os.path.dirname(sys.argv[0]), 'report.json'))";
     let program = python(&extra_hosts::STPYV8_12_9, until_reported).relinked(&script("features.js"));
     let program = program.env(config::GUEST, &parts().guest).env(config::HOST, "python3.11");
@@ -143,6 +148,19 @@ fn python_with_a_v8_that_lacks_parts_gets_node_and_goes_on() {
     assert!(ended.stdout.lines().zip(expected).all(|(line, wanted)| line == wanted), "{}", ended.stdout);
     assert!(ended.report().degraded.iter().any(|lost| lost.contains("inspector")), "{:?}", ended.report());
     assert!(!ended.report().flags_dropped.is_empty(), "{:?}", ended.report());
+}
+
+/// This V8 has frozen its flags, and the limit of a heap is one: the guest's isolate gets it in another way.
+#[test]
+fn a_heap_that_is_full_stops_the_guest_where_flags_are_frozen() {
+    adapters_of(&extra_hosts::STPYV8_12_9);
+    let until_reported = "os.path.exists(os.path.join(os.path.dirname(sys.argv[0]), 'report.json'))";
+    let leak = "const kept = []; setInterval(() => { for (let i = 0; i < 2000; i++) kept.push({ i, b: [i, i] }); }, 1);";
+    let program = python(&extra_hosts::STPYV8_12_9, until_reported).relinked_source(leak);
+    let program = program.env(config::GUEST, &parts().guest).env(config::HOST, "python3.11");
+    let ended = program.env(config::NODE_ARGS, r#"["--max-old-space-size=30"]"#).run();
+    assert_eq!((ended.outcome(), ended.code()), (("heap-limit", 134), 7), "{}", ended.stderr);
+    assert!(ended.stderr.contains("limit of 30 MiB"), "{}", ended.stderr);
 }
 
 /// What only the live probe tells is asked for though the probe is switched off.
